@@ -1,0 +1,1 @@
+"""Whether a CNN runs on a board, how fast and in how much memory, from its configuration alone."""

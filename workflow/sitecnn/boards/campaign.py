@@ -1,0 +1,75 @@
+"""A campaign: one board's agent run over its plan until nothing is owed; what it measured stands in record files."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sitecnn.boards.config import Board
+from sitecnn.errors import SiteCNNError
+
+AGENT = Path(__file__).parent / "agent" / "agent.py"
+
+
+def record_file(root: Path, board: str, processor: str, threads: int) -> Path:
+    """results/records/{board}/{processor}-{threads}-threads.jsonl."""
+    return root / "results" / "records" / board / f"{processor}-{threads}-threads.jsonl"
+
+
+def profile(root: Path, board: Board, plan: Path) -> dict[str, Any]:
+    """Measure all that `plan` still owes on every processor and thread count of a board.
+
+    Returns the `done` record of each stack. SiteCNNError if the agent cannot start or leaves something owed: a
+    campaign is complete only when its last record says so, whatever the exit status.
+    """
+    done = {}
+    for processor, settings in board.processors.items():
+        for threads in settings.threads:
+            records = record_file(root, board.name, processor, threads)
+            records.parent.mkdir(parents=True, exist_ok=True)
+            _run_agent(root, board, plan, records, processor, threads)
+            done[f"{processor}-{threads}-threads"] = _last_done(records, board)
+    return done
+
+
+def _run_agent(root: Path, board: Board, plan: Path, records: Path, processor: str, threads: int) -> None:
+    command = [board_python(root, board), str(AGENT), "--plan", str(plan), "--records", str(records)]
+    command += ["--processor", processor, "--threads", str(threads), "--budget-s", str(board.budget_minutes * 60)]
+    try:
+        subprocess.run(command, check=False, env=_clean_environment())
+    except OSError as error:
+        raise SiteCNNError(
+            f"config/boards/{board.name}.yaml: python: {command[0]} cannot be started: {error.strerror};"
+            " ./run report builds the local one"
+        ) from error
+
+
+def board_python(root: Path, board: Board) -> str:
+    """The board's Python: a bare command is looked up on its PATH, a path is relative to the project."""
+    return str((root / board.python).absolute()) if "/" in board.python else board.python
+
+
+def _clean_environment() -> dict[str, str]:
+    """This process's environment without what would lead the board's Python to the host's packages."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+
+
+def _last_done(records: Path, board: Board) -> dict[str, Any]:
+    last = None
+    for record in _read(records):
+        last = record if record["record"] == "done" else None
+    if last is None or last["owed"]:
+        owed = last["owed"] if last else "an unknown number of"
+        raise SiteCNNError(
+            f"board {board.name}: the campaign is interrupted, {owed} measurements are still owed;"
+            f" run the same command again to go on (records: {records})"
+        )
+    return last
+
+
+def _read(records: Path) -> Iterator[dict[str, Any]]:
+    if records.exists():
+        with records.open("rb") as lines:
+            yield from map(json.loads, lines)

@@ -1,0 +1,83 @@
+"""Networks → the tasks a board's agent is to measure, most useful first."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+from sitecnn.network import write_prototxt
+from sitecnn.network.graph import Layer, Network
+from sitecnn.workload.kernels import Kernel, unique_kernels
+
+Task = dict[str, Any]
+
+
+def plan(networks: Iterable[Network]) -> list[Task]:
+    """Every task of the networks: the passes and memory that are the truth, then kernels, longest first.
+
+    A board that runs out of time has then left out the kernels that weigh least in its networks.
+    """
+    networks = list(networks)
+    truth = [task for network in networks for task in _network_tasks(network)]
+    found = unique_kernels(networks).items()
+    ordered = sorted(found, key=lambda item: _weight(item[0]), reverse=True)
+    return [*truth, *(task for item in ordered for task in _kernel_tasks(*item))]
+
+
+def plan_lines(tasks: Iterable[Task]) -> str:
+    """The plan file's text: one JSON object per line."""
+    return "".join(json.dumps(task, separators=(",", ":")) + "\n" for task in tasks)
+
+
+def one_layer_network(layer: Layer) -> Network:
+    """An Input for each bottom and the layer itself: what the agent loads to time a layer alone."""
+    inputs = tuple(
+        Layer(name=bottom, type="Input", bottoms=(), tops=(bottom,), inputs=(), outputs=(shape,))
+        for bottom, shape in dict(zip(layer.bottoms, layer.inputs, strict=True)).items()
+    )
+    return Network(name=layer.type, batch=layer.inputs[0][0], layers=(*inputs, _plain(layer)))
+
+
+def _plain(layer: Layer) -> Layer:
+    """The layer under neutral names, so that equal layers of two networks give the same text, hence the same key."""
+    names = {blob: f"in{index}" for index, blob in enumerate(dict.fromkeys(layer.bottoms))}
+    tops = tuple(names.get(blob, f"out{index}") for index, blob in enumerate(layer.tops))
+    return replace(layer, name="layer", bottoms=tuple(names[blob] for blob in layer.bottoms), tops=tops)
+
+
+def _network_tasks(network: Network) -> Iterator[Task]:
+    prototxt = write_prototxt(network)
+    for task in ("network", "memory"):
+        yield {"task": task, "network": network.name, "batch": network.batch, "prototxt": prototxt}
+
+
+def _kernel_tasks(kernel: Kernel, layer: Layer) -> Iterator[Task]:
+    if kernel.kind == "gemm":
+        for mode in ("cold", "warm"):
+            yield {"task": "gemm", "kernel": kernel.as_dict(), "mode": mode}
+        return
+    prototxt = write_prototxt(one_layer_network(_plain(layer if kernel.kind != "im2col" else _im2col(kernel, layer))))
+    fill = "activations" if kernel.kind == "pooling" else "gaussian"
+    yield {"task": "layer", "kernel": kernel.as_dict(), "mode": "cold", "prototxt": prototxt, "fill": fill}
+
+
+def _im2col(kernel: Kernel, layer: Layer) -> Layer:
+    """Caffe's own Im2col layer on one image of a convolution's input."""
+    columns = kernel["channels"] * kernel["kernel_h"] * kernel["kernel_w"]
+    return replace(
+        layer,
+        type="Im2col",
+        inputs=((1, kernel["channels"], kernel["height"], kernel["width"]),),
+        outputs=((1, columns, kernel["out_height"], kernel["out_width"]),),
+        bottoms=layer.bottoms[:1],
+        tops=("columns",),
+        parameters=(),
+    )
+
+
+def _weight(kernel: Kernel) -> int:
+    """MACs for a gemm, else values read: a rough order of time, enough to put what matters first."""
+    if kernel.kind == "gemm":
+        return kernel["m"] * kernel["n"] * kernel["k"]
+    return prod(size for name, size in kernel.sizes if name in ("batch", "channels", "height", "width"))

@@ -1,0 +1,42 @@
+"""The command line: one module per command, each imported for its parser and loading the rest when run."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sitecnn.errors import SiteCNNError
+
+COMMANDS = ("describe", "estimate", "convert", "extract", "plan", "board", "profile", "aggregate", "import_")
+COMMANDS += ("dataset", "fit", "evaluate", "report", "config")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of every command, in the order a person meets them."""
+    parser = argparse.ArgumentParser(
+        prog="sitecnn",
+        description="Can this CNN run on that board, how fast, in how much memory, and what should I change?",
+    )
+    parser.add_argument(
+        "--root", type=Path, default=Path(), metavar="DIR", help="folder that holds config/ and results/ (default: .)"
+    )
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name in COMMANDS:
+        importlib.import_module(f"sitecnn.cli.{name}").add_parser(subparsers)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Exit status: 0 done, 1 the answer is no, 2 bad input or usage (one line on stderr)."""
+    args = build_parser().parse_args(arguments)
+    try:
+        status: int = args.run(args)
+        return status
+    except SiteCNNError as error:
+        print(f"sitecnn: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        # The reader of our stdout (`| head`) has seen enough.
+        sys.stderr.close()
+        return 0

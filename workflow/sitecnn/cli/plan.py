@@ -1,0 +1,30 @@
+"""`sitecnn plan`: what a board is to measure."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add_parser(subparsers: Any) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "plan",
+        help="the measurements that networks ask of a board",
+        epilog="example: sitecnn plan config/networks/*.prototxt -o plan.jsonl",
+    )
+    parser.add_argument("networks", nargs="+", metavar="NETWORK")
+    parser.add_argument("--batch", type=int, metavar="N")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the plan, one JSON task per line; 0."""
+    from sitecnn.boards.plan import plan, plan_lines
+    from sitecnn.files import write_text
+    from sitecnn.network import load_network
+
+    tasks = plan([load_network(source, batch=args.batch) for source in args.networks])
+    write_text(args.output, plan_lines(tasks))
+    print(f"{args.output}: {len(tasks)} measurements")
+    return 0

@@ -1,0 +1,93 @@
+"""config/config.yaml, typed: what the workflow runs. Unknown keys are errors that name the key and the file."""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from sitecnn.errors import SiteCNNError
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=100)]
+"""A network's or board's name: it becomes a file name and a Snakemake wildcard, and nothing else."""
+
+
+class Strict(BaseModel):
+    """A piece of configuration: immutable, and every key must be known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Config(Strict):
+    """What `snakemake report` runs."""
+
+    networks: list[Name] = Field(min_length=1, description="files of config/networks, without their suffix")
+    boards: list[Name] = Field(min_length=1, description="files of config/boards, without their suffix")
+    batch: int = Field(1, ge=1, description="images per forward pass")
+    level: float = Field(0.9, gt=0, lt=1, description="probability that an interval holds the truth")
+
+
+Model = TypeVar("Model", bound=Strict)
+
+
+def read_yaml(path: Path, model: type[Model]) -> Model:
+    """A YAML file as `model`; SiteCNNError names the file, the key and the mend for whatever is wrong in it."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SiteCNNError(f"{path}: cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SiteCNNError(f"{path}: not YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise SiteCNNError(f"{path}: expected `key: value` lines, found {type(content).__name__}")
+    return validate(content, model, str(path))
+
+
+def validate(content: dict[str, Any], model: type[Model], origin: str) -> Model:
+    """`content` as `model`; SiteCNNError names `origin` and the first key that is wrong, with the nearest match."""
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise SiteCNNError(f"{origin}: {_explain(error, model)}") from error
+
+
+def load_config(root: Path) -> Config:
+    """`root`/config/config.yaml, with every network and board that it names present as a file."""
+    path = root / "config" / "config.yaml"
+    config = read_yaml(path, Config)
+    for board in config.boards:
+        if not (root / "config" / "boards" / f"{board}.yaml").is_file():
+            known = sorted(file.stem for file in (root / "config" / "boards").glob("*.yaml"))
+            raise SiteCNNError(f"{path}: boards: no file config/boards/{board}.yaml; there are: {', '.join(known)}")
+    for network in config.networks:
+        network_file(root, network)
+    return config
+
+
+def network_file(root: Path, network: str) -> Path:
+    """config/networks/{network}.prototxt or .onnx; SiteCNNError if neither is there."""
+    folder = root / "config" / "networks"
+    for suffix in (".prototxt", ".onnx"):
+        if (folder / (network + suffix)).is_file():
+            return folder / (network + suffix)
+    known = sorted(file.stem for file in folder.glob("*.*"))
+    near = difflib.get_close_matches(network, known, 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known) or 'none'}"
+    raise SiteCNNError(f"{folder}: no network {network!r} (.prototxt or .onnx); {hint}")
+
+
+def _explain(error: ValidationError, model: type[Strict]) -> str:
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] != "extra_forbidden":
+        return f"{place}: {first['msg']}, found {first['input']!r}"
+    key = str(first["loc"][-1])
+    near = difflib.get_close_matches(key, _all_keys(model), 1)
+    return f"{place}: unknown key" + (f", did you mean {near[0]!r}?" if near else "")
+
+
+def _all_keys(model: type[BaseModel]) -> list[str]:
+    schema = model.model_json_schema()
+    nested = [list(part.get("properties", {})) for part in schema.get("$defs", {}).values()]
+    return [*schema["properties"], *(key for keys in nested for key in keys)]

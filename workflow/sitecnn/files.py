@@ -1,0 +1,33 @@
+"""Writing files so that nothing half-written is ever seen."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """A temporary path beside `target` that takes its place, synced to disk, if the block ends well."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    os.close(handle)
+    path = Path(name)
+    try:
+        yield path
+        # mkstemp makes private files; results are as readable as the umask lets any other file be.
+        umask = os.umask(0)
+        os.umask(umask)
+        path.chmod(0o666 & ~umask)
+        with path.open("rb") as written:
+            os.fsync(written.fileno())
+        path.replace(target)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def write_text(target: Path, text: str) -> None:
+    """`text` as UTF-8 in `target`, whole or not at all."""
+    with atomic_path(target) as path:
+        path.write_text(text, encoding="utf-8")

@@ -1,0 +1,55 @@
+"""A network as every later room sees it: layers in Caffe's order with exact shapes, never weights' values."""
+
+from dataclasses import dataclass, field
+from math import prod
+
+from sitecnn.network.settings import Settings
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One learnable blob of a layer.
+
+    `owner` names the layer that owns the blob where it is shared (`param { name: … }`), else it is empty:
+    shared blobs take memory once, at their owner.
+    """
+
+    shape: Shape
+    owner: str = ""
+
+    @property
+    def count(self) -> int:
+        """Number of values."""
+        return prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One node: `type` is Caffe's name, blobs are named as Caffe names them after its automatic Splits.
+
+    `inputs` and `outputs` are the shapes of `bottoms` and `tops`, in order. A layer that is not Caffe's own
+    has `modelled=False` and a `note` that says why.
+    """
+
+    name: str
+    type: str
+    bottoms: tuple[str, ...]
+    tops: tuple[str, ...]
+    inputs: tuple[Shape, ...]
+    outputs: tuple[Shape, ...]
+    parameters: tuple[Parameter, ...] = ()
+    settings: Settings = field(default_factory=Settings)
+    modelled: bool = True
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A CNN's configuration. `batch` is the first dimension of its first input; `notes` is what was left out."""
+
+    name: str
+    batch: int
+    layers: tuple[Layer, ...]
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,44 @@
+"""What can be said of a network without any board: the document behind `sitecnn describe`."""
+
+from typing import Any
+
+from sitecnn.network.graph import Layer, Network
+from sitecnn.workload.flops import poster_flops_by_group
+from sitecnn.workload.kernels import gemms, macs
+from sitecnn.workload.memory import memory
+
+
+def describe(network: Network) -> dict[str, Any]:
+    """The `describe --json` document: totals (macs, poster_flops, bytes) and every layer in Caffe's order."""
+    layers = [_describe_layer(layer) for layer in network.layers]
+    parts = memory(network)
+    return {
+        "network": network.name,
+        "batch": network.batch,
+        "totals": {
+            "macs": sum(layer["macs"] for layer in layers),
+            "poster_flops": poster_flops_by_group(network),
+            "weights_bytes": parts.weights_bytes,
+            "data_bytes": parts.data_bytes,
+            "workspace_bytes": parts.workspace_bytes,
+            "workspace_poster_bytes": parts.workspace_poster_bytes,
+        },
+        "layers": layers,
+        "notes": list(network.notes),
+    }
+
+
+def _describe_layer(layer: Layer) -> dict[str, Any]:
+    return {
+        "name": layer.name,
+        "type": layer.type,
+        "inputs": [list(shape) for shape in layer.inputs],
+        "outputs": [list(shape) for shape in layer.outputs],
+        "macs": macs(layer),
+        "params": sum(parameter.count for parameter in layer.parameters),
+        "gemms": [
+            {"m": use.kernel["m"], "n": use.kernel["n"], "k": use.kernel["k"], "count": use.count}
+            for use in gemms(layer)
+        ],
+        **({} if layer.modelled else {"unmodelled": layer.note}),
+    }

@@ -1,0 +1,36 @@
+"""The poster's "FLOPs": multiply-accumulates plus bias additions, by the poster's four layer groups."""
+
+from math import prod
+
+from sitecnn.network.graph import Layer, Network
+from sitecnn.network.settings import Pooling
+from sitecnn.workload.kernels import is_bias, kernels, macs
+
+GROUPS = {
+    "Convolution": "conv",
+    "Deconvolution": "conv",
+    "Pooling": "pool",
+    "ReLU": "relu",
+    "InnerProduct": "fc",
+}
+"""Caffe's types under the column of the poster's Table 1; types that are not here have no FLOPs there."""
+
+
+def poster_flops(layer: Layer) -> int:
+    """Convolution and FC: MACs + bias additions; pooling: outputs × window; ReLU: elements; others none."""
+    group = GROUPS.get(layer.type)
+    if group in ("conv", "fc"):
+        pieces = (use for use in kernels(layer) if is_bias(use.kernel))
+        return macs(layer) + sum(use.kernel["m"] * use.kernel["n"] * use.count for use in pieces)
+    if group == "pool" and isinstance(layer.settings, Pooling):
+        return prod(layer.outputs[0]) * prod(layer.settings.kernel)
+    return prod(layer.outputs[0]) if group == "relu" else 0
+
+
+def poster_flops_by_group(network: Network) -> dict[str, int]:
+    """`conv`, `pool`, `relu`, `fc` and their `total`."""
+    sums = dict.fromkeys(("conv", "pool", "relu", "fc"), 0)
+    for layer in network.layers:
+        if group := GROUPS.get(layer.type):
+            sums[group] += poster_flops(layer)
+    return {**sums, "total": sum(sums.values())}

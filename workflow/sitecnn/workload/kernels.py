@@ -1,0 +1,242 @@
+"""A network's kernels: the pieces of device work its layers come down to, after Caffe's own forward code."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from math import prod
+from typing import TypeVar
+
+from sitecnn.network.graph import Layer, Network, Shape
+from sitecnn.network.settings import LRN, Convolution, InnerProduct, Pooling, Settings
+
+SettingsType = TypeVar("SettingsType", bound=Settings)
+
+FLOAT_BYTES = 4
+
+SIZE_NAMES = (
+    *("m", "n", "k", "trans_a", "trans_b", "accumulate"),
+    *("batch", "channels", "height", "width", "out_channels", "out_height", "out_width"),
+    *("kernel_h", "kernel_w", "stride_h", "stride_w", "pad_h", "pad_w", "dilation_h", "dilation_w"),
+    *("group", "bias", "window", "inputs", "outputs", "in_elements", "out_elements", "parameters"),
+)
+"""Every size a kernel can have, in the order of the dataset's columns; all are integers."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One piece of device work: its `kind`, a `variant` of it (`MAX`, `SUM`, …) and its sizes.
+
+    Two layers with equal kernels take equal time on a board, so a kernel is measured once. `sizes` are
+    (name, value) pairs with names of `SIZE_NAMES`, in that order.
+    """
+
+    kind: str
+    sizes: tuple[tuple[str, int], ...]
+    variant: str = ""
+
+    def __getitem__(self, name: str) -> int:
+        """The size called `name`; KeyError if this kind has none."""
+        return dict(self.sizes)[name]
+
+    def as_dict(self) -> dict[str, int | str]:
+        """Flat and JSON-ready, as plans, records and tables hold it."""
+        return {"kind": self.kind, "variant": self.variant, **dict(self.sizes)}
+
+
+@dataclass(frozen=True)
+class KernelCount:
+    """A kernel and how many times one forward pass of its layer runs it (groups, images of a batch)."""
+
+    kernel: Kernel
+    count: int
+
+
+def kernel(kind: str, variant: str = "", **sizes: int) -> Kernel:
+    """A kernel from its sizes in any order."""
+    return Kernel(kind, tuple((name, int(sizes[name])) for name in SIZE_NAMES if name in sizes), variant)
+
+
+def gemm(m: int, n: int, k: int, *, trans_a: bool = False, trans_b: bool = False, accumulate: bool = False) -> Kernel:
+    """C(m×n) = A(m×k)·B(k×n), plus C if `accumulate`: `caffe_cpu_gemm`, math_functions.cpp."""
+    return kernel("gemm", m=m, n=n, k=k, trans_a=trans_a, trans_b=trans_b, accumulate=accumulate)
+
+
+def is_bias(piece: Kernel) -> bool:
+    """Whether a kernel is Caffe's bias addition: a rank-1 gemm onto the output."""
+    return piece.kind == "gemm" and piece["k"] == 1 and piece["accumulate"] == 1
+
+
+def layer_kernel(layer: Layer) -> Kernel:
+    """The whole forward call of a layer as one kernel, kind = its type in snake case: what a one-layer net times."""
+    given = layer.inputs[0] if layer.inputs else ()
+    sizes = _shape_sizes(given)
+    if layer.outputs:
+        _, out_channels, out_height, out_width = _shape_sizes(layer.outputs[0]).values()
+        sizes |= {"out_channels": out_channels, "out_height": out_height, "out_width": out_width}
+    sizes |= {
+        "inputs": len(layer.inputs),
+        "outputs": len(layer.outputs),
+        "in_elements": sum(map(prod, layer.inputs)),
+        "out_elements": sum(map(prod, layer.outputs)),
+        "parameters": sum(parameter.count for parameter in layer.parameters),
+    }
+    return kernel(kind_of(layer.type), variant_of(layer), **sizes, **_setting_sizes(layer))
+
+
+def kernels(layer: Layer) -> tuple[KernelCount, ...]:
+    """The kernels one forward pass of a layer runs, with their counts; none for layers that only pass data on."""
+    if layer.type in FREE_TYPES:
+        return ()
+    expand = EXPANSIONS.get(layer.type)
+    return expand(layer) if expand else (KernelCount(layer_kernel(layer), 1),)
+
+
+def gemms(layer: Layer) -> tuple[KernelCount, ...]:
+    """The layer's matrix multiplications, bias additions left out: Σ m·n·k·count is its MACs."""
+    return tuple(use for use in kernels(layer) if use.kernel.kind == "gemm" and not is_bias(use.kernel))
+
+
+def macs(layer: Layer) -> int:
+    """Multiply-accumulates of a layer's matrix multiplications."""
+    return sum(use.kernel["m"] * use.kernel["n"] * use.kernel["k"] * use.count for use in gemms(layer))
+
+
+def unique_kernels(networks: Iterable[Network]) -> dict[Kernel, Layer]:
+    """Every kernel of the networks once, pieces and whole layers, each with the first layer that runs it."""
+    found: dict[Kernel, Layer] = {}
+    for network in networks:
+        for layer in network.layers:
+            if layer.type in FREE_TYPES or not layer.modelled:
+                continue
+            for piece in (layer_kernel(layer), *(use.kernel for use in kernels(layer))):
+                found.setdefault(piece, layer)
+    return found
+
+
+def kind_of(layer_type: str) -> str:
+    """Caffe's type name as a kernel kind: InnerProduct → inner_product, ReLU → relu, LRN → lrn."""
+    if layer_type.isupper() or layer_type in ("ReLU", "PReLU", "TanH"):
+        return layer_type.lower()
+    return "".join(f"_{char.lower()}" if char.isupper() else char for char in layer_type).lstrip("_")
+
+
+def variant_of(layer: Layer) -> str:
+    """What tells kernels of one kind apart besides sizes: pooling's method, LRN's region, Eltwise's operation."""
+    settings = layer.settings
+    for name in ("method", "region", "operation"):
+        if hasattr(settings, name):
+            return str(getattr(settings, name))
+    return ""
+
+
+def _shape_sizes(shape: Shape) -> dict[str, int]:
+    """Batch, channels, height, width of a blob; missing axes are 1, axes past the fourth join the width."""
+    padded = (*shape, 1, 1, 1, 1)
+    return {
+        "batch": padded[0],
+        "channels": padded[1],
+        "height": padded[2],
+        "width": prod(shape[3:]) if len(shape) > 3 else 1,
+    }
+
+
+def _pair(values: tuple[int, ...]) -> tuple[int, int]:
+    """(h, w) of settings given per spatial axis; 1-D convolutions get a width of 1."""
+    return (values[0], values[1]) if len(values) > 1 else (values[0], 1)
+
+
+def _window_sizes(**pairs: tuple[int, ...]) -> dict[str, int]:
+    return {f"{name}_{axis}": size for name, pair in pairs.items() for axis, size in zip("hw", _pair(pair), strict=True)}
+
+
+def _setting_sizes(layer: Layer) -> dict[str, int]:
+    match layer.settings:
+        case Convolution() as conv:
+            windows = _window_sizes(kernel=conv.kernel, stride=conv.stride, pad=conv.pad, dilation=conv.dilation)
+            return {**windows, "group": conv.group, "bias": conv.bias}
+        case Pooling() as pool:
+            windows = _window_sizes(kernel=pool.kernel, stride=pool.stride, pad=pool.pad)
+            return {**windows, "window": prod(pool.kernel)}
+        case LRN() as lrn:
+            return {"window": lrn.local_size}
+        case InnerProduct() as product:
+            return {"bias": product.bias}
+    return {}
+
+
+def is_pointwise(conv: Convolution) -> bool:
+    """1×1, stride 1, unpadded: Caffe's `is_1x1_` multiplies the input itself, without im2col."""
+    return all(k == s == 1 and p == 0 for k, s, p in zip(conv.kernel, conv.stride, conv.pad, strict=True))
+
+
+def im2col(channels: int, image: Shape, out: Shape, conv: Convolution) -> Kernel:
+    """`im2col_cpu` of one image: reads channels·h·w, writes channels·kh·kw·out_h·out_w values (im2col.cpp)."""
+    windows = _window_sizes(kernel=conv.kernel, stride=conv.stride, pad=conv.pad, dilation=conv.dilation)
+    (height, width), (out_height, out_width) = _pair(image), _pair(out)
+    return kernel(
+        "im2col",
+        channels=channels,
+        height=height,
+        width=width,
+        out_height=out_height,
+        out_width=out_width,
+        **windows,
+    )
+
+
+def _convolution(layer: Layer) -> tuple[KernelCount, ...]:
+    """base_conv_layer.cpp: per image one im2col of all groups, per group one gemm, then the bias as a rank-1 gemm."""
+    conv = _settings(layer, Convolution)
+    out_spatial = prod(layer.outputs[0][2:])
+    uses = []
+    for given, out in zip(layer.inputs, layer.outputs, strict=True):
+        batch, channels = given[:2]
+        if not is_pointwise(conv):
+            uses.append(KernelCount(im2col(channels, given[2:], out[2:], conv), batch))
+        rows, depth = conv.num_output // conv.group, channels // conv.group * prod(conv.kernel)
+        uses.append(KernelCount(gemm(rows, out_spatial, depth), batch * conv.group))
+        if conv.bias:
+            uses.append(KernelCount(gemm(conv.num_output, out_spatial, 1, accumulate=True), batch))
+    return tuple(uses)
+
+
+def _deconvolution(layer: Layer) -> tuple[KernelCount, ...]:
+    """deconv_layer.cpp: per image and group weightsᵀ·input, then col2im (an im2col in the other direction), bias."""
+    conv = _settings(layer, Convolution)
+    uses = []
+    for given, out in zip(layer.inputs, layer.outputs, strict=True):
+        batch, channels = given[:2]
+        rows, depth = conv.num_output // conv.group * prod(conv.kernel), channels // conv.group
+        uses.append(KernelCount(gemm(rows, prod(given[2:]), depth, trans_a=True), batch * conv.group))
+        if not is_pointwise(conv):
+            uses.append(KernelCount(im2col(conv.num_output, out[2:], given[2:], conv), batch))
+        if conv.bias:
+            uses.append(KernelCount(gemm(conv.num_output, prod(out[2:]), 1, accumulate=True), batch))
+    return tuple(uses)
+
+
+def _inner_product(layer: Layer) -> tuple[KernelCount, ...]:
+    """inner_product_layer.cpp: one gemm (batch × outputs × inputs) with B transposed, then the bias."""
+    product = _settings(layer, InnerProduct)
+    rows = prod(layer.inputs[0][: product.axis])
+    depth = prod(layer.inputs[0][product.axis :])
+    uses = [KernelCount(gemm(rows, product.num_output, depth, trans_b=not product.transpose), 1)]
+    if product.bias:
+        uses.append(KernelCount(gemm(rows, product.num_output, 1, accumulate=True), 1))
+    return tuple(uses)
+
+
+def _settings(layer: Layer, kind: type[SettingsType]) -> SettingsType:
+    if not isinstance(layer.settings, kind):
+        raise TypeError(f"layer {layer.name!r} of type {layer.type} carries {type(layer.settings).__name__}")
+    return layer.settings
+
+
+EXPANSIONS: dict[str, Callable[[Layer], tuple[KernelCount, ...]]] = {
+    "Convolution": _convolution,
+    "Deconvolution": _deconvolution,
+    "InnerProduct": _inner_product,
+}
+"""Layer types that come down to several kernels; every other type is one kernel of its own kind."""
+
+FREE_TYPES = frozenset({"Input", "Split", "Dropout", "Flatten", "Reshape", "Silence"})
+"""Types whose forward pass at test time moves no data: Caffe shares or keeps the buffer."""
