@@ -1,6 +1,7 @@
 """config/config.yaml, typed: what the workflow runs. Unknown keys are errors that name the key and the file."""
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -52,10 +53,15 @@ def validate(content: dict[str, Any], model: type[Model], origin: str) -> Model:
         raise SiteCNNError(f"{origin}: {_explain(error, model)}") from error
 
 
-def load_config(root: Path) -> Config:
-    """`root`/config/config.yaml, with every network and board that it names present as a file."""
+def load_config(root: Path, overrides: Mapping[str, Any] | None = None) -> Config:
+    """`root`/config/config.yaml, with every network and board that it names present as a file.
+
+    `overrides` are the values that Snakemake's `--config` changed or, being its own reading of the file, left alone.
+    """
     path = root / "config" / "config.yaml"
     config = read_yaml(path, Config)
+    if overrides:
+        config = validate(config.model_dump() | dict(overrides), Config, str(path))
     for board in config.boards:
         if not (root / "config" / "boards" / f"{board}.yaml").is_file():
             known = sorted(file.stem for file in (root / "config" / "boards").glob("*.yaml"))

@@ -34,11 +34,25 @@ def profile(root: Path, board: Board, plan: Path) -> dict[str, Any]:
     return done
 
 
+def probe(root: Path, board: Board) -> dict[str, Any]:
+    """What the agent finds on the board; SiteCNNError if it cannot be started there."""
+    finished = _agent(root, board, ["--probe"], capture_output=True)
+    if finished.returncode:
+        reason = (finished.stderr.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
+        raise SiteCNNError(f"board {board.name}: the agent's probe failed: {reason}")
+    found: dict[str, Any] = json.loads(finished.stdout)
+    return found
+
+
 def _run_agent(root: Path, board: Board, plan: Path, records: Path, processor: str, threads: int) -> None:
-    command = [board_python(root, board), str(AGENT), "--plan", str(plan), "--records", str(records)]
-    command += ["--processor", processor, "--threads", str(threads), "--budget-s", str(board.budget_minutes * 60)]
+    arguments = ["--plan", str(plan), "--records", str(records), "--processor", processor]
+    _agent(root, board, [*arguments, "--threads", str(threads), "--budget-s", str(board.budget_minutes * 60)])
+
+
+def _agent(root: Path, board: Board, arguments: list[str], **options: Any) -> subprocess.CompletedProcess[bytes]:
+    command = [board_python(root, board), str(AGENT), *arguments]
     try:
-        subprocess.run(command, check=False, env=_clean_environment())
+        return subprocess.run(command, check=False, env=_clean_environment(), **options)
     except OSError as error:
         raise SiteCNNError(
             f"config/boards/{board.name}.yaml: python: {command[0]} cannot be started: {error.strerror};"

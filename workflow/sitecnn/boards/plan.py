@@ -6,6 +6,7 @@ from dataclasses import replace
 from math import prod
 from typing import Any
 
+from sitecnn.boards.sweep import sweep_layers
 from sitecnn.network import write_prototxt
 from sitecnn.network.graph import Layer, Network
 from sitecnn.workload.kernels import Kernel, unique_kernels
@@ -14,14 +15,16 @@ Task = dict[str, Any]
 
 
 def plan(networks: Iterable[Network]) -> list[Task]:
-    """Every task of the networks: the passes and memory that are the truth, then kernels, longest first.
+    """The networks' passes and memory, which are the truth, then their kernels and the sweep's, longest first.
 
     A board that runs out of time has then left out the kernels that weigh least in its networks.
     """
     networks = list(networks)
     truth = [task for network in networks for task in _network_tasks(network)]
-    found = unique_kernels(networks).items()
-    ordered = sorted(found, key=lambda item: _weight(item[0]), reverse=True)
+    own = unique_kernels(layer for network in networks for layer in network.layers)
+    sweep = unique_kernels(sweep_layers())
+    found = {**{kernel: layer for kernel, layer in sweep.items() if kernel not in own}, **own}
+    ordered = sorted(found.items(), key=lambda item: _weight(item[0]), reverse=True)
     return [*truth, *(task for item in ordered for task in _kernel_tasks(*item))]
 
 

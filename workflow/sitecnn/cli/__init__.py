@@ -8,8 +8,10 @@ from pathlib import Path
 
 from sitecnn.errors import SiteCNNError
 
-COMMANDS = ("describe", "estimate", "convert", "extract", "plan", "board", "profile", "aggregate", "import_")
-COMMANDS += ("dataset", "fit", "evaluate", "report", "config")
+COMMANDS: tuple[str, ...] = (
+    *("describe", "estimate", "convert", "extract", "plan", "board", "profile"),
+    *("aggregate", "import_", "dataset", "fit", "evaluate", "report", "config"),
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -19,7 +21,11 @@ def build_parser() -> argparse.ArgumentParser:
         description="Can this CNN run on that board, how fast, in how much memory, and what should I change?",
     )
     parser.add_argument(
-        "--root", type=Path, default=Path(), metavar="DIR", help="folder that holds config/ and results/ (default: .)"
+        "--root",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="folder that holds config/ and results/ (default: .)",
     )
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for name in COMMANDS:

@@ -1,11 +1,11 @@
 """A network's kernels: the pieces of device work its layers come down to, after Caffe's own forward code."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import TypeVar
 
-from sitecnn.network.graph import Layer, Network, Shape
+from sitecnn.network.graph import Layer, Shape
 from sitecnn.network.settings import LRN, Convolution, InnerProduct, Pooling, Settings
 
 SettingsType = TypeVar("SettingsType", bound=Settings)
@@ -50,14 +50,15 @@ class KernelCount:
     count: int
 
 
-def kernel(kind: str, variant: str = "", **sizes: int) -> Kernel:
+def kernel(kind: str, sizes: Mapping[str, int], variant: str = "") -> Kernel:
     """A kernel from its sizes in any order."""
     return Kernel(kind, tuple((name, int(sizes[name])) for name in SIZE_NAMES if name in sizes), variant)
 
 
 def gemm(m: int, n: int, k: int, *, trans_a: bool = False, trans_b: bool = False, accumulate: bool = False) -> Kernel:
     """C(m×n) = A(m×k)·B(k×n), plus C if `accumulate`: `caffe_cpu_gemm`, math_functions.cpp."""
-    return kernel("gemm", m=m, n=n, k=k, trans_a=trans_a, trans_b=trans_b, accumulate=accumulate)
+    flags = {"trans_a": trans_a, "trans_b": trans_b, "accumulate": accumulate}
+    return kernel("gemm", {"m": m, "n": n, "k": k, **flags})
 
 
 def is_bias(piece: Kernel) -> bool:
@@ -79,12 +80,12 @@ def layer_kernel(layer: Layer) -> Kernel:
         "out_elements": sum(map(prod, layer.outputs)),
         "parameters": sum(parameter.count for parameter in layer.parameters),
     }
-    return kernel(kind_of(layer.type), variant_of(layer), **sizes, **_setting_sizes(layer))
+    return kernel(kind_of(layer.type), sizes | _setting_sizes(layer), variant_of(layer))
 
 
 def kernels(layer: Layer) -> tuple[KernelCount, ...]:
-    """The kernels one forward pass of a layer runs, with their counts; none for layers that only pass data on."""
-    if layer.type in FREE_TYPES:
+    """The kernels one forward pass of a layer runs, with counts; none for layers that only pass data on."""
+    if is_free(layer):
         return ()
     expand = EXPANSIONS.get(layer.type)
     return expand(layer) if expand else (KernelCount(layer_kernel(layer), 1),)
@@ -100,13 +101,11 @@ def macs(layer: Layer) -> int:
     return sum(use.kernel["m"] * use.kernel["n"] * use.kernel["k"] * use.count for use in gemms(layer))
 
 
-def unique_kernels(networks: Iterable[Network]) -> dict[Kernel, Layer]:
-    """Every kernel of the networks once, pieces and whole layers, each with the first layer that runs it."""
+def unique_kernels(layers: Iterable[Layer]) -> dict[Kernel, Layer]:
+    """Every kernel of the layers once, pieces and whole layers, each with the first layer that runs it."""
     found: dict[Kernel, Layer] = {}
-    for network in networks:
-        for layer in network.layers:
-            if layer.type in FREE_TYPES or not layer.modelled:
-                continue
+    for layer in layers:
+        if layer.modelled and not is_free(layer):
             for piece in (layer_kernel(layer), *(use.kernel for use in kernels(layer))):
                 found.setdefault(piece, layer)
     return found
@@ -120,7 +119,7 @@ def kind_of(layer_type: str) -> str:
 
 
 def variant_of(layer: Layer) -> str:
-    """What tells kernels of one kind apart besides sizes: pooling's method, LRN's region, Eltwise's operation."""
+    """What else tells kernels of a kind apart: pooling's method, LRN's region, Eltwise's operation."""
     settings = layer.settings
     for name in ("method", "region", "operation"):
         if hasattr(settings, name):
@@ -145,7 +144,9 @@ def _pair(values: tuple[int, ...]) -> tuple[int, int]:
 
 
 def _window_sizes(**pairs: tuple[int, ...]) -> dict[str, int]:
-    return {f"{name}_{axis}": size for name, pair in pairs.items() for axis, size in zip("hw", _pair(pair), strict=True)}
+    return {
+        f"{name}_{axis}": size for name, pair in pairs.items() for axis, size in zip("hw", _pair(pair), strict=True)
+    }
 
 
 def _setting_sizes(layer: Layer) -> dict[str, int]:
@@ -169,22 +170,16 @@ def is_pointwise(conv: Convolution) -> bool:
 
 
 def im2col(channels: int, image: Shape, out: Shape, conv: Convolution) -> Kernel:
-    """`im2col_cpu` of one image: reads channels·h·w, writes channels·kh·kw·out_h·out_w values (im2col.cpp)."""
-    windows = _window_sizes(kernel=conv.kernel, stride=conv.stride, pad=conv.pad, dilation=conv.dilation)
+    """`im2col_cpu` of one image: reads channels·h·w values, writes channels·kh·kw·out_h·out_w."""
     (height, width), (out_height, out_width) = _pair(image), _pair(out)
-    return kernel(
-        "im2col",
-        channels=channels,
-        height=height,
-        width=width,
-        out_height=out_height,
-        out_width=out_width,
-        **windows,
-    )
+    sizes = {"batch": 1, "channels": channels, "height": height, "width": width}
+    sizes |= {"out_height": out_height, "out_width": out_width}
+    sizes |= _window_sizes(kernel=conv.kernel, stride=conv.stride, pad=conv.pad, dilation=conv.dilation)
+    return kernel("im2col", sizes)
 
 
 def _convolution(layer: Layer) -> tuple[KernelCount, ...]:
-    """base_conv_layer.cpp: per image one im2col of all groups, per group one gemm, then the bias as a rank-1 gemm."""
+    """base_conv_layer.cpp: per image im2col of all groups, a gemm per group, the bias as a rank-1 gemm."""
     conv = _settings(layer, Convolution)
     out_spatial = prod(layer.outputs[0][2:])
     uses = []
@@ -200,7 +195,7 @@ def _convolution(layer: Layer) -> tuple[KernelCount, ...]:
 
 
 def _deconvolution(layer: Layer) -> tuple[KernelCount, ...]:
-    """deconv_layer.cpp: per image and group weightsᵀ·input, then col2im (an im2col in the other direction), bias."""
+    """deconv_layer.cpp: per image and group weightsᵀ·input, then col2im (im2col backwards), then the bias."""
     conv = _settings(layer, Convolution)
     uses = []
     for given, out in zip(layer.inputs, layer.outputs, strict=True):
@@ -238,5 +233,10 @@ EXPANSIONS: dict[str, Callable[[Layer], tuple[KernelCount, ...]]] = {
 }
 """Layer types that come down to several kernels; every other type is one kernel of its own kind."""
 
-FREE_TYPES = frozenset({"Input", "Split", "Dropout", "Flatten", "Reshape", "Silence"})
-"""Types whose forward pass at test time moves no data: Caffe shares or keeps the buffer."""
+FREE_TYPES = frozenset({"Input", "Split", "Flatten", "Reshape", "Silence"})
+"""Types whose forward pass on the CPU moves no data: Caffe shares or keeps the buffer."""
+
+
+def is_free(layer: Layer) -> bool:
+    """Whether a layer's test-time forward pass moves no data: by its type, or Dropout in place."""
+    return layer.type in FREE_TYPES or (layer.type == "Dropout" and layer.bottoms == layer.tops)

@@ -17,7 +17,7 @@ def layer_table(network: Network) -> pd.DataFrame:
 
 
 def kernel_table(network: Network) -> pd.DataFrame:
-    """One row per kernel of each layer: network, batch, layer, count, kind, variant and its sizes (nullable)."""
+    """One row per kernel of each layer: network, batch, layer, count, kind, variant, nullable sizes."""
     rows = [
         {"network": network.name, "batch": network.batch, "layer": layer.name, "count": use.count}
         | use.kernel.as_dict()

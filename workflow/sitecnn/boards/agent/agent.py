@@ -11,8 +11,6 @@ finished measurement to a record file. Started again with the same two files, it
 The protocol, its constants and their reasons are in docs/measuring.md.
 """
 
-from __future__ import division, print_function
-
 import argparse
 import ctypes
 import ctypes.util
@@ -152,7 +150,7 @@ def read_text(path):
     try:
         with open(path) as source:
             return source.read().strip()
-    except (IOError, OSError, UnicodeDecodeError):
+    except (OSError, UnicodeDecodeError):
         return None
 
 
@@ -188,7 +186,7 @@ def loaded_blas():
     return [path for path in paths if "numpy" not in path and "scipy" not in path]
 
 
-class Blas(object):
+class Blas:
     """A CBLAS reached through ctypes: the library that Caffe uses, or the board's own."""
 
     names = ("openblas", "blis", "atlas", "cblas", "blas")
@@ -262,7 +260,10 @@ def probe(threads):
         "memory": _memory_bytes(),
         "model": (read_text("/proc/device-tree/model") or "").strip("\0"),
     }
-    for name, look in (("engine", lambda: _engine(import_caffe())), ("blas", lambda: Blas(threads).version())):
+    for name, look in (
+        ("engine", lambda: _engine(import_caffe())),
+        ("blas", lambda: Blas(threads).version()),
+    ):
         try:
             found[name] = look()
         except Refused as reason:
@@ -272,7 +273,9 @@ def probe(threads):
 
 def conditions():
     """Clocks, temperatures, governor, load and affinity now; what the board does not tell is absent."""
-    clocks = [read_text(path) for path in sorted(glob.glob("/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq"))]
+    clocks = [
+        read_text(path) for path in sorted(glob.glob("/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq"))
+    ]
     if not any(clocks):
         found = re.findall(r"^cpu MHz\s*: ([\d.]+)", read_text("/proc/cpuinfo") or "", re.M)
         clocks = [float(mhz) * 1000 for mhz in found]
@@ -292,7 +295,7 @@ def conditions():
 # ---- operands and cache state -------------------------------------------------------------------------------
 
 
-class Operands(object):
+class Operands:
     """Float32 buffers filled like a network's blobs, and the means to put caches into a known state."""
 
     def __init__(self):
@@ -330,7 +333,7 @@ def _pointer(array):
 # ---- tasks --------------------------------------------------------------------------------------------------
 
 
-class Bench(object):
+class Bench:
     """What the tasks share: engine, BLAS and operands of one process."""
 
     def __init__(self, threads, check):
@@ -431,7 +434,9 @@ class Bench(object):
                 for bias in blobs[1:]:
                     bias[...] = 0
         for name in net.inputs or net._layer_names[:0]:
-            net.blobs[name].data[...] = self.operands.gaussian(net.blobs[name].count).reshape(net.blobs[name].data.shape)
+            net.blobs[name].data[...] = self.operands.gaussian(net.blobs[name].count).reshape(
+                net.blobs[name].data.shape
+            )
 
     def measure_network(self, task):
         """Layerwise and whole forward passes in turn: {layers: samples per layer, layerwise_ns, forward_ns}."""
@@ -549,7 +554,7 @@ def task_key(task, stack):
     return hashlib.sha256(canonical([identity, stack, PROTOCOL]).encode("utf-8")).hexdigest()[:32]
 
 
-class Records(object):
+class Records:
     """The append-only record file: a torn last line is cut off, finished keys are known."""
 
     def __init__(self, path):
@@ -597,7 +602,7 @@ def lock_board(path):
     lock = open(path, "a+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (IOError, OSError) as error:
+    except OSError as error:
         if error.errno not in (errno.EAGAIN, errno.EACCES):
             raise
         lock.seek(0)
@@ -609,7 +614,7 @@ def lock_board(path):
     return lock
 
 
-class Campaign(object):
+class Campaign:
     """The owed tasks of one plan on one stack, in blocks between sentinels."""
 
     def __init__(self, arguments, tasks):

@@ -1,0 +1,28 @@
+# Configuration, checked before any job exists, and what the rule files share.
+from sitecnn.boards.config import load_board
+from sitecnn.config import load_config, network_file
+from sitecnn.errors import SiteCNNError
+
+try:
+    settings = load_config(Path(), overrides=config)
+    boards = {name: load_board(Path(), name) for name in settings.boards}
+except SiteCNNError as error:
+    raise WorkflowError(str(error))
+
+# Every rule calls this command, the one that a person runs by hand.
+sitecnn = f"{shlex.quote(sys.executable)} -m sitecnn"
+
+
+wildcard_constraints:
+    network="[a-z0-9][a-z0-9_.-]*",
+    board="|".join(settings.boards),
+    processor="cpu|gpu",
+
+
+def model_names():
+    """{board}-{processor} of every model that the configuration asks for."""
+    return [
+        f"{board.name}-{processor}"
+        for board in boards.values()
+        for processor in board.processors
+    ]

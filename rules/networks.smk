@@ -1,0 +1,34 @@
+# Stages 1 and 2: a CNN's configuration → its layers → its kernels, and all networks' kernels → a board's plan.
+rule convert:
+    input:
+        lambda wildcards: network_file(Path(), wildcards.network),
+    output:
+        network="results/networks/{network}/network.prototxt",
+        layers="results/networks/{network}/layers.parquet",
+    log:
+        "results/logs/convert/{network}.log",
+    shell:
+        "{sitecnn} convert {input:q} --batch {settings.batch} --name {wildcards.network} "
+        "-o {output.network:q} --layers {output.layers:q} > {log:q} 2>&1"
+
+
+rule extract:
+    input:
+        rules.convert.output.network,
+    output:
+        "results/networks/{network}/kernels.parquet",
+    log:
+        "results/logs/extract/{network}.log",
+    shell:
+        "{sitecnn} extract {input:q} -o {output:q} > {log:q} 2>&1"
+
+
+rule plan:
+    input:
+        networks=expand(rules.convert.output.network, network=settings.networks),
+    output:
+        "results/campaigns/{board}/plan.jsonl",
+    log:
+        "results/logs/plan/{board}.log",
+    shell:
+        "{sitecnn} plan {input.networks:q} -o {output:q} > {log:q} 2>&1"

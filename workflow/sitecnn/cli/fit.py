@@ -1,0 +1,35 @@
+"""`sitecnn fit`: dataset → board model."""
+
+import argparse
+from typing import Any
+
+
+def add_parser(subparsers: Any) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "fit",
+        help="fit a board's model from its measurements",
+        epilog="example: sitecnn fit --board tx1 --processor gpu --exclude-network alexnet",
+    )
+    parser.add_argument("--board", required=True, metavar="NAME")
+    parser.add_argument("--processor", required=True, choices=("cpu", "gpu"))
+    parser.add_argument("--exclude-network", nargs="+", default=[], metavar="NAME", help="networks it must not see")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write results/models/{board}-{processor}.json and print what was fitted; 0."""
+    from sitecnn.models.board_model import model_file, save
+    from sitecnn.models.calibrate import fit_board
+    from sitecnn.models.fit import load_measurements, without_networks
+
+    rows = load_measurements(args.root, args.board, args.processor)
+    rows = without_networks(rows, args.exclude_network)
+    provenance = {"excluded_networks": args.exclude_network, "measurements": len(rows)}
+    model = fit_board(rows, args.board, args.processor, provenance)
+    path = model_file(args.root, args.board, args.processor)
+    save(model, path)
+    for stack in model.stacks:
+        sources = f"{len(rows)} measurements of {len(stack.networks)} networks"
+        print(f"{path}: {stack.stack}: {len(stack.kinds)} kinds from {sources}")
+    return 0

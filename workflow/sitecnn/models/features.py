@@ -1,0 +1,106 @@
+"""What the time of each kind of kernel is made of: countable work, read off its sizes.
+
+A time is modelled as Σ coefficient · feature, so a coefficient reads as nanoseconds per unit of that work
+(per multiply-accumulate, per element moved, per call). Sizes come as columns, so one call covers a whole
+network, or many.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Sizes = Mapping[str, Array]
+"""Columns named as in `sitecnn.workload.kernels.SIZE_NAMES`, an entry per kernel, NaN where a kind has no such size."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One kind of work: `unit` is what a coefficient is per; `count` gives how much of it a kernel does."""
+
+    name: str
+    unit: str
+    count: Callable[[Sizes], Array]
+
+
+def _columns_elements(sizes: Sizes) -> Array:
+    """Elements of the im2col matrices of all images and groups: channels·kh·kw × positions."""
+    window = sizes["kernel_h"] * sizes["kernel_w"]
+    positions = sizes["out_height"] * sizes["out_width"]
+    return sizes["batch"] * sizes["channels"] * window * positions
+
+
+def _im2col_elements(sizes: Sizes) -> Array:
+    """As `_columns_elements`, but none for 1×1, stride 1, unpadded: Caffe multiplies the input itself there."""
+    window = sizes["kernel_h"] * sizes["kernel_w"] * sizes["stride_h"] * sizes["stride_w"]
+    is_pointwise = (window == 1) & (sizes["pad_h"] + sizes["pad_w"] == 0)
+    return np.where(is_pointwise, 0.0, _columns_elements(sizes))
+
+
+def _convolution_macs(sizes: Sizes) -> Array:
+    return _columns_elements(sizes) * sizes["out_channels"] / sizes["group"]
+
+
+def _weights_read(sizes: Sizes) -> Array:
+    """Every image reads all weights again: batch · out_channels · channels/group · kh · kw."""
+    window = sizes["kernel_h"] * sizes["kernel_w"]
+    return sizes["batch"] * sizes["out_channels"] * sizes["channels"] / sizes["group"] * window
+
+
+CALL = Feature("calls", "call", lambda sizes: np.ones_like(sizes["in_elements"]))
+IN = Feature("in_elements", "element read", lambda sizes: sizes["in_elements"])
+OUT = Feature("out_elements", "element written", lambda sizes: sizes["out_elements"])
+WINDOW_OUT = Feature("window_elements", "element in a window", lambda sizes: sizes["out_elements"] * sizes["window"])
+
+CONVOLUTION = (
+    Feature("macs", "multiply-accumulate", _convolution_macs),
+    Feature("im2col_elements", "element copied by im2col", _im2col_elements),
+    Feature("columns_elements", "element of gemm's B", _columns_elements),
+    Feature("weights_elements", "element of gemm's A", _weights_read),
+    OUT,
+    Feature("gemm_calls", "gemm call", lambda sizes: sizes["batch"] * sizes["group"]),
+)
+INNER_PRODUCT = (
+    Feature(
+        "macs",
+        "multiply-accumulate",
+        lambda sizes: sizes["in_elements"] * sizes["out_elements"] / sizes["batch"],
+    ),
+    Feature("weights_elements", "weight read", lambda sizes: sizes["parameters"]),
+    CALL,
+)
+GEMM = (
+    Feature("macs", "multiply-accumulate", lambda sizes: sizes["m"] * sizes["n"] * sizes["k"]),
+    Feature("a_elements", "element of A", lambda sizes: sizes["m"] * sizes["k"]),
+    Feature("b_elements", "element of B", lambda sizes: sizes["k"] * sizes["n"]),
+    Feature("c_elements", "element of C", lambda sizes: sizes["m"] * sizes["n"]),
+    Feature("calls", "call", lambda sizes: np.ones_like(sizes["m"])),
+)
+ELEMENTWISE = (IN, OUT, CALL)
+
+FEATURES: dict[str, tuple[Feature, ...]] = {
+    "convolution": CONVOLUTION,
+    "deconvolution": CONVOLUTION,
+    "inner_product": INNER_PRODUCT,
+    "gemm": GEMM,
+    "im2col": (
+        Feature("columns_elements", "element copied", _columns_elements),
+        Feature("calls", "call", lambda sizes: np.ones_like(sizes["channels"])),
+    ),
+    "pooling": (WINDOW_OUT, *ELEMENTWISE),
+    "lrn": (WINDOW_OUT, *ELEMENTWISE),
+    **dict.fromkeys(("input", "split", "dropout", "flatten", "reshape", "silence"), (CALL,)),
+}
+"""The features of each kind; a kind that is not here reads and writes elements (`ELEMENTWISE`)."""
+
+
+def features_of(kind: str) -> tuple[Feature, ...]:
+    """The features that the time of a kind is made of."""
+    return FEATURES.get(kind, ELEMENTWISE)
+
+
+def matrix(features: tuple[Feature, ...], sizes: Sizes) -> Array:
+    """(kernels × features) counts of work."""
+    return np.column_stack([np.asarray(feature.count(sizes), dtype=np.float64) for feature in features])
