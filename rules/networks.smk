@@ -28,7 +28,9 @@ rule plan:
         networks=expand(rules.convert.output.network, network=settings.networks),
     output:
         "results/campaigns/{board}/plan.jsonl",
+    params:
+        sweep="--sweep" if settings.sweep else "",
     log:
         "results/logs/plan/{board}.log",
     shell:
-        "{sitecnn} plan {input.networks:q} -o {output:q} > {log:q} 2>&1"
+        "{sitecnn} plan {input.networks:q} {params.sweep} -o {output:q} > {log:q} 2>&1"

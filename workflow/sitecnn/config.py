@@ -26,6 +26,9 @@ class Config(Strict):
     networks: list[Name] = Field(min_length=1, description="files of config/networks, without their suffix")
     boards: list[Name] = Field(min_length=1, description="files of config/boards, without their suffix")
     batch: int = Field(1, ge=1, description="images per forward pass")
+    sweep: bool = Field(
+        True, description="measure sizes beyond the networks' own, so that any network can be estimated"
+    )
     level: float = Field(0.9, gt=0, lt=1, description="probability that an interval holds the truth")
 
 

@@ -14,16 +14,16 @@ from sitecnn.workload.kernels import Kernel, unique_kernels
 Task = dict[str, Any]
 
 
-def plan(networks: Iterable[Network]) -> list[Task]:
-    """The networks' passes and memory, which are the truth, then their kernels and the sweep's, longest first.
+def plan(networks: Iterable[Network], *, sweep: bool) -> list[Task]:
+    """The networks' passes and memory, which are the truth, then their kernels and, if asked, the sweep's.
 
-    A board that runs out of time has then left out the kernels that weigh least in its networks.
+    Kernels come longest first: a board that runs out of time has then left out the kernels that weigh least in its networks.
     """
     networks = list(networks)
     truth = [task for network in networks for task in _network_tasks(network)]
     own = unique_kernels(layer for network in networks for layer in network.layers)
-    sweep = unique_kernels(sweep_layers())
-    found = {**{kernel: layer for kernel, layer in sweep.items() if kernel not in own}, **own}
+    beyond = unique_kernels(sweep_layers()) if sweep else {}
+    found = own | {kernel: layer for kernel, layer in beyond.items() if kernel not in own}
     ordered = sorted(found.items(), key=lambda item: _weight(item[0]), reverse=True)
     return [*truth, *(task for item in ordered for task in _kernel_tasks(*item))]
 

@@ -10,10 +10,11 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "plan",
         help="the measurements that networks ask of a board",
-        epilog="example: sitecnn plan config/networks/*.prototxt -o plan.jsonl",
+        epilog="example: sitecnn plan config/networks/*.prototxt --sweep -o plan.jsonl",
     )
     parser.add_argument("networks", nargs="+", metavar="NETWORK")
     parser.add_argument("--batch", type=int, metavar="N")
+    parser.add_argument("--sweep", action="store_true", help="and sizes beyond the networks' own (boards/sweep.py)")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
     parser.set_defaults(run=run)
 
@@ -24,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
     from sitecnn.files import write_text
     from sitecnn.network import load_network
 
-    tasks = plan([load_network(source, batch=args.batch) for source in args.networks])
+    tasks = plan([load_network(source, batch=args.batch) for source in args.networks], sweep=args.sweep)
     write_text(args.output, plan_lines(tasks))
     print(f"{args.output}: {len(tasks)} measurements")
     return 0

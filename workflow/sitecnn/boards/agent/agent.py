@@ -1,4 +1,5 @@
 #!/usr/bin/env python
+# -*- coding: utf-8 -*-
 """SiteCNN's board agent: measures kernels, layers, forward passes and memory where it is started.
 
 One file, standard library only, Python 2.7 and >= 3.4, because boards have nothing newer; numpy is used as
@@ -10,6 +11,8 @@ finished measurement to a record file. Started again with the same two files, it
 
 The protocol, its constants and their reasons are in docs/measuring.md.
 """
+
+from __future__ import division, print_function
 
 import argparse
 import ctypes
@@ -150,7 +153,7 @@ def read_text(path):
     try:
         with open(path) as source:
             return source.read().strip()
-    except (OSError, UnicodeDecodeError):
+    except (IOError, OSError, UnicodeDecodeError):
         return None
 
 
@@ -186,7 +189,7 @@ def loaded_blas():
     return [path for path in paths if "numpy" not in path and "scipy" not in path]
 
 
-class Blas:
+class Blas(object):
     """A CBLAS reached through ctypes: the library that Caffe uses, or the board's own."""
 
     names = ("openblas", "blis", "atlas", "cblas", "blas")
@@ -295,7 +298,7 @@ def conditions():
 # ---- operands and cache state -------------------------------------------------------------------------------
 
 
-class Operands:
+class Operands(object):
     """Float32 buffers filled like a network's blobs, and the means to put caches into a known state."""
 
     def __init__(self):
@@ -333,7 +336,7 @@ def _pointer(array):
 # ---- tasks --------------------------------------------------------------------------------------------------
 
 
-class Bench:
+class Bench(object):
     """What the tasks share: engine, BLAS and operands of one process."""
 
     def __init__(self, threads, check):
@@ -554,7 +557,7 @@ def task_key(task, stack):
     return hashlib.sha256(canonical([identity, stack, PROTOCOL]).encode("utf-8")).hexdigest()[:32]
 
 
-class Records:
+class Records(object):
     """The append-only record file: a torn last line is cut off, finished keys are known."""
 
     def __init__(self, path):
@@ -602,7 +605,7 @@ def lock_board(path):
     lock = open(path, "a+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except (IOError, OSError) as error:
         if error.errno not in (errno.EAGAIN, errno.EACCES):
             raise
         lock.seek(0)
@@ -614,7 +617,7 @@ def lock_board(path):
     return lock
 
 
-class Campaign:
+class Campaign(object):
     """The owed tasks of one plan on one stack, in blocks between sentinels."""
 
     def __init__(self, arguments, tasks):

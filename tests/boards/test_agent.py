@@ -1,0 +1,77 @@
+"""The agent's statistics against a closed form and simulation, and its record file against torn lines."""
+
+import itertools
+import json
+import random
+import statistics
+from math import comb
+
+import pytest
+
+from sitecnn.boards.agent import agent
+
+
+@pytest.mark.parametrize("count", [9, 10, 15, 40, 60])
+def test_median_interval_has_the_binomial_coverage_it_claims(count):
+    ordered = list(range(count))
+    low, high = agent.median_interval(ordered)
+    # The true median lies below the order statistic of rank `low` (from 0) if at most `low` samples fall below it.
+    below = sum(comb(count, k) for k in range(low + 1)) / 2**count
+    assert low + high == count - 1
+    assert 1 - 2 * below >= 0.95
+    one_narrower = sum(comb(count, k) for k in range(low + 2)) / 2**count
+    assert 1 - 2 * one_narrower < 0.95
+
+
+def test_median_is_the_standard_librarys():
+    draw = random.Random(1)
+    for count in (1, 2, 9, 10):
+        values = [draw.random() for _ in range(count)]
+        assert agent.median(values) == statistics.median(values)
+
+
+def test_nine_samples_are_the_fewest_without_extremes():
+    assert agent.median_interval(range(agent.FEWEST_SAMPLES)) == (1, 7)
+    assert agent.median_interval(range(agent.FEWEST_SAMPLES - 1))[0] == 0
+
+
+def test_sampling_stops_when_the_median_is_known():
+    found = agent.collect(lambda: 1000, 60, lambda: None)
+    assert (found["stop"], len(found["samples_ns"]), found["median_ns"]) == ("noise", agent.FEWEST_SAMPLES, 1000)
+
+
+def test_sampling_of_noise_stops_by_count():
+    turns = itertools.cycle([1000, 3000])
+    found = agent.collect(lambda: next(turns), 60, lambda: None)
+    assert (found["stop"], len(found["samples_ns"])) == ("count", agent.MOST_SAMPLES)
+
+
+def test_warm_up_forgets_a_slow_start():
+    samples = iter([900, 500, 300, 110, 108, 100, 100])
+    assert agent.warm_up(lambda: next(samples)) == 5
+
+
+def measurement(key):
+    return {"record": "measurement", "key": key, "status": "ok"}
+
+
+def test_a_torn_last_line_is_cut_off_and_owed_again(tmp_path):
+    path = tmp_path / "records.jsonl"
+    records = agent.Records(str(path))
+    records.append(measurement("a"))
+    records.append(measurement("b"))
+    whole = path.read_bytes()
+    for length in range(whole.index(b"\n") + 1, len(whole)):
+        path.write_bytes(whole[:length])
+        again = agent.Records(str(path))
+        assert again.finished == {"a"}
+        again.append(measurement("b"))
+        assert [json.loads(line)["key"] for line in path.read_text().splitlines()] == ["a", "b"]
+
+
+def test_a_key_depends_on_task_and_stack_alone():
+    task = {"task": "gemm", "kernel": {"m": 1}, "mode": "cold"}
+    same = dict(reversed(task.items()))
+    assert agent.task_key(task, "stack") == agent.task_key(same, "stack")
+    others = {agent.task_key(task, "other"), agent.task_key(task | {"mode": "warm"}, "stack")}
+    assert len(others | {agent.task_key(task, "stack")}) == 3
