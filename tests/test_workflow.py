@@ -17,7 +17,8 @@ layer {{ name: "data" type: "Input" top: "data" input_param {{ shape {{ dim: 1 d
 layer {{ name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
   convolution_param {{ num_output: {outputs} kernel_size: 3 pad: 1 }} }}
 layer {{ name: "relu1" type: "ReLU" bottom: "conv1" top: "conv1" }}
-layer {{ name: "pool1" type: "Pooling" bottom: "conv1" top: "pool1" pooling_param {{ pool: MAX kernel_size: 2 stride: 2 }} }}
+layer {{ name: "pool1" type: "Pooling" bottom: "conv1" top: "pool1"
+  pooling_param {{ pool: MAX kernel_size: 2 stride: 2 }} }}
 layer {{ name: "fc" type: "InnerProduct" bottom: "pool1" top: "fc" inner_product_param {{ num_output: 10 }} }}
 layer {{ name: "prob" type: "Softmax" bottom: "fc" top: "prob" }}
 """

@@ -17,7 +17,7 @@ Task = dict[str, Any]
 def plan(networks: Iterable[Network], *, sweep: bool) -> list[Task]:
     """The networks' passes and memory, which are the truth, then their kernels and, if asked, the sweep's.
 
-    Kernels come longest first: a board that runs out of time has then left out the kernels that weigh least in its networks.
+    Kernels come longest first: a board that runs out of time has left out those that weigh least.
     """
     networks = list(networks)
     truth = [task for network in networks for task in _network_tasks(network)]
