@@ -83,4 +83,4 @@ def _weight(kernel: Kernel) -> int:
     """MACs for a gemm, else values read: a rough order of time, enough to put what matters first."""
     if kernel.kind == "gemm":
         return kernel["m"] * kernel["n"] * kernel["k"]
-    return prod(size for name, size in kernel.sizes if name in ("batch", "channels", "height", "width"))
+    return prod(size for name, size in kernel.sizes if name in ("images", "channels", "height", "width"))

@@ -29,7 +29,7 @@ def _columns_elements(sizes: Sizes) -> Array:
     """Elements of the im2col matrices of all images and groups: channels·kh·kw × positions."""
     window = sizes["kernel_h"] * sizes["kernel_w"]
     positions = sizes["out_height"] * sizes["out_width"]
-    return sizes["batch"] * sizes["channels"] * window * positions
+    return sizes["images"] * sizes["channels"] * window * positions
 
 
 def _im2col_elements(sizes: Sizes) -> Array:
@@ -46,7 +46,7 @@ def _convolution_macs(sizes: Sizes) -> Array:
 def _weights_read(sizes: Sizes) -> Array:
     """Every image reads all weights again: batch · out_channels · channels/group · kh · kw."""
     window = sizes["kernel_h"] * sizes["kernel_w"]
-    return sizes["batch"] * sizes["out_channels"] * sizes["channels"] / sizes["group"] * window
+    return sizes["images"] * sizes["out_channels"] * sizes["channels"] / sizes["group"] * window
 
 
 CALL = Feature("calls", "call", lambda sizes: np.ones_like(sizes["in_elements"]))
@@ -60,13 +60,13 @@ CONVOLUTION = (
     Feature("columns_elements", "element of gemm's B", _columns_elements),
     Feature("weights_elements", "element of gemm's A", _weights_read),
     OUT,
-    Feature("gemm_calls", "gemm call", lambda sizes: sizes["batch"] * sizes["group"]),
+    Feature("gemm_calls", "gemm call", lambda sizes: sizes["images"] * sizes["group"]),
 )
 INNER_PRODUCT = (
     Feature(
         "macs",
         "multiply-accumulate",
-        lambda sizes: sizes["in_elements"] * sizes["out_elements"] / sizes["batch"],
+        lambda sizes: sizes["in_elements"] * sizes["out_elements"] / sizes["images"],
     ),
     Feature("weights_elements", "weight read", lambda sizes: sizes["parameters"]),
     CALL,

@@ -14,7 +14,7 @@ FLOAT_BYTES = 4
 
 SIZE_NAMES = (
     *("m", "n", "k", "trans_a", "trans_b", "accumulate"),
-    *("batch", "channels", "height", "width", "out_channels", "out_height", "out_width"),
+    *("images", "channels", "height", "width", "out_channels", "out_height", "out_width"),
     *("kernel_h", "kernel_w", "stride_h", "stride_w", "pad_h", "pad_w", "dilation_h", "dilation_w"),
     *("group", "bias", "window", "inputs", "outputs", "in_elements", "out_elements", "parameters"),
 )
@@ -128,10 +128,10 @@ def variant_of(layer: Layer) -> str:
 
 
 def _shape_sizes(shape: Shape) -> dict[str, int]:
-    """Batch, channels, height, width of a blob; missing axes are 1, axes past the fourth join the width."""
+    """Images, channels, height, width of a blob; missing axes are 1, axes past the fourth join the width."""
     padded = (*shape, 1, 1, 1, 1)
     return {
-        "batch": padded[0],
+        "images": padded[0],
         "channels": padded[1],
         "height": padded[2],
         "width": prod(shape[3:]) if len(shape) > 3 else 1,
@@ -172,7 +172,7 @@ def is_pointwise(conv: Convolution) -> bool:
 def im2col(channels: int, image: Shape, out: Shape, conv: Convolution) -> Kernel:
     """`im2col_cpu` of one image: reads channels·h·w values, writes channels·kh·kw·out_h·out_w."""
     (height, width), (out_height, out_width) = _pair(image), _pair(out)
-    sizes = {"batch": 1, "channels": channels, "height": height, "width": width}
+    sizes = {"images": 1, "channels": channels, "height": height, "width": width}
     sizes |= {"out_height": out_height, "out_width": out_width}
     sizes |= _window_sizes(kernel=conv.kernel, stride=conv.stride, pad=conv.pad, dilation=conv.dilation)
     return kernel("im2col", sizes)
