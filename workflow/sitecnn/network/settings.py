@@ -1,4 +1,4 @@
-"""What a layer was told, typed, one dataclass per layer type that has settings; lengths are per spatial axis."""
+"""What a layer was told, typed, one dataclass per layer type that has settings."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Convolution(Settings):
-    """Convolution, Deconvolution and Im2col: `kernel`, `stride`, `pad`, `dilation` as (h, w) in pixels."""
+    """Convolution, Deconvolution, Im2col: lengths in pixels for each axis after `axis`, the channels."""
 
     num_output: int
     kernel: tuple[int, ...]
@@ -19,17 +19,27 @@ class Convolution(Settings):
     dilation: tuple[int, ...]
     group: int = 1
     bias: bool = True
+    axis: int = 1
 
 
 @dataclass(frozen=True)
 class Pooling(Settings):
-    """Pooling: `method` is MAX, AVE or STOCHASTIC; `kernel`, `stride`, `pad` as (h, w) in pixels."""
+    """Pooling: `method` is MAX, AVE or STOCHASTIC; lengths as (h, w) in pixels; `ceil` rounds up, as Caffe does."""
 
     method: str
     kernel: tuple[int, int]
     stride: tuple[int, int]
     pad: tuple[int, int]
     global_pooling: bool = False
+    ceil: bool = True
+
+
+@dataclass(frozen=True)
+class SPP(Settings):
+    """Spatial pyramid pooling: 4^level bins a channel at each of `pyramid_height` levels."""
+
+    pyramid_height: int
+    method: str = "MAX"
 
 
 @dataclass(frozen=True)
@@ -43,8 +53,281 @@ class InnerProduct(Settings):
 
 
 @dataclass(frozen=True)
+class Embed(Settings):
+    """Row look-up in a table of `input_dim` rows."""
+
+    num_output: int
+    input_dim: int
+    bias: bool = True
+
+
+@dataclass(frozen=True)
+class Recurrent(Settings):
+    """RNN and LSTM, unrolled over the first axis."""
+
+    num_output: int
+    expose_hidden: bool = False
+
+
+@dataclass(frozen=True)
 class LRN(Settings):
     """Local response normalisation: `region` is ACROSS_CHANNELS or WITHIN_CHANNEL."""
 
     local_size: int
     region: str
+    alpha: float = 1.0
+    beta: float = 0.75
+    k: float = 1.0
+
+
+@dataclass(frozen=True)
+class BatchNorm(Settings):
+    """Batch normalisation by stored means and variances, or by the batch's own."""
+
+    use_global_stats: bool = True
+
+
+@dataclass(frozen=True)
+class MVN(Settings):
+    """Mean and variance normalisation of each image."""
+
+    normalize_variance: bool = True
+    across_channels: bool = False
+
+
+@dataclass(frozen=True)
+class Scale(Settings):
+    """Multiplication by a learned blob of `num_axes` axes from `axis` on or by a second input; then a bias."""
+
+    axis: int = 1
+    num_axes: int = 1
+    bias: bool = False
+
+
+@dataclass(frozen=True)
+class Bias(Settings):
+    """Addition of a learned blob of `num_axes` axes from `axis` on, or of a second input."""
+
+    axis: int = 1
+    num_axes: int = 1
+
+
+@dataclass(frozen=True)
+class ReLU(Settings):
+    """Rectifier; a slope other than 0 is a leaky one."""
+
+    negative_slope: float = 0.0
+
+
+@dataclass(frozen=True)
+class PReLU(Settings):
+    """Rectifier with learned slopes, one a channel or one for all."""
+
+    channel_shared: bool = False
+
+
+@dataclass(frozen=True)
+class ELU(Settings):
+    """Exponential linear unit."""
+
+    alpha: float = 1.0
+
+
+@dataclass(frozen=True)
+class Power(Settings):
+    """(shift + scale·x)^power."""
+
+    power: float = 1.0
+    scale: float = 1.0
+    shift: float = 0.0
+
+
+@dataclass(frozen=True)
+class Exp(Settings):
+    """base^(shift + scale·x); a base of -1 is e."""
+
+    base: float = -1.0
+    scale: float = 1.0
+    shift: float = 0.0
+
+
+@dataclass(frozen=True)
+class Log(Settings):
+    """log to `base` of (shift + scale·x); a base of -1 is e."""
+
+    base: float = -1.0
+    scale: float = 1.0
+    shift: float = 0.0
+
+
+@dataclass(frozen=True)
+class Clip(Settings):
+    """Values cut off below `min` and above `max`."""
+
+    min: float
+    max: float
+
+
+@dataclass(frozen=True)
+class Swish(Settings):
+    """x·sigmoid(beta·x)."""
+
+    beta: float = 1.0
+
+
+@dataclass(frozen=True)
+class Threshold(Settings):
+    """1 above the threshold, else 0."""
+
+    threshold: float = 0.0
+
+
+@dataclass(frozen=True)
+class Dropout(Settings):
+    """Dropout: at test time it only passes data on."""
+
+    dropout_ratio: float = 0.5
+
+
+@dataclass(frozen=True)
+class Softmax(Settings):
+    """Softmax along `axis`, which may be negative."""
+
+    axis: int = 1
+
+
+@dataclass(frozen=True)
+class Eltwise(Settings):
+    """`operation` is SUM, PROD or MAX; `coeff` of a SUM, one per input, or none for all 1."""
+
+    operation: str = "SUM"
+    coeff: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reduction(Settings):
+    """`operation` (SUM, ASUM, SUMSQ, MEAN) over all axes from `axis` on."""
+
+    operation: str = "SUM"
+    axis: int = 0
+
+
+@dataclass(frozen=True)
+class ArgMax(Settings):
+    """The `top_k` largest along `axis`, or of the whole image where it is None."""
+
+    out_max_val: bool = False
+    top_k: int = 1
+    axis: int | None = None
+
+
+@dataclass(frozen=True)
+class Concat(Settings):
+    """Joining along `axis`."""
+
+    axis: int = 1
+
+
+@dataclass(frozen=True)
+class Slice(Settings):
+    """Cutting along `axis` at `slice_point`, or evenly."""
+
+    axis: int = 1
+    slice_point: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Flatten(Settings):
+    """Axes `axis` to `end_axis` become one."""
+
+    axis: int = 1
+    end_axis: int = -1
+
+
+@dataclass(frozen=True)
+class Reshape(Settings):
+    """Caffe's `shape` for `num_axes` axes from `axis` on: 0 keeps a dimension, one -1 takes what is left."""
+
+    dims: tuple[int, ...]
+    axis: int = 0
+    num_axes: int = -1
+
+
+@dataclass(frozen=True)
+class Crop(Settings):
+    """Cutting the first input to the second's size from `axis` on."""
+
+    axis: int = 2
+    offset: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Tile(Settings):
+    """`tiles` copies along `axis`."""
+
+    tiles: int
+    axis: int = 1
+
+
+@dataclass(frozen=True)
+class Permute(Settings):
+    """Axes in a new order (SSD)."""
+
+    order: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Normalize(Settings):
+    """Division by the L2 norm, times a learned scale (SSD)."""
+
+    across_spatial: bool = True
+    channel_shared: bool = True
+
+
+@dataclass(frozen=True)
+class PriorBox(Settings):
+    """Default boxes on every pixel of a feature map (SSD)."""
+
+    min_size: tuple[float, ...]
+    max_size: tuple[float, ...] = ()
+    aspect_ratio: tuple[float, ...] = ()
+    flip: bool = True
+
+
+@dataclass(frozen=True)
+class DetectionOutput(Settings):
+    """Boxes decoded, sorted and thinned out (SSD)."""
+
+    num_classes: int
+    share_location: bool = True
+    keep_top_k: int = -1
+
+
+@dataclass(frozen=True)
+class RegionPooling(Settings):
+    """ROIPooling and PSROIPooling: `pooled` as (h, w) bins; `output_dim` channels where position-sensitive."""
+
+    pooled: tuple[int, int]
+    spatial_scale: float
+    output_dim: int = 0
+
+
+@dataclass(frozen=True)
+class Proposal(Settings):
+    """Region proposals: `post_nms_topn` boxes an image."""
+
+    post_nms_topn: int = 300
+
+
+@dataclass(frozen=True)
+class Resize(Settings):
+    """Enlargement or reduction of an image to `size` as (h, w) in pixels."""
+
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Shuffle(Settings):
+    """Channels dealt out anew among `group` groups (ShuffleNet), or into space and back (PixelShuffle, Reorg)."""
+
+    group: int
