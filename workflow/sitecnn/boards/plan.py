@@ -35,11 +35,12 @@ def plan_lines(tasks: Iterable[Task]) -> str:
 
 def one_layer_network(layer: Layer) -> Network:
     """An Input for each bottom and the layer itself: what the agent loads to time a layer alone."""
+    plain = _plain(layer)
     inputs = tuple(
         Layer(name=bottom, type="Input", bottoms=(), tops=(bottom,), inputs=(), outputs=(shape,))
-        for bottom, shape in dict(zip(layer.bottoms, layer.inputs, strict=True)).items()
+        for bottom, shape in dict(zip(plain.bottoms, plain.inputs, strict=True)).items()
     )
-    return Network(name=layer.type, batch=layer.inputs[0][0], layers=(*inputs, _plain(layer)))
+    return Network(name=layer.type, batch=layer.inputs[0][0], layers=(*inputs, plain))
 
 
 def _plain(layer: Layer) -> Layer:
@@ -60,7 +61,7 @@ def _kernel_tasks(kernel: Kernel, layer: Layer) -> Iterator[Task]:
         for mode in ("cold", "warm"):
             yield {"task": "gemm", "kernel": kernel.as_dict(), "mode": mode}
         return
-    prototxt = write_prototxt(one_layer_network(_plain(layer if kernel.kind != "im2col" else _im2col(kernel, layer))))
+    prototxt = write_prototxt(one_layer_network(_im2col(kernel, layer) if kernel.kind == "im2col" else layer))
     fill = "activations" if kernel.kind == "pooling" else "gaussian"
     yield {"task": "layer", "kernel": kernel.as_dict(), "mode": "cold", "prototxt": prototxt, "fill": fill}
 
