@@ -58,8 +58,7 @@ def _network_tasks(network: Network) -> Iterator[Task]:
 
 def _kernel_tasks(kernel: Kernel, layer: Layer) -> Iterator[Task]:
     if kernel.kind == "gemm":
-        for mode in ("cold", "warm"):
-            yield {"task": "gemm", "kernel": kernel.as_dict(), "mode": mode}
+        yield {"task": "gemm", "kernel": kernel.as_dict(), "mode": "warm"}
         return
     prototxt = write_prototxt(one_layer_network(_im2col(kernel, layer) if kernel.kind == "im2col" else layer))
     fill = "activations" if kernel.kind == "pooling" else "gaussian"

@@ -49,8 +49,13 @@ NETWORK_PROCESSES = 3
 # First calls allocate buffers and start threads: samples are forgotten until two in a row agree this well.
 WARM_UP_AGREEMENT = 0.05
 MOST_WARM_UP = 10
-# What a network touches between two runs of one layer pushes that layer's operands out of the private caches.
-EVICT_BYTES = 48 * 1024 * 1024
+# Between two runs of one layer a network touches all its other layers: hundreds of MB, so whatever the last
+# cache level held is gone. Twice that level does the same; below 48 MiB the TLB would keep its entries, and
+# 512 MiB are more than the networks themselves touch.
+EVICT_LEVELS, LEAST_EVICT_BYTES, MOST_EVICT_BYTES = 2, 48 << 20, 512 << 20
+# Evicted in pieces that stay in the private cache, every other one written: a network's traffic is about half
+# weights that are read and half activations that are written.
+EVICT_PIECE_BYTES = 1 << 20
 # A sentinel GEMM before and after every block of tasks: beyond this drift the block is measured again.
 BLOCK_TASKS = 16
 SENTINEL_SIZE = 256
@@ -307,7 +312,7 @@ class Operands(object):
         self.numpy = numpy
         random = numpy.random.RandomState(2017)
         self.pool = random.standard_normal(1 << 20).astype(numpy.float32)
-        self.junk = None
+        self.junk = []
 
     def gaussian(self, count, scale=1.0):
         """`count` values of N(0, scale²), drawn from a fixed pool: 100 million take a second, not ten."""
@@ -319,14 +324,22 @@ class Operands(object):
         return self.numpy.maximum(self.gaussian(count), 0).reshape(shape)
 
     def evict(self):
-        """Read more than the private caches hold, so that whatever was there has left."""
-        if self.junk is None:
-            self.junk = self.numpy.zeros(EVICT_BYTES // 4, self.numpy.float32)
-        return float(self.junk.sum())
+        """Read and write more than the caches hold, so that whatever was there has left."""
+        if not self.junk:
+            pieces = evict_bytes(_cache_bytes()) // EVICT_PIECE_BYTES
+            self.junk = [self.numpy.ones(EVICT_PIECE_BYTES // 4, self.numpy.float32) for _ in range(pieces)]
+        for read, written in zip(self.junk[::2], self.junk[1::2]):
+            read.sum()
+            self.touch(written)
 
     def touch(self, array):
         """Read and write an array in order, as the layer that produced it did last."""
         self.numpy.add(array, 0, out=array)
+
+
+def evict_bytes(caches):
+    """How much to touch so that caches of these sizes ({name: bytes}) hold nothing of before."""
+    return min(max(EVICT_LEVELS * max(list(caches.values()) + [0]), LEAST_EVICT_BYTES), MOST_EVICT_BYTES)
 
 
 def _pointer(array):
