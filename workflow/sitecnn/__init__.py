@@ -1,3 +1,75 @@
-"""Whether a CNN runs on a board, how fast and in how much memory, from its configuration alone."""
+"""Whether a CNN runs on a board, how fast and in how much memory, from its configuration alone.
+
+    from sitecnn import estimate, load_board, load_network
+
+    print(estimate(load_network("net.prototxt"), load_board("tx1", "gpu")).forward_ms)
+
+Importing this loads nothing else: each name below brings what it needs when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sitecnn.estimation.boards import load_board
+    from sitecnn.estimation.estimate import Estimate, Milliseconds, estimate
+    from sitecnn.estimation.many import ForwardTimes, estimate_many
+    from sitecnn.estimation.memory_plan import MemoryPlan, memory_plan
+    from sitecnn.estimation.offload import Link, offload
+    from sitecnn.estimation.placement import Copy, place
+    from sitecnn.estimation.torch_module import load_module
+    from sitecnn.models.board_model import BoardModel
+    from sitecnn.network import Layer, Network, load_network
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "BoardModel",
+    "Copy",
+    "Estimate",
+    "ForwardTimes",
+    "Layer",
+    "Link",
+    "MemoryPlan",
+    "Milliseconds",
+    "Network",
+    "__version__",
+    "estimate",
+    "estimate_many",
+    "load_board",
+    "load_module",
+    "load_network",
+    "memory_plan",
+    "offload",
+    "place",
+]
+
+_HOMES = {
+    "BoardModel": "sitecnn.models.board_model",
+    "Copy": "sitecnn.estimation.placement",
+    "Estimate": "sitecnn.estimation.estimate",
+    "ForwardTimes": "sitecnn.estimation.many",
+    "Layer": "sitecnn.network",
+    "Link": "sitecnn.estimation.offload",
+    "MemoryPlan": "sitecnn.estimation.memory_plan",
+    "Milliseconds": "sitecnn.estimation.estimate",
+    "Network": "sitecnn.network",
+    "estimate": "sitecnn.estimation.estimate",
+    "estimate_many": "sitecnn.estimation.many",
+    "load_board": "sitecnn.estimation.boards",
+    "load_module": "sitecnn.estimation.torch_module",
+    "load_network": "sitecnn.network",
+    "memory_plan": "sitecnn.estimation.memory_plan",
+    "offload": "sitecnn.estimation.offload",
+    "place": "sitecnn.estimation.placement",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

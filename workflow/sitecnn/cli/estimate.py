@@ -1,14 +1,22 @@
 """`sitecnn estimate`: time and memory of a network on a board where it was never run."""
 
 import argparse
+import csv
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
-from sitecnn.errors import SiteCNNError
+from sitecnn.cli.arguments import add_board, add_level, batches, positive
 
 if TYPE_CHECKING:
-    from sitecnn.estimate.estimate import Estimate
-    from sitecnn.models.board_model import BoardModel, StackModel
+    from sitecnn.estimation.answer import Answer
+
+EXAMPLES = """\
+examples:
+  sitecnn estimate net.prototxt --board tx1 --processor gpu
+  sitecnn estimate net.prototxt --board tx1 --budget-ms 100 --budget-mb 500   exit status 1 if it does not fit
+  sitecnn estimate a.prototxt b.onnx --board tx1,rk3399 --batch 1,2,4,8       a table to compare
+"""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -16,112 +24,72 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "estimate",
         help="time and memory of a network on a board",
-        description="Time per layer and in total, and memory by part, from the board's model; nothing is run there.",
-        epilog="example: sitecnn estimate net.prototxt --board local --budget-ms 100",
+        description="Does it fit in time and memory, what takes longest, how sure is that? Nothing is run.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("network", metavar="NETWORK", help="a .prototxt or .onnx file, or - for stdin")
-    parser.add_argument("--board", required=True, metavar="NAME")
-    parser.add_argument("--processor", choices=("cpu", "gpu"), default="cpu")
-    parser.add_argument("--batch", type=int, metavar="N", help="images per pass (default: as the file says)")
-    parser.add_argument("--threads", type=int, metavar="T", help="which stack of the board (default: its first)")
-    parser.add_argument("--level", type=_level, default=0.9, help="probability of the intervals (default: 0.9)")
-    parser.add_argument("--budget-ms", type=float, metavar="X", help="exit 1 if a pass takes longer")
-    parser.add_argument("--budget-mb", type=float, metavar="Y", help="exit 1 if it needs more memory, in 10⁶ bytes")
-    parser.add_argument("--json", action="store_true", help="one JSON document")
+    parser.add_argument("networks", nargs="+", metavar="NETWORK", help="a .prototxt or .onnx file, or - for stdin")
+    add_board(parser, several=True)
+    parser.add_argument("--batch", type=batches, metavar="N[,N…]", help="images per pass (default: as the file says)")
+    add_level(parser)
+    parser.add_argument("--budget-ms", type=positive, metavar="X", help="exit 1 if a pass takes longer")
+    parser.add_argument("--budget-fps", type=positive, metavar="X", help="exit 1 if it is fewer images per second")
+    parser.add_argument("--budget-mb", type=positive, metavar="Y", help="exit 1 if it needs more memory, in 10⁶ bytes")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--layers", action="store_true", help="a table of every layer, too")
+    form.add_argument("--json", action="store_true", help="one JSON document (a list for several estimates)")
+    form.add_argument("--csv", action="store_true", help="one row per layer")
     parser.set_defaults(run=run)
 
 
-def _level(text: str) -> float:
-    level = float(text)
-    if not 0 < level < 1:
-        raise argparse.ArgumentTypeError(f"{text}: expected a probability between 0 and 1, such as 0.9")
-    return level
-
-
 def run(args: argparse.Namespace) -> int:
-    """Print the estimate; 1 if it exceeds a budget, else 0."""
-    from sitecnn.estimate.estimate import estimate
-    from sitecnn.models.board_model import load
+    """Print the estimates; 1 if any exceeds a budget, else 0."""
+    from sitecnn.cli.estimate_text import comparison, verdict
+
+    answers = [
+        _answer(args, network, board, batch)
+        for network in args.networks
+        for board in args.board.split(",")
+        for batch in args.batch or [None]
+    ]
+    if args.json:
+        documents = [answer.document() for answer in answers]
+        print(json.dumps(documents[0] if len(documents) == 1 else documents))
+    elif args.csv:
+        print_csv(answers)
+    elif len(answers) > 1:
+        print(comparison(answers))
+    else:
+        print(verdict(answers[0], layers=args.layers))
+    return 0 if all(answer.fits for answer in answers) else 1
+
+
+def _answer(args: argparse.Namespace, source: str, board: str, batch: int | None) -> "Answer":
+    from sitecnn.estimation.answer import Budget, answer
+    from sitecnn.estimation.boards import load_board
     from sitecnn.network import load_network
 
-    board = load(_model_path(args))
-    network = load_network(args.network, batch=args.batch)
-    found = estimate(network, _stack(board, args.threads), board.board, board.processor, args.level)
-    fits = {
-        "time": None if args.budget_ms is None else found.forward_ms.estimate <= args.budget_ms,
-        "memory": None if args.budget_mb is None else found.memory_bytes.total <= args.budget_mb * 1e6,
-    }
-    print(json.dumps(document(found, fits)) if args.json else _text(found, fits))
-    return 1 if False in fits.values() else 0
+    budget = Budget(args.budget_ms, args.budget_fps, None if args.budget_mb is None else int(args.budget_mb * 1e6))
+    model = load_board(board, args.processor, root=args.root)
+    network = load_network(source, batch=batch)
+    # What came by stdin is gone; a file can be read again.
+    at_batch = None if source == "-" else lambda images: load_network(source, batch=images)
+    choice = {"stack": args.stack, "threads": args.threads, "level": args.level}
+    return answer(network, model, budget, at_batch=at_batch, **choice)
 
 
-def document(found: "Estimate", fits: dict[str, bool | None]) -> dict[str, Any]:
-    """The `estimate --json` document."""
-    from dataclasses import asdict
-
-    content = asdict(found)
-    layers = [{name: value for name, value in layer.items() if name != "macs"} for layer in content.pop("layers")]
-    coverage = {
-        "modelled_fraction": content.pop("modelled_fraction"),
-        "unmodelled": content.pop("unmodelled"),
-    }
-    return {**content, "layers": layers, "coverage": coverage, "fits": fits}
-
-
-def _model_path(args: argparse.Namespace) -> Any:
-    from difflib import get_close_matches
-
-    from sitecnn.models.board_model import model_file
-
-    path = model_file(args.root, args.board, args.processor)
-    if path.is_file():
-        return path
-    known = sorted(file.stem for file in path.parent.glob("*.json"))
-    near = get_close_matches(f"{args.board}-{args.processor}", known, 1)
-    hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known) or 'none; ./run report makes one'}"
-    raise SiteCNNError(f"{path}: no model of board {args.board!r}, processor {args.processor}; {hint}")
-
-
-def _stack(board: "BoardModel", threads: int | None) -> "StackModel":
-    for stack in board.stacks:
-        if threads in (None, stack.threads):
-            return stack
-    known = ", ".join(str(stack.threads) for stack in board.stacks)
-    raise SiteCNNError(f"--threads {threads}: board {board.board!r} was measured with {known} threads only")
-
-
-def _text(found: "Estimate", fits: dict[str, bool | None]) -> str:
-    from sitecnn.cli.tables import mebibytes, table
-
-    time, parts = found.forward_ms, found.memory_bytes
-    slowest = max(found.layers, key=lambda layer: layer.ms.estimate)
-    total_ms = sum(layer.ms.estimate for layer in found.layers) or 1.0
-    lines = [
-        f"{found.network}, batch {found.batch}, on {found.board} {found.processor} ({found.stack})",
-        f"forward pass {time.estimate:,.1f} ms ({found.level:.0%}: {time.low:,.1f} to {time.high:,.1f} ms)"
-        + _verdict(fits["time"]),
-        f"memory       {mebibytes(parts.total)}" + _verdict(fits["memory"]),
-        f"             weights {mebibytes(parts.weights)}, data {mebibytes(parts.data)},"
-        f" workspace {mebibytes(parts.workspace)}, base {mebibytes(parts.base)}",
-        f"bottleneck   {slowest.name} ({slowest.type}), {slowest.ms.estimate / total_ms:.0%} of the layers' time",
-    ]
-    if found.modelled_fraction < 1 or found.unmodelled:
-        lines.append(
-            f"not modelled {len(found.unmodelled)} layers, {1 - found.modelled_fraction:.0%} of the MACs:"
-            f" {', '.join(found.unmodelled[:5])}{', …' if len(found.unmodelled) > 5 else ''}"
+def print_csv(answers: "list[Answer]") -> None:
+    """One row per layer of each estimate."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(
+        (
+            *("network", "board", "processor", "stack", "batch", "layer", "type", "macs"),
+            *("ms", "low_ms", "high_ms", "modelled", "extrapolated"),
         )
-    rows = [
-        (layer.name, layer.type, f"{layer.ms.estimate:.3f}", f"{layer.ms.low:.3f}–{layer.ms.high:.3f}",
-         f"{layer.ms.estimate / total_ms:.1%}", _remark(layer.modelled, layer.extrapolated))
-        for layer in found.layers
-    ]  # fmt: skip
-    head = ("layer", "type", "ms", f"{found.level:.0%} interval", "share", "")
-    return "\n".join([*lines, "", table(head, rows, right=(2, 3, 4))])
-
-
-def _verdict(fits: bool | None) -> str:
-    return {None: "", True: ": fits the budget", False: ": exceeds the budget"}[fits]
-
-
-def _remark(modelled: bool, extrapolated: bool) -> str:
-    return "not modelled" if not modelled else "extrapolated" if extrapolated else ""
+    )
+    for answer in answers:
+        one = answer.estimate
+        origin = (one.network, one.board, one.processor, one.stack, one.batch)
+        for layer in one.layers:
+            times = (layer.ms.estimate, layer.ms.low, layer.ms.high)
+            writer.writerow((*origin, layer.name, layer.type, layer.macs, *times, layer.modelled, layer.extrapolated))

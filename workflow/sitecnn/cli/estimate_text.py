@@ -1,0 +1,182 @@
+"""Estimates as text for a person: the verdict first, then the table by layer type, then memory, then layers."""
+
+from collections.abc import Sequence
+
+from sitecnn.cli.colour import paint
+from sitecnn.cli.tables import mebibytes, table
+from sitecnn.estimation.answer import Answer
+from sitecnn.estimation.estimate import Estimate, LayerEstimate, Milliseconds
+
+SURE = 0.95
+"""A chance of at least this is called sure, of at most 1 - this is called surely not."""
+
+
+def verdict(answer: Answer, *, layers: bool = False) -> str:
+    """One estimate: the verdict, the time by layer type, the memory and, if asked, every layer."""
+    parts = [_verdict(answer), _types(answer.estimate), _memory(answer)]
+    if layers:
+        parts.append(_layers(answer.estimate))
+    return "\n\n".join(parts)
+
+
+def comparison(answers: Sequence[Answer]) -> str:
+    """Several estimates, a row each."""
+    head = ("network", "batch", "board", "ms", "interval", "images/s", "memory", "fits", "", "stack")
+    rows = []
+    for answer in answers:
+        one = answer.estimate
+        fits = {True: "yes", False: "no"}[answer.fits] if answer.budget != type(answer.budget)() else ""
+        total = f"{one.forward_ms.estimate:,.1f}" if one.is_whole else "?"
+        rate = f"{one.images_per_second:,.1f}" if one.is_whole else "?"
+        rows.append(
+            (
+                *(one.network, str(one.batch), f"{one.board} {one.processor}", total, span(one.forward_ms)),
+                *(rate, mebibytes(one.memory_bytes.total), fits, _doubt(one), one.stack),
+            )
+        )
+    # A column that says nothing is left out.
+    kept = [column for column in range(len(head)) if any(row[column] for row in rows)]
+    right = [kept.index(column) for column in (1, 3, 4, 5, 6) if column in kept]
+    text = table([head[column] for column in kept], [[row[column] for column in kept] for row in rows], right=right)
+    return text + f"\nms: a forward pass, with its {answers[0].estimate.level:.0%} interval"
+
+
+def span(ms: Milliseconds, digits: int = 1) -> str:
+    """An interval as text."""
+    return f"{ms.low:,.{digits}f}–{ms.high:,.{digits}f}"
+
+
+def _verdict(answer: Answer) -> str:
+    one = answer.estimate
+    title = f"{one.network}, batch {one.batch}, on {one.board} {one.processor} ({one.stack})"
+    lines = [
+        paint(title, "bold"),
+        *_time_lines(answer),
+        f"memory      {mebibytes(one.memory_bytes.total)}{_memory_verdict(answer)}",
+        f"bottleneck  {_bottleneck(one)}",
+        f"how sure    {_coverage(one)}",
+    ]
+    if answer.other_stacks:
+        others = ", ".join(f"{name} {ms.estimate:,.1f} ms" for name, ms in answer.other_stacks)
+        lines.append(f"stacks      this is {one.stack}; others on this processor: {others}")
+    return "\n".join(lines)
+
+
+def _time_lines(answer: Answer) -> list[str]:
+    one = answer.estimate
+    if not one.is_whole:
+        missing = f"only {one.modelled_fraction:.0%} of the MACs are modelled, so there is no total"
+        known = sum(layer.ms.estimate for layer in one.layers if layer.modelled)
+        return [f"time        {paint(missing, 'yellow')}; the modelled layers alone take {known:,.1f} ms"]
+    text = f"{one.forward_ms.estimate:,.1f} ms ({one.level:.0%}: {span(one.forward_ms)} ms)"
+    rate = f"{one.images_per_second:,.1f} images/s"
+    return [f"time        {text}, {rate}{_doubt(one, ', ')}{_time_verdict(answer)}"]
+
+
+def _time_verdict(answer: Answer) -> str:
+    if answer.limit_ms is None or answer.chance_in_time is None:
+        return ""
+    chance = answer.chance_in_time
+    if chance >= SURE or chance <= 1 - SURE:
+        word, colour = ("fits", "green") if answer.fits_time else ("does not fit", "red")
+    else:
+        word, colour = ("probably fits" if answer.fits_time else "probably does not fit"), "yellow"
+    return f": {paint(word, colour)} {answer.limit_ms:,.1f} ms (chance {chance:.0%})"
+
+
+def _memory_verdict(answer: Answer) -> str:
+    total = answer.estimate.memory_bytes.total
+    verdicts = []
+    if answer.budget.memory_bytes is not None:
+        verdicts.append(_held_against(total, answer.budget.memory_bytes, "the budget's"))
+    if answer.free_bytes is not None:
+        verdicts.append(_held_against(total, answer.free_bytes, "the board's free"))
+    if answer.largest_batch:
+        verdicts.append(f"largest batch to fit: {answer.largest_batch:,}")
+    return "".join(f", {verdict}" for verdict in verdicts)
+
+
+def _held_against(total: int, limit: int, whose: str) -> str:
+    word = paint("fits", "green") if total <= limit else paint("exceeds", "red")
+    return f"{word} {whose} {mebibytes(limit)}"
+
+
+def _bottleneck(one: Estimate) -> str:
+    slowest = max(one.layers, key=lambda layer: layer.ms.estimate)
+    whole = sum(layer.ms.estimate for layer in one.layers) or 1.0
+    return f"{slowest.name} ({slowest.type}), {slowest.ms.estimate / whole:.0%} of the layers' time"
+
+
+def _coverage(one: Estimate) -> str:
+    parts = [f"{one.modelled_fraction:.0%} of the MACs modelled"]
+    if one.unmodelled:
+        parts.append(f"not modelled: {_some(one.unmodelled)}")
+    beyond = [layer.name for layer in one.layers if layer.extrapolated and layer.modelled]
+    if beyond:
+        share = f"{one.extrapolated_fraction:.0%} of the time is beyond what was measured"
+        parts.append(f"{share}: {_some(beyond)}")
+    return "; ".join(parts)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+def _doubt(one: Estimate, before: str = "") -> str:
+    """What must stand beside a total that is not wholly founded on measurements."""
+    if not one.is_whole:
+        return f"{before}{one.modelled_fraction:.0%} modelled"
+    return f"{before}{one.extrapolated_fraction:.0%} extrapolated" if one.extrapolated_fraction >= 0.01 else ""
+
+
+def _types(one: Estimate) -> str:
+    whole = sum(kind.ms.estimate for kind in one.types) or 1.0
+    rows = [
+        (
+            *(kind.type, str(kind.layers), f"{kind.ms.estimate:,.2f}", span(kind.ms, 2)),
+            *(f"{kind.ms.estimate / whole:.1%}", f"{kind.macs / 1e6:,.0f} M" if kind.macs else ""),
+        )
+        for kind in one.types
+        if kind.ms.estimate >= 0.001 * whole
+    ]
+    if one.is_whole:
+        macs = f"{sum(kind.macs for kind in one.types) / 1e6:,.0f} M"
+        total = ("forward pass", str(len(one.layers)), f"{one.forward_ms.estimate:,.2f}", span(one.forward_ms, 2))
+        rows.append((*total, "", macs))
+    return table(("type", "layers", "ms", f"{one.level:.0%} interval", "share", "MACs"), rows, right=(1, 2, 3, 4, 5))
+
+
+def _memory(answer: Answer) -> str:
+    parts, plan = answer.estimate.memory_bytes, answer.plan
+    copy = parts.zero_copy_saving
+    rows = [
+        ("weights", mebibytes(parts.weights), ""),
+        ("data", mebibytes(parts.data), f"{_least(plan.exact)}{mebibytes(plan.least_data)} if freed after last use"),
+        ("workspace", mebibytes(parts.workspace), f"{mebibytes(plan.shared_workspace)} if one buffer serves all"),
+        *([("weights' host copy", mebibytes(copy), "none with zero-copy")] if copy else []),
+        ("base", mebibytes(parts.base), "" if parts.base else "not measured on this board"),
+        ("total", mebibytes(parts.total), f"{mebibytes(parts.total - copy - plan.freeing_saving)} with all of that"),
+    ]
+    return table(
+        ("memory", "needs", "could need"), [row for row in rows if copy or row[0] != "weights' host copy"], (1,)
+    )
+
+
+def _least(exact: bool) -> str:
+    return "" if exact else "at most "
+
+
+def _layers(one: Estimate) -> str:
+    whole = sum(layer.ms.estimate for layer in one.layers) or 1.0
+    rows = [
+        (
+            *(layer.name, layer.type, f"{layer.ms.estimate:.3f}", span(layer.ms, 3)),
+            *(f"{layer.ms.estimate / whole:.1%}", _remark(layer)),
+        )
+        for layer in one.layers
+    ]
+    return table(("layer", "type", "ms", f"{one.level:.0%} interval", "share", ""), rows, right=(2, 3, 4))
+
+
+def _remark(layer: LayerEstimate) -> str:
+    return "not modelled" if not layer.modelled else "extrapolated" if layer.extrapolated else ""

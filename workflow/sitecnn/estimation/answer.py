@@ -1,0 +1,128 @@
+"""The answer to "does it fit?": an estimate held against budgets, with what else the person should know."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sitecnn.errors import SiteCNNError
+from sitecnn.estimation.boards import choose_stack, free_bytes
+from sitecnn.estimation.estimate import Estimate, Milliseconds, estimate, estimate_memory, forward_ms
+from sitecnn.estimation.memory_plan import MemoryPlan, largest_batch, memory_plan
+from sitecnn.models.board_model import BoardModel
+from sitecnn.network.graph import Network
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a pass may take; None is not asked."""
+
+    ms: float | None = None
+    images_per_second: float | None = None
+    memory_bytes: int | None = None
+
+    def limit_ms(self, batch: int) -> float | None:
+        """The longest that a pass of `batch` images may take, from both time budgets."""
+        limits = [] if self.ms is None else [self.ms]
+        if self.images_per_second is not None:
+            limits.append(batch / self.images_per_second * 1e3)
+        return min(limits, default=None)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`fits_time`, `fits_memory`: None if no budget asks; `chance_in_time` is the probability that it keeps the budget.
+
+    `free_bytes` is what the board leaves to a process, None if its model does not know; `other_stacks` are the
+    same pass on the other stacks of the board's processor. `largest_batch` is the most images a pass can have within
+    the memory budget or else what is free, None if neither is known or the network's batch cannot be changed.
+    """
+
+    estimate: Estimate
+    plan: MemoryPlan
+    budget: Budget
+    limit_ms: float | None
+    fits_time: bool | None
+    fits_memory: bool | None
+    chance_in_time: float | None
+    free_bytes: int | None
+    other_stacks: tuple[tuple[str, Milliseconds], ...]
+    largest_batch: int | None
+
+    @property
+    def fits(self) -> bool:
+        """Whether no budget is exceeded."""
+        return self.fits_time is not False and self.fits_memory is not False
+
+    def document(self) -> dict[str, Any]:
+        """The `estimate --json` document."""
+        found = self.estimate
+        layers = [asdict(layer) for layer in found.layers]
+        for layer in layers:
+            del layer["macs"]
+        return {
+            "network": found.network,
+            "board": found.board,
+            "processor": found.processor,
+            "stack": found.stack,
+            "batch": found.batch,
+            "level": found.level,
+            "forward_ms": asdict(found.forward_ms),
+            "images_per_second": found.images_per_second,
+            "types": [asdict(one) for one in found.types],
+            "layers": layers,
+            "memory_bytes": asdict(found.memory_bytes),
+            "memory_plan_bytes": asdict(self.plan),
+            "coverage": {
+                "modelled_fraction": found.modelled_fraction,
+                "extrapolated_fraction": found.extrapolated_fraction,
+                "unmodelled": list(found.unmodelled),
+            },
+            "fits": {"time": self.fits_time, "memory": self.fits_memory},
+            "chance_in_time": self.chance_in_time,
+            "free_bytes": self.free_bytes,
+            "largest_batch": self.largest_batch,
+            "other_stacks": [{"stack": name, "forward_ms": asdict(ms)} for name, ms in self.other_stacks],
+        }
+
+
+def answer(
+    network: Network,
+    board: BoardModel,
+    budget: Budget,
+    *,
+    stack: str | None = None,
+    threads: int | None = None,
+    level: float = 0.9,
+    at_batch: Callable[[int], Network] | None = None,
+) -> Answer:
+    """An estimate held against a budget; SiteCNNError for a stack that the board's model does not have.
+
+    `at_batch` gives the same network with another number of images, for finding the largest that fits.
+    """
+    found = estimate(network, board, stack=stack, threads=threads, level=level)
+    model = choose_stack(board, stack, threads)
+    limit_ms = budget.limit_ms(network.batch)
+    others = tuple((other.stack, forward_ms(network, other, level)) for other in board.stacks if other is not model)
+    limit_bytes = budget.memory_bytes if budget.memory_bytes is not None else free_bytes(board)
+    return Answer(
+        estimate=found,
+        plan=memory_plan(network),
+        budget=budget,
+        limit_ms=limit_ms,
+        fits_time=None if limit_ms is None else found.forward_ms.estimate <= limit_ms,
+        fits_memory=None if budget.memory_bytes is None else found.memory_bytes.total <= budget.memory_bytes,
+        chance_in_time=None if limit_ms is None else found.forward_ms.chance_below(limit_ms, level),
+        free_bytes=free_bytes(board),
+        other_stacks=others,
+        largest_batch=None
+        if limit_bytes is None or at_batch is None
+        else _largest(lambda batch: estimate_memory(at_batch(batch), model, board.processor).total, limit_bytes),
+    )
+
+
+def _largest(total_bytes: Callable[[int], int], limit_bytes: int) -> int | None:
+    try:
+        return largest_batch(total_bytes, limit_bytes)
+    except SiteCNNError:
+        # A network whose shapes are written out for one batch is refused at another.
+        return None

@@ -1,0 +1,74 @@
+"""Which boards have a model, a person's own or one that comes with SiteCNN, and which of its stacks is meant."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+
+from sitecnn.errors import SiteCNNError
+from sitecnn.models.board_model import BoardModel, StackModel, load
+
+SHIPPED = Path(__file__).parents[1] / "models" / "shipped"
+"""Models fitted from public measurements, as `{board}-{processor}.json`."""
+
+PROCESSORS = ("cpu", "gpu")
+
+
+def known_models(root: Path) -> dict[tuple[str, str], Path]:
+    """(board, processor) → model file; of two models the person's own, in `root`/results/models, counts."""
+    files = [*sorted(SHIPPED.glob("*.json")), *sorted((root / "results" / "models").glob("*.json"))]
+    named = ((file.stem.rpartition("-"), file) for file in files)
+    return {(board, processor): file for (board, _, processor), file in named if processor in PROCESSORS and board}
+
+
+def load_board(board: str | Path, processor: str | None = None, *, root: Path | str = Path()) -> BoardModel:
+    """The model of a board's processor (`cpu` or `gpu`).
+
+    `board` is a name (`tx1`), looked up in `root`/results/models and among the models that come with SiteCNN, or
+    the path of a model's .json file. Without `processor` it is the CPU, or the only one that has a model. Raises
+    SiteCNNError, with the nearest match, if there is no such model.
+    """
+    if str(board).endswith(".json"):
+        return load(Path(board))
+    models = known_models(Path(root))
+    wanted = processor or next((which for which in PROCESSORS if (str(board), which) in models), "cpu")
+    if (str(board), wanted) not in models:
+        raise SiteCNNError(_missing(str(board), processor, models))
+    return load(models[str(board), wanted])
+
+
+def other_processor(board: BoardModel, root: Path | str = Path()) -> BoardModel | None:
+    """The model of the same board's other processor, or None if there is none."""
+    other = "gpu" if board.processor == "cpu" else "cpu"
+    path = known_models(Path(root)).get((board.board, other))
+    return load(path) if path else None
+
+
+def choose_stack(board: BoardModel, stack: str | None = None, threads: int | None = None) -> StackModel:
+    """The first stack of a board whose name holds `stack` and that has `threads` threads; SiteCNNError if none."""
+    for candidate in board.stacks:
+        named = stack is None or stack.lower() in candidate.stack.lower()
+        if named and threads in (None, candidate.threads):
+            return candidate
+    asked = " ".join(
+        part for part in (f"stack {stack!r}" if stack else "", f"{threads} threads" if threads else "") if part
+    )
+    there = "; ".join(f"{one.stack!r} ({one.threads} threads)" for one in board.stacks)
+    raise SiteCNNError(
+        f"board {board.board!r} {board.processor}: no {asked or 'stack'}; its model has: {there or 'none'}"
+    )
+
+
+def free_bytes(board: BoardModel) -> int | None:
+    """The memory that the board leaves to a process, as its model's provenance has it (`free_bytes`), or None."""
+    found = board.provenance.get("free_bytes")
+    return int(found) if isinstance(found, int | float) else None
+
+
+def _missing(board: str, processor: str | None, models: Iterable[tuple[str, str]]) -> str:
+    boards = sorted({name for name, _ in models})
+    if board in boards:
+        there = ", ".join(which for name, which in models if name == board)
+        return f"no model of board {board!r}, processor {processor}; it has: {there}"
+    near = get_close_matches(board, boards, 1, cutoff=0.5)
+    others = f"there are: {', '.join(boards)}" if boards else "there is none yet: `./run report` makes one"
+    return f"no board {board!r}: " + (f"did you mean {near[0]!r}?" if near else others)

@@ -1,0 +1,235 @@
+"""Network + board model → Estimate: time per layer and in total, memory by part, what is sure and what is not."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf, log
+from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sitecnn.errors import SiteCNNError
+from sitecnn.estimation.boards import choose_stack
+from sitecnn.estimation.sums import Kinds, sums
+from sitecnn.models.board_model import BoardModel, StackModel, estimate_pass, interval
+from sitecnn.models.features import Sizes
+from sitecnn.network.graph import Network
+from sitecnn.workload.kernels import SIZE_NAMES, Kernel, layer_kernel, macs
+from sitecnn.workload.memory import memory
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LEAST_COVERAGE = 0.95
+"""A network of whose MACs less than this is modelled gets no bare total."""
+
+
+@dataclass(frozen=True)
+class Milliseconds:
+    """A time with the interval that holds it at the estimate's level."""
+
+    estimate: float
+    low: float
+    high: float
+
+    def chance_below(self, limit_ms: float, level: float) -> float:
+        """The probability that the truth is at most `limit_ms`; `level` is the interval's."""
+        if self.low <= 0 or limit_ms <= 0 or self.low == self.high:
+            return float(self.estimate <= limit_ms)
+        sd = log(self.high / self.low) / 2 / NormalDist().inv_cdf(0.5 + level / 2)
+        return NormalDist().cdf(log(limit_ms / self.estimate) / sd)
+
+
+@dataclass(frozen=True)
+class LayerEstimate:
+    """One layer: `modelled` is false for a guess by size alone, `extrapolated` beyond what the model has seen."""
+
+    name: str
+    type: str
+    ms: Milliseconds
+    modelled: bool
+    extrapolated: bool
+    macs: int
+
+
+@dataclass(frozen=True)
+class TypeEstimate:
+    """All layers of a type together, as a column of the poster's Table 1; their time is that within a whole pass."""
+
+    type: str
+    layers: int
+    ms: Milliseconds
+    macs: int
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """Bytes of the process by part; `zero_copy_saving` is what unified memory without host copies would save."""
+
+    weights: int
+    data: int
+    workspace: int
+    base: int
+    total: int
+    zero_copy_saving: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a board model says of a network.
+
+    `forward_ms` is a whole pass of `batch` images; `layers` are single layers timed by themselves, whose sum differs
+    from it as a layerwise pass does. `modelled_fraction` is that of the MACs, `extrapolated_fraction` that of the
+    layers' time.
+    """
+
+    network: str
+    board: str
+    processor: str
+    stack: str
+    batch: int
+    level: float
+    forward_ms: Milliseconds
+    layers: tuple[LayerEstimate, ...]
+    types: tuple[TypeEstimate, ...]
+    memory_bytes: MemoryEstimate
+    modelled_fraction: float
+    extrapolated_fraction: float
+    unmodelled: tuple[str, ...]
+
+    @property
+    def images_per_second(self) -> float:
+        """Throughput of passes one after another."""
+        return self.batch / self.forward_ms.estimate * 1e3 if self.forward_ms.estimate else inf
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether enough of the network is modelled (95 % of its MACs) for its total to stand alone."""
+        return self.modelled_fraction >= LEAST_COVERAGE
+
+    def to_frame(self) -> "pd.DataFrame":
+        """A row per layer: layer, type, macs, ms, low_ms, high_ms, modelled, extrapolated. Needs pandas."""
+        import pandas as pd
+
+        return pd.DataFrame.from_records(
+            [
+                {"layer": layer.name, "type": layer.type, "macs": layer.macs}
+                | {"ms": layer.ms.estimate, "low_ms": layer.ms.low, "high_ms": layer.ms.high}
+                | {"modelled": layer.modelled, "extrapolated": layer.extrapolated}
+                for layer in self.layers
+            ]
+        )
+
+
+def estimate(
+    network: Network,
+    board: BoardModel,
+    *,
+    stack: str | None = None,
+    threads: int | None = None,
+    level: float = 0.9,
+) -> Estimate:
+    """The time of a network's forward pass and its memory on a board.
+
+    `stack` is a part of a stack's name, `threads` its number of threads; without them it is the board's first.
+    `level` is the probability that an interval holds the truth, between 0 and 1. Nothing is run and nothing is
+    fetched. Raises SiteCNNError for a stack that the board's model does not have or another level.
+    """
+    if not 0 < level < 1:
+        raise SiteCNNError(f"level {level}: expected a probability between 0 and 1, such as 0.9")
+    model = choose_stack(board, stack, threads)
+    kinds, sizes = layer_columns(network)
+    found = estimate_pass(model, kinds, sizes)
+    layers = []
+    for index, layer in enumerate(network.layers):
+        ms = milliseconds(float(found.layers.ns[index]), float(found.layers.sd_ns[index]), level)
+        modelled = bool(found.layers.modelled[index]) and layer.modelled
+        extrapolated = bool(found.layers.extrapolated[index]) or not layer.modelled
+        layers.append(LayerEstimate(layer.name, layer.type, ms, modelled, extrapolated, macs(layer)))
+    return Estimate(
+        network=network.name,
+        board=board.board,
+        processor=board.processor,
+        stack=model.stack,
+        batch=network.batch,
+        level=level,
+        forward_ms=milliseconds(found.forward_ns, found.forward_sd_ns, level),
+        layers=tuple(layers),
+        types=_types(layers, model, kinds, sizes, level),
+        memory_bytes=estimate_memory(network, model, board.processor),
+        modelled_fraction=_share([layer.macs for layer in layers], [layer.modelled for layer in layers]),
+        extrapolated_fraction=1
+        - _share([layer.ms.estimate for layer in layers], [not layer.extrapolated for layer in layers]),
+        unmodelled=tuple(layer.name for layer in layers if not layer.modelled),
+    )
+
+
+def forward_ms(network: Network, model: StackModel, level: float = 0.9) -> Milliseconds:
+    """A network's forward pass on a stack."""
+    found = estimate_pass(model, *layer_columns(network))
+    return milliseconds(found.forward_ns, found.forward_sd_ns, level)
+
+
+def estimate_memory(network: Network, model: StackModel, processor: str) -> MemoryEstimate:
+    """Memory by part; on a GPU weights stand once more in host memory, which zero-copy saves (the poster's Table 2)."""
+    parts = memory(network)
+    copy = parts.weights_bytes if processor == "gpu" else 0
+    counted = parts.weights_bytes + parts.data_bytes + parts.workspace_bytes
+    return MemoryEstimate(
+        parts.weights_bytes,
+        parts.data_bytes,
+        parts.workspace_bytes,
+        model.base_bytes,
+        total=model.base_bytes + counted + copy,
+        zero_copy_saving=copy,
+    )
+
+
+def layer_columns(network: Network) -> tuple[Kinds, Sizes]:
+    """(kinds, sizes) of the network's layers as columns, for the models."""
+    return columns([layer_kernel(layer) for layer in network.layers])
+
+
+def columns(pieces: Sequence[Kernel]) -> tuple[Kinds, Sizes]:
+    """(kinds, sizes) of kernels as columns, NaN where a kernel has no such size."""
+    place = {name: column for column, name in enumerate(SIZE_NAMES)}
+    rows = np.full((len(pieces), len(SIZE_NAMES)), np.nan)
+    for row, piece in enumerate(pieces):
+        for name, size in piece.sizes:
+            rows[row, place[name]] = size
+    return np.array([piece.kind for piece in pieces], dtype=np.str_), dict(zip(SIZE_NAMES, rows.T, strict=True))
+
+
+def milliseconds(ns: float, sd_ns: float, level: float) -> Milliseconds:
+    """A time that cannot be negative, with a log-normal interval."""
+    low, high = interval(ns, sd_ns, level)
+    return Milliseconds(ns / 1e6, low / 1e6, high / 1e6)
+
+
+def difference(ns: float, sd_ns: float, level: float) -> Milliseconds:
+    """A gain or a loss, with a normal interval."""
+    width = NormalDist().inv_cdf(0.5 + level / 2) * sd_ns
+    return Milliseconds(ns / 1e6, (ns - width) / 1e6, (ns + width) / 1e6)
+
+
+def _types(
+    layers: Sequence[LayerEstimate], model: StackModel, kinds: Kinds, sizes: Sizes, level: float
+) -> tuple[TypeEstimate, ...]:
+    names = list(dict.fromkeys(layer.type for layer in layers))
+    group = np.array([names.index(layer.type) for layer in layers], dtype=np.int_)
+    ns, sd_ns = sums(model, kinds, sizes, group, len(names))
+    found = [
+        TypeEstimate(
+            name,
+            layers=sum(layer.type == name for layer in layers),
+            ms=milliseconds(float(ns[index]), float(sd_ns[index]), level),
+            macs=sum(layer.macs for layer in layers if layer.type == name),
+        )
+        for index, name in enumerate(names)
+    ]
+    return tuple(sorted(found, key=lambda one: -one.ms.estimate))
+
+
+def _share(amounts: Sequence[float], counted: Sequence[bool]) -> float:
+    whole = sum(amounts)
+    return sum(amount for amount, counts in zip(amounts, counted, strict=True) if counts) / whole if whole else 1.0

@@ -1,0 +1,139 @@
+"""Where to split a network between a board and a server: an exact minimum cut over all splits.
+
+A split is a set of layers that run on the board such that none of them needs anything from the server; every value
+that crosses is sent once; what the server computes as a result comes back. Board, link and server work one after
+another, so their times add.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf
+
+import numpy as np
+
+from sitecnn.estimation.cut import Edge, minimum_cut
+from sitecnn.estimation.dataflow import HOST, Dataflow, dataflow
+from sitecnn.estimation.estimate import Milliseconds, difference, layer_columns, milliseconds
+from sitecnn.estimation.placement import layers_ns
+from sitecnn.estimation.sums import sums
+from sitecnn.models.board_model import StackModel
+from sitecnn.network.graph import Network
+
+
+@dataclass(frozen=True)
+class Link:
+    """A connection: `megabits_per_s` both ways, `round_trip_ms` once for each pass that leaves the board at all."""
+
+    megabits_per_s: float
+    round_trip_ms: float
+
+    def ns(self, count: int) -> float:
+        """Nanoseconds that `count` bytes take, the round trip left out."""
+        return count * 8e3 / self.megabits_per_s
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split: `on_board` says where each layer runs, `sent_bytes` go up, `returned_bytes` come back."""
+
+    on_board: tuple[bool, ...]
+    sent_bytes: int
+    returned_bytes: int
+    board_ns: float
+    link_ns: float
+    server_ns: float
+
+    @property
+    def total_ms(self) -> float:
+        """Board, link and server one after another."""
+        return (self.board_ns + self.link_ns + self.server_ns) / 1e6
+
+    @property
+    def leaves_board(self) -> bool:
+        """Whether anything runs on the server."""
+        return not all(self.on_board)
+
+
+@dataclass(frozen=True)
+class Offload:
+    """The best split, splits after each layer in the file's order (`by_depth`), and the gain over the board alone."""
+
+    best: Split
+    by_depth: tuple[Split, ...]
+    total_ms: Milliseconds
+    gain_ms: Milliseconds
+
+
+def best_split(flow: Dataflow, board_ns: Sequence[float], server_ns: Sequence[float], link: Link) -> tuple[bool, ...]:
+    """Whether each layer runs on the board in a split of least time."""
+    count = len(flow.stays_with)
+    board, server, nodes = count, count + 1, count + 2
+    edges: list[Edge] = []
+    for index, leader in enumerate(flow.stays_with):
+        edges += ((board, leader, server_ns[index]), (leader, server, board_ns[index]))
+    for value in flow.values:
+        price = link.ns(value.bytes)
+        maker = board if value.producer == HOST else value.producer
+        readers = [reader for reader in value.readers if reader != HOST]
+        sent, nodes = nodes, nodes + 1
+        edges.append((maker, sent, price))
+        edges += ((sent, reader, inf) for reader in readers)
+        # A reader on the board whose maker is on the server would wait for the server: not a split.
+        edges += ((reader, maker, inf) for reader in readers)
+        if HOST in value.readers:
+            edges.append((board, maker, price))
+    there = minimum_cut(edges, nodes, board, server)
+    cut = tuple(leader in there for leader in flow.stays_with)
+    alone = (True,) * count
+    options = [split(flow, board_ns, server_ns, link, labels) for labels in (alone, cut)]
+    return min(options, key=lambda option: option.total_ms).on_board
+
+
+def split(
+    flow: Dataflow, board_ns: Sequence[float], server_ns: Sequence[float], link: Link, on_board: Sequence[bool]
+) -> Split:
+    """What a split costs."""
+
+    def here(index: int) -> bool:
+        return index == HOST or on_board[index]
+
+    sent = sum(
+        value.bytes
+        for value in flow.values
+        if here(value.producer) and not all(here(reader) for reader in value.readers)
+    )
+    returned = sum(value.bytes for value in flow.values if HOST in value.readers and not here(value.producer))
+    leaves = not all(on_board)
+    return Split(
+        on_board=tuple(on_board),
+        sent_bytes=sent,
+        returned_bytes=returned,
+        board_ns=sum(ns for ns, stays in zip(board_ns, on_board, strict=True) if stays),
+        link_ns=(link.round_trip_ms * 1e6 + link.ns(sent + returned)) if leaves else 0.0,
+        server_ns=sum(ns for ns, stays in zip(server_ns, on_board, strict=True) if not stays),
+    )
+
+
+def offload(network: Network, board: StackModel, server: StackModel, link: Link, level: float = 0.9) -> Offload:
+    """The best split of a network between a board and a server; the link is taken to be exactly as given."""
+    flow = dataflow(network)
+    kinds, sizes = layer_columns(network)
+    board_ns, server_ns = layers_ns(board, kinds, sizes), layers_ns(server, kinds, sizes)
+    labels = best_split(flow, board_ns, server_ns, link)
+    best = split(flow, board_ns, server_ns, link, labels)
+    here = np.array(labels, dtype=np.int_)
+    _, board_sd = sums(board, kinds, sizes, here, 2)
+    _, server_sd = sums(server, kinds, sizes, here, 2)
+    gain_ns = sum(board_ns) - best.total_ms * 1e6
+    return Offload(
+        best=best,
+        by_depth=tuple(split(flow, board_ns, server_ns, link, prefix) for prefix in _prefixes(flow)),
+        total_ms=milliseconds(best.total_ms * 1e6, float(np.hypot(board_sd[1], server_sd[0])), level),
+        gain_ms=difference(gain_ns, float(np.hypot(board_sd[0], server_sd[0])), level),
+    )
+
+
+def _prefixes(flow: Dataflow) -> list[tuple[bool, ...]]:
+    """Nothing on the board, then one layer more at a time."""
+    cuts = [-1, *flow.movers]
+    return [tuple(leader <= last for leader in flow.stays_with) for last in cuts]

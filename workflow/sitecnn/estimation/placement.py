@@ -1,0 +1,160 @@
+"""Each layer on the CPU or the GPU, whichever is better for the whole: an exact minimum cut, not a heuristic.
+
+A layer costs its time where it runs; a value that the other processor reads costs one copy, however many layers
+read it there. Two places and costs between pairs make a minimum s-t cut (Stone 1977, "Multiprocessor scheduling
+with the aid of network flow algorithms"), which is exact for every graph, branches included, in polynomial time.
+On a chain it is the shortest path.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import inf
+
+import numpy as np
+
+from sitecnn.estimation.cut import Edge, minimum_cut
+from sitecnn.estimation.dataflow import HOST, Dataflow, dataflow
+from sitecnn.estimation.estimate import Milliseconds, difference, layer_columns, milliseconds
+from sitecnn.estimation.sums import Kinds, sums
+from sitecnn.models.board_model import StackModel, estimate_kernels
+from sitecnn.models.features import Sizes
+from sitecnn.network.graph import Network
+
+WORTHWHILE = 0.02
+"""A gain of less than 2 % is within what clocks and neighbours do to a measurement."""
+
+
+@dataclass(frozen=True)
+class Copy:
+    """What moving a value between the memories of CPU and GPU costs; zero-copy is `Copy(0, 0)`."""
+
+    call_ns: float
+    ns_per_byte: float
+
+    def ns(self, count: int) -> float:
+        """Nanoseconds for `count` bytes."""
+        return self.call_ns + self.ns_per_byte * count
+
+
+ZERO_COPY = Copy(0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The best place of each layer (`on_gpu`, in the network's order) and what it gains over one processor alone.
+
+    Times include the copies of image and result. A gain is negative where one processor alone was estimated to be
+    faster, which only rounding brings about; `worthwhile` says whether the gain over the better processor is
+    surely positive and at least 2 %.
+    """
+
+    on_gpu: tuple[bool, ...]
+    placed_ms: Milliseconds
+    all_cpu_ms: float
+    all_gpu_ms: float
+    copies: int
+    copies_ms: float
+    gain_over_cpu_ms: Milliseconds
+    gain_over_gpu_ms: Milliseconds
+    worthwhile: bool
+
+
+def best_placement(
+    flow: Dataflow, cpu_ns: Sequence[float], gpu_ns: Sequence[float], copy_ns: Callable[[int], float]
+) -> tuple[bool, ...]:
+    """Whether each layer runs on the GPU in a placement of least time; `copy_ns` is the price of so many bytes.
+
+    Of equally fast placements it is the one with the fewest layers on the CPU.
+    """
+    count = len(flow.stays_with)
+    cpu, gpu, nodes = count, count + 1, count + 2
+    edges: list[Edge] = []
+    for index, leader in enumerate(flow.stays_with):
+        edges += ((cpu, leader, gpu_ns[index]), (leader, gpu, cpu_ns[index]))
+    for value in flow.values:
+        price = copy_ns(value.bytes)
+        if price <= 0:
+            continue
+        maker = cpu if value.producer == HOST else value.producer
+        readers = [cpu if reader == HOST else reader for reader in value.readers]
+        # One copy serves all readers over there: a node of its own stands for "somebody there reads it".
+        to_gpu, to_cpu, nodes = nodes, nodes + 1, nodes + 2
+        edges += ((maker, to_gpu, price), (to_cpu, maker, price))
+        edges += ((to_gpu, reader, inf) for reader in readers)
+        edges += ((reader, to_cpu, inf) for reader in readers)
+    on_cpu = minimum_cut(edges, nodes, cpu, gpu)
+    return tuple(leader not in on_cpu for leader in flow.stays_with)
+
+
+def copied_values(flow: Dataflow, on_gpu: Sequence[bool]) -> list[int]:
+    """The bytes of each value that a placement copies."""
+
+    def place(index: int) -> bool:
+        return index != HOST and on_gpu[index]
+
+    return [
+        value.bytes for value in flow.values if any(place(reader) != place(value.producer) for reader in value.readers)
+    ]
+
+
+def placed_ns(
+    flow: Dataflow,
+    cpu_ns: Sequence[float],
+    gpu_ns: Sequence[float],
+    copy_ns: Callable[[int], float],
+    on_gpu: Sequence[bool],
+) -> float:
+    """What a placement takes, its copies included."""
+    layers = sum(gpu if there else cpu for cpu, gpu, there in zip(cpu_ns, gpu_ns, on_gpu, strict=True))
+    return layers + sum(map(copy_ns, copied_values(flow, on_gpu)))
+
+
+def place(network: Network, cpu: StackModel, gpu: StackModel, copy: Copy, level: float = 0.9) -> Placement:
+    """The best placement of a network on a board's two processors, with intervals at `level`.
+
+    The intervals know that layers of a kind share their model's error; they do not know that the best of many
+    placements was picked by these very estimates, which flatters it a little.
+    """
+    flow = dataflow(network)
+    kinds, sizes = layer_columns(network)
+    cpu_ns = layers_ns(cpu, kinds, sizes)
+    gpu_ns = layers_ns(gpu, kinds, sizes)
+    count = len(network.layers)
+    on_gpu = best_placement(flow, cpu_ns, gpu_ns, copy.ns)
+    totals = {
+        name: placed_ns(flow, cpu_ns, gpu_ns, copy.ns, labels)
+        for name, labels in (("placed", on_gpu), ("cpu", (False,) * count), ("gpu", (True,) * count))
+    }
+    there = np.array(on_gpu)
+    # By model: the standard errors of what runs on the CPU in this placement and of what does not.
+    _, cpu_sd = sums(cpu, kinds, sizes, there.astype(int), 2)
+    _, gpu_sd = sums(gpu, kinds, sizes, there.astype(int), 2)
+    copied = copied_values(flow, on_gpu)
+    over_cpu = difference(totals["cpu"] - totals["placed"], float(np.hypot(cpu_sd[1], gpu_sd[1])), level)
+    over_gpu = difference(totals["gpu"] - totals["placed"], float(np.hypot(cpu_sd[0], gpu_sd[0])), level)
+    least = over_cpu if totals["cpu"] <= totals["gpu"] else over_gpu
+    return Placement(
+        on_gpu=on_gpu,
+        placed_ms=milliseconds(totals["placed"], float(np.hypot(cpu_sd[0], gpu_sd[1])), level),
+        all_cpu_ms=totals["cpu"] / 1e6,
+        all_gpu_ms=totals["gpu"] / 1e6,
+        copies=len(copied),
+        copies_ms=sum(map(copy.ns, copied)) / 1e6,
+        gain_over_cpu_ms=over_cpu,
+        gain_over_gpu_ms=over_gpu,
+        worthwhile=least.low > 0 and least.estimate >= WORTHWHILE * min(totals["cpu"], totals["gpu"]) / 1e6,
+    )
+
+
+def measured_copy(gpu: StackModel) -> Copy | None:
+    """The copy between host and device memory as the GPU's model has it (kind `copy`), or None if not measured."""
+    fitted = gpu.kinds.get("copy")
+    if fitted is None:
+        return None
+    per = dict(zip(fitted.features, fitted.coefficients_ns, strict=True))
+    return Copy(per.get("calls", 0.0), (per.get("in_elements", 0.0) + per.get("out_elements", 0.0)) / 4)
+
+
+def layers_ns(model: StackModel, kinds: Kinds, sizes: Sizes) -> list[float]:
+    """Each layer's share of a whole forward pass, in ns."""
+    return [float(ns) for ns in estimate_kernels(model, kinds, sizes).ns * model.forward_ratio]

@@ -1,0 +1,40 @@
+"""Sums and differences of kernels' times, with standard errors that know what their estimates share."""
+
+import numpy as np
+
+from sitecnn.models.board_model import UNSEEN, KindModel, StackModel
+from sitecnn.models.features import ELEMENTWISE, Array, Feature, Sizes, features_of, matrix
+
+Kinds = np.ndarray[tuple[int], np.dtype[np.str_]]
+Groups = np.ndarray[tuple[int], np.dtype[np.int_]]
+
+
+def sums(
+    model: StackModel, kinds: Kinds, sizes: Sizes, group: Groups, groups: int, weight: Array | None = None
+) -> tuple[Array, Array]:
+    """(ns, sd_ns) of `groups` weighted sums of kernels: kernel i adds weight[i] times its time to sum group[i].
+
+    A weight of -1 makes a difference of two estimates of one model, whose common errors cancel: the coefficients'
+    error is that of the summed features, wᵀ·covariance·w; only the scatter of single kernels is independent.
+    Times are those within a whole forward pass (times `forward_ratio`), standard errors calibrated for networks.
+    """
+    weight = np.ones(len(kinds)) if weight is None else weight
+    ns, variance = np.zeros(groups), np.zeros(groups)
+    for kind in dict.fromkeys(kinds.tolist()):
+        rows = np.flatnonzero(kinds == kind)
+        fitted = model.kinds.get(kind, model.kinds[UNSEEN])
+        work = matrix(_features(kind, fitted), {name: column[rows] for name, column in sizes.items()})
+        weighted = work * weight[rows, None]
+        single = weighted @ np.array(fitted.coefficients_ns)
+        whole = np.zeros((groups, work.shape[1]))
+        np.add.at(whole, group[rows], weighted)
+        ns += np.bincount(group[rows], single, groups)
+        variance += np.einsum("ij,jk,ik->i", whole, np.array(fitted.covariance), whole)
+        variance += np.bincount(group[rows], (fitted.relative_sd * single) ** 2, groups)
+    total_variance = model.forward_ratio**2 * variance + (model.forward_ratio_sd * ns) ** 2
+    return model.forward_ratio * ns, model.calibration["network"] * np.sqrt(total_variance)
+
+
+def _features(kind: str, fitted: KindModel) -> tuple[Feature, ...]:
+    known = {feature.name: feature for feature in (*features_of(kind), *ELEMENTWISE)}
+    return tuple(known[name] for name in fitted.features)
