@@ -1,4 +1,4 @@
-"""Board models as a fit would make them, with coefficients that are plausible for a TX1, and networks to try them on."""
+"""Board models as a fit would make them, with costs plausible for a TX1, and networks to try them on."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -66,14 +66,14 @@ def without_kinds(stack, *kinds):
 
 
 def random_network(rng, layers):
-    """A random graph of 1×1 convolutions, ReLUs (in place or not), poolings and sums on 4 or 8 channels of 6×6."""
+    """A random graph of layers on 6×6 pixels: branches, layers in place (where Caffe allows), shared buffers."""
     text = ['layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 4 dim: 6 dim: 6 } } }']
-    channels = {"data": 4}
+    channels, read = {"data": 4}, set()
     for index in range(layers):
         source = str(rng.choice(list(channels)))
         same = [blob for blob in channels if channels[blob] == channels[source] and blob != source]
-        kind = rng.choice(["convolution", "relu", "in place", "pool", "sum", "concat", "flatten"])
-        name, top, bottoms, settings = f"l{index}", f"b{index}", [source], ""
+        kind = rng.choice(["convolution", "relu", "in place", "pool", "sum", "concat", "reshape"])
+        name, top, bottoms, settings, outputs = f"l{index}", f"b{index}", [source], "", 0
         if kind == "sum" and same:
             type_, bottoms = "Eltwise", [source, str(rng.choice(same))]
         elif kind == "concat" and len(channels) > 1:
@@ -81,16 +81,16 @@ def random_network(rng, layers):
         elif kind == "pool":
             type_, settings = "Pooling", "pooling_param { kernel_size: 3 pad: 1 stride: 1 }"
         elif kind in ("relu", "in place"):
-            type_, top = "ReLU", source if kind == "in place" else top
+            type_, top = "ReLU", source if kind == "in place" and source not in read else top
+        elif kind == "reshape":
+            type_, settings = "Reshape", "reshape_param { shape { dim: 0 dim: 0 dim: 6 dim: 6 } }"
         else:
-            size, pad = rng.choice([1, 3], p=[0.4, 0.6]), 0
-            pad = int(size) // 2
-            settings = f"convolution_param {{ num_output: {rng.choice([4, 8])} kernel_size: {size} pad: {pad} }}"
+            outputs, size = int(rng.choice([4, 8])), int(rng.choice([1, 3]))
+            settings = f"convolution_param {{ num_output: {outputs} kernel_size: {size} pad: {size // 2} }}"
             type_ = "Convolution"
-        if type_ == "Convolution":
-            channels[top] = int(settings.split("num_output: ")[1].split()[0])
-        else:
-            channels[top] = sum(channels[blob] for blob in bottoms) if type_ == "Concat" else channels[source]
+        widths = [channels[blob] for blob in bottoms]
+        read.update(blob for blob in bottoms if blob != top)
+        channels[top] = {"Convolution": outputs, "Concat": sum(widths)}.get(type_, widths[0])
         given = " ".join(f'bottom: "{blob}"' for blob in bottoms)
         text.append(f'layer {{ name: "{name}" type: "{type_}" {given} top: "{top}" {settings} }}')
     return parse_prototxt("\n".join(text), "random")

@@ -37,14 +37,18 @@ class Dataflow:
 
 
 def dataflow(network: Network) -> Dataflow:
-    """The values of a network; a layer in place makes a new value, a value that no layer reads goes to the HOST."""
+    """The values of a network; a layer in place makes a new value, a blob that no layer reads goes to the HOST."""
     holds: dict[str, int] = {}
+    unread: dict[str, None] = {}
     makers: list[int] = []
     sizes: list[int] = []
     readers: list[list[int]] = []
     stays_with = list(range(len(network.layers)))
     for index, layer in enumerate(network.layers):
         given = list(dict.fromkeys(holds[name] for name in layer.bottoms))
+        for name in layer.bottoms:
+            unread.pop(name, None)
+        unread |= dict.fromkeys(layer.tops)
         if given and is_free(layer):
             holds.update(dict.fromkeys(layer.tops, given[0]))
             stays_with[index] = makers[given[0]]
@@ -56,12 +60,15 @@ def dataflow(network: Network) -> Dataflow:
             makers.append(index)
             sizes.append(FLOAT_BYTES * prod(shape))
             readers.append([])
+    for name in unread:
+        readers[holds[name]].append(HOST)
     values = tuple(map(_value, sizes, makers, readers, (network.layers[maker] for maker in makers)))
     for made, maker in zip(values, makers, strict=True):
-        if made.producer == HOST and made.readers[0] != HOST and stays_with[maker] == maker:
-            stays_with[maker] = made.readers[0]
+        first = made.readers[0] if made.readers else HOST
+        if made.producer == HOST and first != HOST and stays_with[maker] == maker:
+            stays_with[maker] = first
     return Dataflow(values, tuple(stays_with[leader] for leader in stays_with))
 
 
 def _value(size: int, maker: int, readers: list[int], layer: Layer) -> Value:
-    return Value(size, maker if layer.bottoms else HOST, tuple(readers) or (HOST,))
+    return Value(size, maker if layer.bottoms else HOST, tuple(readers))
