@@ -29,11 +29,12 @@ SOURCES = ("Input", "DummyData")
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the caller asks for beside the file: a batch size, shapes of blobs, and whether forks' layers may be."""
+    """What the caller asks for: a batch size, shapes of blobs, no layers but Caffe's; `maker` is whose others are."""
 
     batch: int | None = None
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     strict: bool = False
+    maker: str = "a fork"
 
 
 class _Blobs:
@@ -125,7 +126,7 @@ def _own_type(definition: LayerParameter, kind: LayerType | None, wishes: Wishes
     require(bool(name), "it has no type")
     require(kind is not None or not meant, f"not a layer type of Caffe; did you mean {meant!r}?")
     require(not wishes.strict, "not a layer type of Caffe; leave --strict out to keep it as unmodelled")
-    return kind or LayerType(name, _as_first_input, bottoms=(0, NO_LIMIT), tops=(0, NO_LIMIT), fork="a fork")
+    return kind or LayerType(name, _as_first_input, bottoms=(0, NO_LIMIT), tops=(0, NO_LIMIT), fork=wishes.maker)
 
 
 def _as_first_input(layer: LayerParameter, inputs: Inputs) -> Inferred:

@@ -1,7 +1,10 @@
 """Network → prototxt: canonical Caffe V2 text that reads back to the same network."""
 
+from typing import Any
+
 from google.protobuf import text_format
 
+from sitecnn.errors import SiteCNNError
 from sitecnn.network.caffe.caffe_pb2 import LayerParameter, NetParameter
 from sitecnn.network.caffe.layers import LAYER_TYPES
 from sitecnn.network.caffe.layers.data import with_shapes
@@ -11,22 +14,34 @@ from sitecnn.network.graph import Layer, Network
 def write_prototxt(network: Network) -> str:
     """One `layer { … }` a line, inputs with their shapes; automatic Splits are left to Caffe to insert.
 
-    Shapes and costs read back the same; weights' values, fillers and names of shared parameters are not kept.
+    Types, shapes, settings and sharing of parameters read back the same; weights' values and fillers are not kept.
+    Raises SiteCNNError for a layer that no known layer type is equal to.
     """
     copies: dict[str, str] = {}
-    lines = [text_format.MessageToString(NetParameter(name=network.name), as_utf8=True)]
+    owners = {parameter.owner for layer in network.layers for parameter in layer.parameters}
+    lines = [_one_line(NetParameter(name=network.name)) + "\n"]
     for layer in network.layers:
         if layer.type == "Split":
             copies.update(dict.fromkeys(layer.tops, copies.get(layer.bottoms[0], layer.bottoms[0])))
+        elif layer.type not in LAYER_TYPES:
+            what = f"{network.name}: layer {layer.name!r} ({layer.type})"
+            raise SiteCNNError(f"{what}: no layer of Caffe is equal to it, so the network has no prototxt")
         else:
-            text = text_format.MessageToString(_definition(layer, copies), as_one_line=True, as_utf8=True)
-            lines.append(f"layer {{ {text} }}\n")
+            lines.append(f"layer {{ {_one_line(_definition(layer, copies, layer.name in owners))} }}\n")
     return "".join(lines)
 
 
-def _definition(layer: Layer, copies: dict[str, str]) -> LayerParameter:
+def _one_line(message: LayerParameter | NetParameter) -> str:
+    return text_format.MessageToString(message, as_one_line=True, as_utf8=True)
+
+
+def _definition(layer: Layer, copies: dict[str, str], shares: bool) -> LayerParameter:
     bottoms = [copies.get(bottom, bottom) for bottom in layer.bottoms]
-    kind = LAYER_TYPES.get(layer.type)
-    fields = with_shapes(layer.type, layer.outputs) if not bottoms else kind.write(layer.settings) if kind else {}
+    fields: dict[str, Any] = LAYER_TYPES[layer.type].write(layer.settings)
+    if not bottoms:
+        fields = with_shapes(layer.type, layer.outputs)
     given = {name: param for name, param in fields.items() if param}
+    if shares or any(parameter.owner for parameter in layer.parameters):
+        names = [f"{parameter.owner or layer.name}_{index}" for index, parameter in enumerate(layer.parameters)]
+        given["param"] = [{"name": name, "share_mode": "PERMISSIVE"} for name in names]
     return LayerParameter(name=layer.name, type=layer.type, bottom=bottoms, top=layer.tops, **given)

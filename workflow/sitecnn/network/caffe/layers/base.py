@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
+from functools import cache
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -84,15 +85,21 @@ def same_shape(layer: LayerParameter, inputs: Inputs) -> Inferred:
 
 def read(kind: type[SettingsType], param: Message, names: Names | None = None) -> SettingsType:
     """Settings from the fields of their names in a definition; repeated fields as tuples, enums by name."""
-    return kind(**{field.name: _value(param, (names or {}).get(field.name, field.name)) for field in fields(kind)})
+    values = []
+    for name, repeated, enum in _plan(kind, type(param), tuple((names or {}).items())):  # type: ignore[arg-type]
+        value = getattr(param, name)
+        values.append(tuple(value) if repeated else enum.values_by_number[value].name if enum else value)
+    return kind(*values)
 
 
-def _value(param: Message, name: str) -> Any:
-    descriptor = param.DESCRIPTOR.fields_by_name[name]
-    value = getattr(param, name)
-    if descriptor.is_repeated:
-        return tuple(value)
-    return descriptor.enum_type.values_by_number[value].name if descriptor.enum_type else value
+@cache
+def _plan(
+    kind: type[Settings], param: type[Message], names: tuple[tuple[str, str], ...]
+) -> list[tuple[str, bool, Any]]:
+    """For each setting in order: its field in the definition, whether that repeats, and its enum if it is one."""
+    known = [dict(names).get(field.name, field.name) for field in fields(kind)]
+    descriptors = [param.DESCRIPTOR.fields_by_name[name] for name in known]
+    return [(descriptor.name, descriptor.is_repeated, descriptor.enum_type) for descriptor in descriptors]
 
 
 def changed(settings: Settings, names: Names | None = None) -> dict[str, Any]:

@@ -51,8 +51,8 @@ def _read_settings(param: ConvolutionParameter, shape: Shape) -> Convolution:
         bias=param.bias_term,
         axis=axis,
     )
-    for name, lengths in (("kernel_size", settings.kernel), ("stride", settings.stride)):
-        require(0 not in lengths, f"{name} must be at least 1, is {text(lengths)}")
+    require(0 not in settings.kernel, "kernel_size must be at least 1")
+    require(0 not in settings.stride, "stride must be at least 1")
     return settings
 
 

@@ -58,7 +58,7 @@ def _softmax(layer: LayerParameter, inputs: Inputs) -> Inferred:
 def _prelu(layer: LayerParameter, inputs: Inputs) -> Inferred:
     """prelu_layer.cpp: a learned slope for each channel, or one."""
     shape, settings = inputs[0], read(PReLU, layer.prelu_param)
-    require(len(shape) >= 2, f"its input must have a channel axis, is {text(shape)}")
+    require(2 <= len(shape) <= 4, f"its input must have 2 to 4 axes, is {text(shape)}")
     return Inferred(inputs, ((),) if settings.channel_shared else ((shape[1],),), settings)
 
 

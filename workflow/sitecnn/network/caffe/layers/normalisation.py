@@ -43,9 +43,10 @@ def _write_batch_norm(settings: BatchNorm) -> dict[str, Any]:
 
 
 def _mvn(layer: LayerParameter, inputs: Inputs) -> Inferred:
-    """mvn_layer.cpp."""
-    image_size(inputs[0])
-    return Inferred(inputs, settings=read(MVN, layer.mvn_param))
+    """mvn_layer.cpp: its output always has four axes."""
+    shape = inputs[0]
+    require(len(shape) <= 4, f"its input must have at most 4 axes, is {text(shape)}")
+    return Inferred(((*shape, *(1,) * (4 - len(shape))),), settings=read(MVN, layer.mvn_param))
 
 
 def _learned(shape: Shape, axis: int, num_axes: int) -> Shape:

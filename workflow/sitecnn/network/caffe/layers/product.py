@@ -48,7 +48,7 @@ def _recurrent_blobs(layer: LayerParameter, inputs: Inputs, states: int) -> tupl
     require(2 + exposed <= len(inputs) <= 3 + exposed, f"it takes {2 + exposed} or {3 + exposed} bottoms")
     require(len(layer.top) == 1 + exposed, f"it gives {1 + exposed} tops, has {len(layer.top)}")
     steps = inputs[0][:2]
-    require(len(steps) == 2, "its first input must have the axes time, image and more")
+    require(len(inputs[0]) > 2, f"its first input must have the axes time, image and more, is {text(inputs[0])}")
     require(inputs[1] == steps, f"its second input must be {text(steps)}, one flag a step, is {text(inputs[1])}")
     state = (1, steps[1], settings.num_output)
     for shape in inputs[len(inputs) - exposed :]:

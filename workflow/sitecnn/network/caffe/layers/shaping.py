@@ -63,7 +63,7 @@ def _flatten(layer: LayerParameter, inputs: Inputs) -> Inferred:
     """flatten_layer.cpp."""
     shape, settings = inputs[0], read(Flatten, layer.flatten_param)
     start, end = canonical_axis(settings.axis, shape), canonical_axis(settings.end_axis, shape) + 1
-    require(start < end, f"end_axis {settings.end_axis} stands before axis {settings.axis}")
+    require(start <= end, f"end_axis {settings.end_axis} stands before axis {settings.axis}")
     return Inferred(((*shape[:start], prod(shape[start:end]), *shape[end:]),), settings=settings)
 
 
