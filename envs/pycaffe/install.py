@@ -68,7 +68,7 @@ def main() -> None:
         return
     with cache() as folder:
         wheels = folder / f"pycaffe-{key}"
-        if not wheels.is_dir():
+        if not any(wheels.glob("*.whl")):
             build_wheel(python, folder / "build", wheels)
         with step("installing Caffe into envs/pycaffe/.venv"):
             make_environment(ENVIRONMENT, python, "requirements.lock")
@@ -84,7 +84,7 @@ def find_python() -> Path:
     ours = Path(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}")
     candidates = [python for python in (ours, Path("/usr/bin/python3")) if python.exists()]
     boosts = {
-        library.name for folder in ("lib", "lib64") for library in Path("/usr", folder).glob("**/libboost_python3*.so")
+        library.name for place in ("lib*", "lib*/*") for library in Path("/usr").glob(f"{place}/libboost_python3*.so")
     }
     for python in candidates:
         version, headers = ask(python, "'%d%d' % sys.version_info[:2], sysconfig.get_path('include')")
@@ -100,15 +100,15 @@ def recipe_key(python: Path) -> str:
     """A hash of everything that decides what the wheel contains and where it runs."""
     parts = [(HERE / name).read_bytes() for name in RECIPE]
     parts.append(ask(python, "sysconfig.get_config_var('SOABI'), ''")[0].encode())
-    parts += [platform.machine().encode(), Path("/etc/os-release").read_bytes(), development_versions()]
+    parts += [platform.machine().encode(), system_versions()]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
-def development_versions() -> bytes:
-    """One line per package of COMPILED_WITH; nothing where there is no dpkg."""
+def system_versions() -> bytes:
+    """One line per package of COMPILED_WITH; where there is no dpkg, the name of the system."""
     query = shutil.which("dpkg-query")
     if query is None:
-        return b""
+        return Path("/etc/os-release").read_bytes()
     return subprocess.run([query, "-W", *COMPILED_WITH], stdout=subprocess.PIPE).stdout
 
 
@@ -116,8 +116,12 @@ def development_versions() -> bytes:
 def cache() -> Iterator[Path]:
     """The user's cache of wheels, held by one process at a time."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "sitecnn")
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("w")
+    except OSError as error:
+        fail(f"{folder}: {error.strerror}; name a folder for Caffe's wheel: XDG_CACHE_HOME=/some/folder ./run ...")
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -217,18 +221,21 @@ def ask(python: Path, expressions: str) -> list[str]:
 
 
 def run(command: list[str | Path], folder: Path | None = None, environment: dict[str, str] | None = None) -> None:
-    """Runs `command`, all that it prints on stderr."""
-    status = subprocess.run(command, cwd=folder, env=environment, stdout=sys.stderr).returncode
-    if status:
-        fail(f"{' '.join(map(str, command[:4]))} ... failed (status {status}); its own lines above say why")
+    """Runs `command`, all that it prints on stderr; CalledProcessError if it fails."""
+    subprocess.run(command, cwd=folder, env=environment, stdout=sys.stderr, check=True)
 
 
 @contextmanager
 def step(what: str) -> Iterator[None]:
-    """Says what is being done, and afterwards how long it took."""
+    """Says what is being done, and afterwards how long it took or why it ended."""
     say(what)
     begun = time.monotonic()
-    yield
+    try:
+        yield
+    except subprocess.CalledProcessError as error:
+        fail(f"{what}: failed with status {error.returncode}; the lines above say why")
+    except OSError as error:
+        fail(f"{what}: {error}")
     say(f"{what}: {time.monotonic() - begun:.0f} s")
 
 
