@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 from sitecnn.errors import SiteCNNError
 
 COMMANDS: tuple[str, ...] = (
-    *("describe", "estimate", "convert", "extract", "plan", "board", "profile"),
+    *("describe", "estimate", "compare", "advise", "placement", "offload"),
+    *("convert", "extract", "plan", "board", "profile"),
     *("aggregate", "import_", "dataset", "fit", "evaluate", "report", "config"),
 )
 
@@ -35,7 +37,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Exit status: 0 done, 1 the answer is no, 2 bad input or usage (one line on stderr)."""
-    args = build_parser().parse_args(arguments)
+    parser = build_parser()
+    if "_ARGCOMPLETE" in os.environ:
+        # A shell asks what could come next; only then is the optional package needed.
+        import argcomplete
+
+        argcomplete.autocomplete(parser)
+    args = parser.parse_args(arguments)
     try:
         status: int = args.run(args)
         return status

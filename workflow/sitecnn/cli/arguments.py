@@ -2,19 +2,63 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sitecnn.estimation.placement import Copy
+    from sitecnn.models.board_model import StackModel
+
+
+def add_board_name(parser: argparse.ArgumentParser, *, several: bool = False, required: bool = True) -> None:
+    """--board: which board is asked about."""
+    many = "; several with commas" if several else ""
+    board: Any = parser.add_argument(
+        "--board", required=required, metavar="NAME", help=f"a board that has a model, or a model's .json file{many}"
+    )
+    board.completer = complete_board
 
 
 def add_board(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
     """--board, --processor, --stack and --threads: whose model answers."""
-    many = "; several with commas" if several else ""
-    board: Any = parser.add_argument(
-        "--board", required=True, metavar="NAME", help=f"a board that has a model, or a model's .json file{many}"
-    )
-    board.completer = complete_board
+    add_board_name(parser, several=several)
     parser.add_argument("--processor", choices=("cpu", "gpu"), help="(default: cpu, or the only one with a model)")
     parser.add_argument("--stack", metavar="TEXT", help="a part of the stack's name (default: the model's first)")
     parser.add_argument("--threads", type=int, metavar="T", help="the stack with so many threads")
+
+
+def add_copy(parser: argparse.ArgumentParser) -> None:
+    """What moving a value between CPU and GPU costs."""
+    parser.add_argument("--zero-copy", action="store_true", help="both processors read the same memory: no copies")
+    parser.add_argument("--copy-gb-per-s", type=positive, metavar="X", help="copy speed in 10⁹ bytes/s, if you know it")
+    parser.add_argument("--copy-us", type=not_negative, metavar="X", help="µs for each copy besides (default: 0)")
+
+
+def copy_of(args: argparse.Namespace, gpu: "StackModel") -> "tuple[Copy | None, str]":
+    """(what a copy costs, where that is from); None where it is neither given nor measured."""
+    from sitecnn.estimation.placement import ZERO_COPY, Copy, measured_copy
+
+    if args.zero_copy:
+        return ZERO_COPY, "zero-copy, as asked"
+    if args.copy_gb_per_s or args.copy_us:
+        return Copy((args.copy_us or 0) * 1e3, 1 / args.copy_gb_per_s if args.copy_gb_per_s else 0.0), "as given"
+    if measured := measured_copy(gpu):
+        return measured, "as measured on the board"
+    return None, "zero-copy supposed, as no copy was measured on this board (--copy-gb-per-s, --copy-us)"
+
+
+def add_link(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    """The server to offload to and the link to it."""
+    server: Any = parser.add_argument(
+        "--server", required=required, metavar="NAME", help="the server: a board that has a model"
+    )
+    server.completer = complete_board
+    parser.add_argument("--server-processor", choices=("cpu", "gpu"), default="gpu", help="(default: gpu)")
+    parser.add_argument(
+        "--megabits-per-s", type=positive, required=required, metavar="X", help="the link's bandwidth, both ways"
+    )
+    parser.add_argument(
+        "--round-trip-ms", type=not_negative, default=0.0, metavar="X", help="the link's round trip (default: 0)"
+    )
 
 
 def add_level(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +93,14 @@ def batches(text: str) -> list[int]:
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise argparse.ArgumentTypeError(f"{text}: expected images per pass, such as 4 or 1,2,4,8")
     return [int(part) for part in parts]
+
+
+def single_batch(text: str) -> int:
+    """One number of images."""
+    (images, *more) = batches(text)
+    if more:
+        raise argparse.ArgumentTypeError(f"{text}: expected one number of images")
+    return images
 
 
 def complete_board(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:

@@ -133,6 +133,17 @@ def offload(network: Network, board: StackModel, server: StackModel, link: Link,
     )
 
 
+def by_bandwidth(
+    network: Network, board: StackModel, server: StackModel, link: Link, megabits_per_s: Sequence[float]
+) -> list[Split]:
+    """The best split at each of several bandwidths, the round trip being the link's."""
+    flow = dataflow(network)
+    kinds, sizes = layer_columns(network)
+    board_ns, server_ns = layers_ns(board, kinds, sizes), layers_ns(server, kinds, sizes)
+    links = [Link(rate, link.round_trip_ms) for rate in megabits_per_s]
+    return [split(flow, board_ns, server_ns, one, best_split(flow, board_ns, server_ns, one)) for one in links]
+
+
 def _prefixes(flow: Dataflow) -> list[tuple[bool, ...]]:
     """Nothing on the board, then one layer more at a time."""
     cuts = [-1, *flow.movers]

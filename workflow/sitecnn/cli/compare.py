@@ -1,0 +1,74 @@
+"""`sitecnn compare`: networks on every board, processor and stack that has a model."""
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+from sitecnn.cli.arguments import add_board_name, add_level, batches
+from sitecnn.errors import SiteCNNError
+
+if TYPE_CHECKING:
+    from sitecnn.estimation.answer import Answer
+
+EXAMPLES = """\
+examples:
+  sitecnn compare net.prototxt                                  on every board
+  sitecnn compare a.prototxt b.prototxt --board tx1 --batch 1,8
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "compare",
+        help="networks side by side on boards, processors and stacks",
+        description="One row for each network, batch, board, processor and stack, the fastest first.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("networks", nargs="+", metavar="NETWORK", help="a .prototxt or .onnx file")
+    add_board_name(parser, several=True, required=False)
+    parser.add_argument("--batch", type=batches, metavar="N[,N…]", help="images per pass (default: as the file says)")
+    add_level(parser)
+    parser.add_argument("--json", action="store_true", help="a list of `estimate` documents")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the comparison; 0."""
+    from sitecnn.cli.estimate_text import comparison
+
+    answers = _answers(args)
+    if args.json:
+        print(json.dumps([answer.document() for answer in answers]))
+    else:
+        print(comparison(answers))
+    return 0
+
+
+def _answers(args: argparse.Namespace) -> "list[Answer]":
+    """The answers network by network and batch by batch, the fastest of each first."""
+    from sitecnn.estimation.answer import Budget, answer
+    from sitecnn.estimation.boards import known_models, load_board
+    from sitecnn.models.board_model import load
+    from sitecnn.network import load_network
+
+    models = known_models(args.root)
+    if not models:
+        raise SiteCNNError("no board has a model yet: `./run report` makes this machine's, `sitecnn import` others'")
+    wanted = args.board.split(",") if args.board else sorted({board for board, _ in models})
+    for board in wanted:
+        if not any(board == name for name, _ in models):
+            load_board(board, root=args.root)
+    boards = [load(path) for (board, _), path in sorted(models.items()) if board in wanted]
+    answers = []
+    for source in args.networks:
+        for batch in args.batch or [None]:
+            network = load_network(source, batch=batch)
+            found = [
+                answer(network, board, Budget(), stack=stack.stack, threads=stack.threads, level=args.level)
+                for board in boards
+                for stack in board.stacks
+            ]
+            answers += sorted(found, key=lambda one: one.estimate.forward_ms.estimate)
+    return answers

@@ -1,0 +1,163 @@
+"""`sitecnn offload`: where to split a network between a board and a server."""
+
+import argparse
+import csv
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from sitecnn.cli.arguments import add_board, add_level, add_link, single_batch
+
+if TYPE_CHECKING:
+    from sitecnn.estimation.offload import Offload, Split
+    from sitecnn.network import Network
+
+EXAMPLES = """\
+example:
+  sitecnn offload net.prototxt --board tx1 --server gtx1080 --megabits-per-s 50 --round-trip-ms 5
+"""
+
+BANDWIDTHS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+
+SHOWN = 8
+"""So many depths are shown, the fastest ones; --csv has all."""
+
+BAR = 40
+
+
+def add_parser(subparsers: Any) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "offload",
+        help="where to split a network between a board and a server",
+        description="The best split between board and server: by layer, and over the link's bandwidth.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("network", metavar="NETWORK", help="a .prototxt or .onnx file, or - for stdin")
+    add_board(parser)
+    add_link(parser, required=True)
+    parser.add_argument("--batch", type=single_batch, metavar="N", help="images per pass (default: as the file says)")
+    add_level(parser)
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one JSON document")
+    form.add_argument("--csv", action="store_true", help="a row for a split after each layer")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the best split; 0."""
+    from sitecnn.estimation.boards import choose_stack, load_board
+    from sitecnn.estimation.offload import Link, by_bandwidth, offload
+    from sitecnn.network import load_network
+
+    board = load_board(args.board, args.processor, root=args.root)
+    server = load_board(args.server, args.server_processor, root=args.root)
+    here, there = choose_stack(board, args.stack, args.threads), choose_stack(server)
+    link = Link(args.megabits_per_s, args.round_trip_ms)
+    network = load_network(args.network, batch=args.batch)
+    found = offload(network, here, there, link, args.level)
+    if args.csv:
+        _print_csv(network, found)
+        return 0
+    curve = list(zip(BANDWIDTHS, by_bandwidth(network, here, there, link, BANDWIDTHS), strict=True))
+    if args.json:
+        print(json.dumps(document(network, found, curve)))
+        return 0
+    title = (
+        f"{network.name}, batch {network.batch}: {board.board} {board.processor} ({here.stack}), "
+        f"server {server.board} {server.processor} ({there.stack}), {link.megabits_per_s:g} Mbit/s, "
+        f"round trip {link.round_trip_ms:g} ms"
+    )
+    print(_text(title, network, found, curve, args.level))
+    return 0
+
+
+def document(network: "Network", found: "Offload", curve: "list[tuple[int, Split]]") -> dict[str, Any]:
+    """The `offload --json` document."""
+    from dataclasses import asdict
+
+    return {
+        "network": network.name,
+        "batch": network.batch,
+        "total_ms": asdict(found.total_ms),
+        "gain_ms": asdict(found.gain_ms),
+        "best": _split(found.best),
+        "layers": [
+            {"name": layer.name, "type": layer.type, "place": "board" if here else "server"}
+            for layer, here in zip(network.layers, found.best.on_board, strict=True)
+        ],
+        "by_depth": [{"after": _after(network, split), **_split(split)} for split in found.by_depth],
+        "by_bandwidth": [{"megabits_per_s": rate, **_split(split)} for rate, split in curve],
+    }
+
+
+def _split(split: "Split") -> dict[str, Any]:
+    return {
+        "total_ms": split.total_ms,
+        "board_ms": split.board_ns / 1e6,
+        "link_ms": split.link_ns / 1e6,
+        "server_ms": split.server_ns / 1e6,
+        "layers_on_board": sum(split.on_board),
+        "sent_bytes": split.sent_bytes,
+        "returned_bytes": split.returned_bytes,
+    }
+
+
+def _after(network: "Network", split: "Split") -> str:
+    """The last layer on the board, or nothing."""
+    here = [layer.name for layer, stays in zip(network.layers, split.on_board, strict=True) if stays]
+    return here[-1] if here else ""
+
+
+def _print_csv(network: "Network", found: "Offload") -> None:
+    rows = [{"after": _after(network, split), **_split(split)} for split in found.by_depth]
+    writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def _text(title: str, network: "Network", found: "Offload", curve: "list[tuple[int, Split]]", level: float) -> str:
+    from sitecnn.cli.colour import paint
+    from sitecnn.cli.estimate_text import span
+
+    best, gain = found.best, found.gain_ms
+    interval = f"({level:.0%}: {gain.low:,.1f} to {gain.high:,.1f} ms)"
+    if not best.leaves_board:
+        verdict = paint("keep everything on the board", "yellow")
+    else:
+        where = f"after {_after(network, best)}" if any(best.on_board) else "before the first layer"
+        verdict = paint(f"split {where}: {sum(best.on_board)} of {len(best.on_board)} layers on the board", "green")
+    lines = [
+        paint(title, "bold"),
+        f"verdict     {verdict}",
+        f"time        {found.total_ms.estimate:,.1f} ms ({level:.0%}: {span(found.total_ms)} ms),"
+        f" the link taken to be exactly as given",
+        f"gain        {gain.estimate:,.1f} ms {interval} over the board alone",
+        f"link        {best.sent_bytes / 1e6:,.2f} MB up, {best.returned_bytes / 1e6:,.2f} MB back",
+    ]
+    return "\n".join([*lines, "", _depths(network, found), "", _curve(curve)])
+
+
+def _depths(network: "Network", found: "Offload") -> str:
+    from sitecnn.cli.tables import table
+
+    ranked = sorted(range(len(found.by_depth)), key=lambda index: found.by_depth[index].total_ms)
+    shown = sorted({0, len(found.by_depth) - 1, *ranked[:SHOWN]})
+    rows = []
+    for split in (found.by_depth[index] for index in shown):
+        after = _after(network, split) if split.leaves_board else "all on the board"
+        times = (split.board_ns / 1e6, split.link_ns / 1e6, split.server_ns / 1e6, split.total_ms)
+        rows.append((after or "nothing", f"{split.sent_bytes / 1e6:,.2f}", *(f"{ms:,.2f}" for ms in times)))
+    return table(("board runs up to", "MB up", "board ms", "link ms", "server ms", "total ms"), rows, right=range(1, 6))
+
+
+def _curve(curve: "list[tuple[int, Split]]") -> str:
+    from sitecnn.cli.tables import table
+
+    slowest = max(split.total_ms for _, split in curve) or 1.0
+    rows = [
+        (f"{rate:,}", str(sum(split.on_board)), f"{split.total_ms:,.2f}", "█" * round(BAR * split.total_ms / slowest))
+        for rate, split in curve
+    ]
+    return table(("Mbit/s", "layers on board", "best total ms", ""), rows, right=(0, 1, 2))

@@ -1,0 +1,131 @@
+"""`sitecnn placement`: each layer on the CPU or the GPU, whichever makes the whole faster."""
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+from sitecnn.cli.arguments import add_board_name, add_copy, add_level, copy_of, single_batch
+from sitecnn.errors import SiteCNNError
+
+if TYPE_CHECKING:
+    from sitecnn.estimation.placement import Copy, Placement
+    from sitecnn.models.board_model import StackModel
+    from sitecnn.network import Network
+
+EXAMPLES = """\
+examples:
+  sitecnn placement net.prototxt --board tx1
+  sitecnn placement net.prototxt --board tx1 --copy-gb-per-s 4 --copy-us 30   without zero-copy
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "placement",
+        help="which layers belong on the CPU and which on the GPU",
+        description="The best processor for each layer, copies included, and what that gains over one processor.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("network", metavar="NETWORK", help="a .prototxt or .onnx file, or - for stdin")
+    add_board_name(parser)
+    parser.add_argument("--cpu-stack", metavar="TEXT", help="a part of the CPU stack's name (default: the first)")
+    parser.add_argument("--gpu-stack", metavar="TEXT", help="a part of the GPU stack's name (default: the first)")
+    parser.add_argument("--batch", type=single_batch, metavar="N", help="images per pass (default: as the file says)")
+    add_copy(parser)
+    add_level(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON document")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the placement; 0."""
+    from sitecnn.estimation.boards import choose_stack, load_board, other_processor
+    from sitecnn.estimation.placement import ZERO_COPY, place
+    from sitecnn.network import load_network
+
+    one = load_board(args.board, root=args.root)
+    other = other_processor(one, args.root)
+    if other is None:
+        raise SiteCNNError(
+            f"board {one.board!r}: only its {one.processor} has a model and placement needs both processors'; "
+            f"measure the other or import its times (`sitecnn import`)"
+        )
+    models = {board.processor: board for board in (one, other)}
+    cpu, gpu = choose_stack(models["cpu"], args.cpu_stack), choose_stack(models["gpu"], args.gpu_stack)
+    network = load_network(args.network, batch=args.batch)
+    copy, origin = copy_of(args, gpu)
+    found = place(network, cpu, gpu, copy or ZERO_COPY, args.level)
+    if args.json:
+        print(json.dumps(document(network, one.board, cpu, gpu, copy or ZERO_COPY, found, args.level)))
+    else:
+        print(_text(network, one.board, cpu, gpu, found, origin, args.level))
+    return 0
+
+
+def document(
+    network: "Network", board: str, cpu: "StackModel", gpu: "StackModel", copy: "Copy", found: "Placement", level: float
+) -> dict[str, Any]:
+    """The `placement --json` document."""
+    from dataclasses import asdict
+
+    content = asdict(found)
+    places = content.pop("on_gpu")
+    return {
+        "network": network.name,
+        "board": board,
+        "batch": network.batch,
+        "level": level,
+        "stacks": {"cpu": cpu.stack, "gpu": gpu.stack},
+        "copy": asdict(copy),
+        **content,
+        "layers": [
+            {"name": layer.name, "type": layer.type, "processor": "gpu" if there else "cpu"}
+            for layer, there in zip(network.layers, places, strict=True)
+        ],
+    }
+
+
+def _text(
+    network: "Network", board: str, cpu: "StackModel", gpu: "StackModel", found: "Placement", origin: str, level: float
+) -> str:
+    from sitecnn.cli.colour import paint
+    from sitecnn.cli.estimate_text import span
+
+    home = "cpu" if found.all_cpu_ms <= found.all_gpu_ms else "gpu"
+    moved = [layer for layer, there in zip(network.layers, found.on_gpu, strict=True) if there == (home == "cpu")]
+    best = min(found.all_cpu_ms, found.all_gpu_ms)
+    if found.worthwhile:
+        verdict = paint(f"worth it: move {len(moved)} layers from the {home}", "green")
+    else:
+        verdict = paint(f"no gain worth the trouble: leave everything on the {home}", "yellow")
+    lines = [
+        paint(f"{network.name}, batch {network.batch}, on {board}: cpu ({cpu.stack}) with gpu ({gpu.stack})", "bold"),
+        f"verdict     {verdict}",
+        f"time        {found.placed_ms.estimate:,.2f} ms ({level:.0%}: {span(found.placed_ms, 2)} ms),"
+        f" on the {home} alone {best:,.2f} ms",
+    ]
+    for name, alone, gain in (
+        ("cpu", found.all_cpu_ms, found.gain_over_cpu_ms),
+        ("gpu", found.all_gpu_ms, found.gain_over_gpu_ms),
+    ):
+        interval = f"({level:.0%}: {gain.low:,.2f} to {gain.high:,.2f} ms)"
+        lines.append(f"gain        {gain.estimate:,.2f} ms {interval} over all on the {name}, {alone:,.2f} ms")
+    lines.append(f"crossings   {found.copies} values, {found.copies_ms:,.2f} ms of copies: {origin}")
+    return "\n".join([*lines, "", _moved(network, cpu, gpu, found, home)]) if moved else "\n".join(lines)
+
+
+def _moved(network: "Network", cpu: "StackModel", gpu: "StackModel", found: "Placement", home: str) -> str:
+    from sitecnn.cli.tables import table
+    from sitecnn.estimation.estimate import layer_columns
+    from sitecnn.estimation.placement import layers_ns
+
+    columns = layer_columns(network)
+    times = zip(network.layers, found.on_gpu, layers_ns(cpu, *columns), layers_ns(gpu, *columns), strict=True)
+    rows = [
+        (layer.name, layer.type, f"{cpu_ns / 1e6:.3f}", f"{gpu_ns / 1e6:.3f}")
+        for layer, there, cpu_ns, gpu_ns in times
+        if there == (home == "cpu")
+    ]
+    return table((f"moves to the {'gpu' if home == 'cpu' else 'cpu'}", "type", "cpu ms", "gpu ms"), rows, right=(2, 3))

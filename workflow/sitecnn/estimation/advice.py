@@ -1,0 +1,203 @@
+"""What to change, ranked by what it is estimated to gain, each gain with its interval."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sitecnn.errors import SiteCNNError
+from sitecnn.estimation.boards import choose_stack, free_bytes
+from sitecnn.estimation.estimate import Milliseconds, columns, difference, estimate_memory
+from sitecnn.estimation.memory_plan import memory_plan
+from sitecnn.estimation.offload import Link, offload
+from sitecnn.estimation.placement import Copy, place
+from sitecnn.estimation.sums import sums
+from sitecnn.models.board_model import BoardModel, StackModel
+from sitecnn.network.graph import Layer, Network
+from sitecnn.workload.kernels import Kernel, kernel, layer_kernel
+
+BATCHES = (2, 4, 8, 16, 32)
+
+SHRUNK = 3
+"""So many layers are named for shrinking: those that gain most."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One thing to change. `gain_ms` is per image, `saves_bytes` of the process.
+
+    One of `gain_ms` and `saves_bytes` is None. `note` says what it costs or supposes.
+    """
+
+    change: str
+    gain_ms: Milliseconds | None
+    saves_bytes: int | None
+    note: str
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the whole interval is a gain."""
+        return self.gain_ms is None or self.gain_ms.low > 0
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What is run now, and what else there is: other models and links may be missing.
+
+    `other` is the model of the board's other processor, `copy` the price of moving values between the two,
+    `server` a stack to offload to over `link`; `at_batch` gives the network with another number of images.
+    """
+
+    network: Network
+    board: BoardModel
+    model: StackModel
+    level: float
+    other: BoardModel | None = None
+    copy: Copy | None = None
+    server: StackModel | None = None
+    link: Link | None = None
+    at_batch: Callable[[int], Network] | None = None
+
+
+def advise(now: Situation) -> list[Advice]:
+    """All advice that gains anything: time first, sure gains before doubtful ones, then memory; largest first."""
+    found = [
+        *_other_processor(now),
+        *_other_stacks(now),
+        *_placement(now),
+        *_batch(now),
+        *_shrinking(now),
+        *_offload(now),
+    ]
+    gains = [one for one in found if one.gain_ms and one.gain_ms.estimate > 0]
+    gains.sort(key=lambda one: (one.is_sure, one.gain_ms.estimate if one.gain_ms else 0.0), reverse=True)
+    savings = [one for one in _memory(now) if one.saves_bytes]
+    return [*gains, *sorted(savings, key=lambda one: -(one.saves_bytes or 0))]
+
+
+def time_per_image(network: Network, model: StackModel) -> tuple[float, float]:
+    """(ns, standard error) of a forward pass, per image."""
+    ns, sd_ns = _total([layer_kernel(layer) for layer in network.layers], model)
+    return ns / network.batch, sd_ns / network.batch
+
+
+def _total(pieces: Sequence[Kernel], model: StackModel, weights: Sequence[float] | None = None) -> tuple[float, float]:
+    kinds, sizes = columns(pieces)
+    weight = None if weights is None else np.array(weights)
+    ns, sd_ns = sums(model, kinds, sizes, np.zeros(len(pieces), dtype=np.int_), 1, weight)
+    return float(ns[0]), float(sd_ns[0])
+
+
+def _instead(now: Situation, model: StackModel) -> Milliseconds:
+    """What another stack gains: two models, whose errors have nothing in common."""
+    (ns, sd_ns), (then_ns, then_sd_ns) = (time_per_image(now.network, one) for one in (now.model, model))
+    return difference(ns - then_ns, float(np.hypot(sd_ns, then_sd_ns)), now.level)
+
+
+def _other_processor(now: Situation) -> list[Advice]:
+    if now.other is None:
+        return []
+    stack = choose_stack(now.other)
+    return [Advice(f"run on the {now.other.processor}", _instead(now, stack), None, f"stack {stack.stack}")]
+
+
+def _other_stacks(now: Situation) -> list[Advice]:
+    others = [stack for stack in now.board.stacks if stack is not now.model]
+    found = []
+    for stack in others:
+        threads = "" if stack.threads == now.model.threads else f", {stack.threads} threads"
+        what = f"use the stack {stack.stack}{threads} instead of {now.model.stack}"
+        found.append(Advice(what, _instead(now, stack), None, ""))
+    return found
+
+
+def _placement(now: Situation) -> list[Advice]:
+    if now.other is None or now.copy is None:
+        return []
+    stacks = {now.board.processor: now.model, now.other.processor: choose_stack(now.other)}
+    found = place(now.network, stacks["cpu"], stacks["gpu"], now.copy, now.level)
+    better = "cpu" if found.all_cpu_ms <= found.all_gpu_ms else "gpu"
+    # A placement that gains nothing worth the trouble must not pass off the better processor's gain as its own.
+    home = now.board.processor if found.worthwhile else better
+    gain = found.gain_over_cpu_ms if home == "cpu" else found.gain_over_gpu_ms
+    moved = sum(there == (home == "cpu") for there in found.on_gpu)
+    copies = f"{found.copies} copies" if now.copy.ns(1) else "zero-copy"
+    note = copies if found.worthwhile else f"{copies}; no gain worth the trouble over all on the {home}"
+    what = f"place {moved} of {len(found.on_gpu)} layers on the {'gpu' if home == 'cpu' else 'cpu'}"
+    return [Advice(what, _scaled(gain, 1 / now.network.batch), None, note)]
+
+
+def _batch(now: Situation) -> list[Advice]:
+    """The largest batch that still fits, of those that are usual; larger ones gain less and less and delay more."""
+    if now.at_batch is None:
+        return []
+    found = []
+    free = free_bytes(now.board)
+    here = [layer_kernel(layer) for layer in now.network.layers]
+    for images in (batch for batch in BATCHES if batch > now.network.batch):
+        try:
+            network = now.at_batch(images)
+        except SiteCNNError:
+            # Shapes written out for one batch are refused at another.
+            break
+        if free is not None and estimate_memory(network, now.model, now.board.processor).total > free:
+            break
+        there = [layer_kernel(layer) for layer in network.layers]
+        weights = [1 / now.network.batch] * len(here) + [-1 / network.batch] * len(there)
+        gain = difference(*_total([*here, *there], now.model, weights), now.level)
+        pass_ms = time_per_image(network, now.model)[0] * network.batch / 1e6
+        found.append(Advice(f"batch {images}", gain, None, f"per image; a pass then takes {pass_ms:,.1f} ms"))
+    best = max(found, key=lambda one: one.gain_ms.estimate if one.gain_ms else 0.0, default=None)
+    return [best] if best else []
+
+
+def _shrinking(now: Situation) -> list[Advice]:
+    weighted = [layer for layer in now.network.layers if layer.type in ("Convolution", "InnerProduct")]
+    found = []
+    # The last one's outputs are the network's answer, which is not ours to halve.
+    for layer in weighted[:-1]:
+        if layer.modelled and layer.outputs[0][1] > 1:
+            pieces = [layer_kernel(layer), half_as_wide(layer)]
+            gain = difference(*_total(pieces, now.model, (1 / now.network.batch, -1 / now.network.batch)), now.level)
+            note = "its readers gain, too, not counted; check the accuracy"
+            found.append(Advice(f"halve the outputs of {layer.name} ({layer.outputs[0][1]})", gain, None, note))
+    found.sort(key=lambda one: one.gain_ms.estimate if one.gain_ms else 0.0, reverse=True)
+    return found[:SHRUNK]
+
+
+def half_as_wide(layer: Layer) -> Kernel:
+    """The kernel of a convolution or FC layer with half the outputs."""
+    whole = layer_kernel(layer)
+    sizes = dict(whole.sizes)
+    for name in ("out_channels", "out_elements", "parameters"):
+        sizes[name] = max(sizes[name] // 2, 1)
+    return kernel(whole.kind, sizes, whole.variant)
+
+
+def _offload(now: Situation) -> list[Advice]:
+    if now.server is None or now.link is None:
+        return []
+    found = offload(now.network, now.model, now.server, now.link, now.level)
+    if not found.best.leaves_board:
+        return []
+    away = len(found.best.on_board) - sum(found.best.on_board)
+    sent = f"sends {found.best.sent_bytes / 1e6:,.2f} MB over {now.link.megabits_per_s:g} Mbit/s"
+    what = f"offload {away} of {len(found.best.on_board)} layers"
+    return [Advice(what, _scaled(found.gain_ms, 1 / now.network.batch), None, sent)]
+
+
+def _memory(now: Situation) -> list[Advice]:
+    plan = memory_plan(now.network)
+    copy = estimate_memory(now.network, now.model, now.board.processor).zero_copy_saving
+    return [
+        Advice("zero-copy", None, copy, "weights stand once in the memory that CPU and GPU share"),
+        Advice("share one im2col buffer", None, plan.sharing_saving, "they run one after another"),
+        Advice("free every value and im2col buffer after its last use", None, plan.freeing_saving, "includes that"),
+    ]
+
+
+def _scaled(ms: Milliseconds, factor: float) -> Milliseconds:
+    return Milliseconds(ms.estimate * factor, ms.low * factor, ms.high * factor)
+
+
+TIME_ADVICE = (_other_processor, _other_stacks, _placement, _batch, _shrinking, _offload)
