@@ -4,7 +4,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from sitecnn.cli.arguments import add_board, add_copy, add_level, add_link, copy_of, single_batch
+from sitecnn.cli.arguments import add_batch, add_board, add_copy, add_level, add_link, copy_of
 from sitecnn.errors import SiteCNNError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("network", metavar="NETWORK", help="a .prototxt or .onnx file, or - for stdin")
     add_board(parser)
-    parser.add_argument("--batch", type=single_batch, metavar="N", help="images per pass (default: as the file says)")
+    add_batch(parser)
     add_level(parser)
     add_copy(parser)
     add_link(parser, required=False)

@@ -26,6 +26,12 @@ def add_board(parser: argparse.ArgumentParser, *, several: bool = False) -> None
     parser.add_argument("--threads", type=int, metavar="T", help="the stack with so many threads")
 
 
+def add_batch(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
+    """--batch: images per pass, one number or several with commas."""
+    shape, kind = ("N[,N…]", batch_list) if several else ("N", single_batch)
+    parser.add_argument("--batch", type=kind, metavar=shape, help="images per pass (default: as the file says)")
+
+
 def add_copy(parser: argparse.ArgumentParser) -> None:
     """What moving a value between CPU and GPU costs."""
     parser.add_argument("--zero-copy", action="store_true", help="both processors read the same memory: no copies")
@@ -87,7 +93,7 @@ def not_negative(text: str) -> float:
     return 0.0 if float(text) == 0 else positive(text)
 
 
-def batches(text: str) -> list[int]:
+def batch_list(text: str) -> list[int]:
     """`4` or `1,2,4,8`."""
     parts = text.split(",")
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
@@ -97,7 +103,7 @@ def batches(text: str) -> list[int]:
 
 def single_batch(text: str) -> int:
     """One number of images."""
-    (images, *more) = batches(text)
+    (images, *more) = batch_list(text)
     if more:
         raise argparse.ArgumentTypeError(f"{text}: expected one number of images")
     return images

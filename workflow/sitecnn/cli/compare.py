@@ -4,7 +4,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from sitecnn.cli.arguments import add_board_name, add_level, batches
+from sitecnn.cli.arguments import add_batch, add_board_name, add_level
 from sitecnn.errors import SiteCNNError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("networks", nargs="+", metavar="NETWORK", help="a .prototxt or .onnx file")
     add_board_name(parser, several=True, required=False)
-    parser.add_argument("--batch", type=batches, metavar="N[,N…]", help="images per pass (default: as the file says)")
+    add_batch(parser, several=True)
     add_level(parser)
     parser.add_argument("--json", action="store_true", help="a list of `estimate` documents")
     parser.set_defaults(run=run)

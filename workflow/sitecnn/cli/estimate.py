@@ -6,7 +6,8 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from sitecnn.cli.arguments import add_board, add_level, batches, positive
+from sitecnn.cli.arguments import add_batch, add_board, add_level, positive
+from sitecnn.errors import SiteCNNError
 
 if TYPE_CHECKING:
     from sitecnn.estimation.answer import Answer
@@ -30,7 +31,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("networks", nargs="+", metavar="NETWORK", help="a .prototxt or .onnx file, or - for stdin")
     add_board(parser, several=True)
-    parser.add_argument("--batch", type=batches, metavar="N[,N…]", help="images per pass (default: as the file says)")
+    add_batch(parser, several=True)
     add_level(parser)
     parser.add_argument("--budget-ms", type=positive, metavar="X", help="exit 1 if a pass takes longer")
     parser.add_argument("--budget-fps", type=positive, metavar="X", help="exit 1 if it is fewer images per second")
@@ -46,12 +47,10 @@ def run(args: argparse.Namespace) -> int:
     """Print the estimates; 1 if any exceeds a budget, else 0."""
     from sitecnn.cli.estimate_text import comparison, verdict
 
-    answers = [
-        _answer(args, network, board, batch)
-        for network in args.networks
-        for board in args.board.split(",")
-        for batch in args.batch or [None]
-    ]
+    batches = args.batch or [None]
+    if "-" in args.networks and len(batches) > 1:
+        raise SiteCNNError("--batch: several batches need a file, as standard input can be read only once")
+    answers = [answer for source in args.networks for batch in batches for answer in _on_boards(args, source, batch)]
     if args.json:
         documents = [answer.document() for answer in answers]
         print(json.dumps(documents[0] if len(documents) == 1 else documents))
@@ -64,18 +63,18 @@ def run(args: argparse.Namespace) -> int:
     return 0 if all(answer.fits for answer in answers) else 1
 
 
-def _answer(args: argparse.Namespace, source: str, board: str, batch: int | None) -> "Answer":
+def _on_boards(args: argparse.Namespace, source: str, batch: int | None) -> "list[Answer]":
     from sitecnn.estimation.answer import Budget, answer
     from sitecnn.estimation.boards import load_board
     from sitecnn.network import load_network
 
     budget = Budget(args.budget_ms, args.budget_fps, None if args.budget_mb is None else int(args.budget_mb * 1e6))
-    model = load_board(board, args.processor, root=args.root)
+    boards = [load_board(board, args.processor, root=args.root) for board in args.board.split(",")]
     network = load_network(source, batch=batch)
-    # What came by stdin is gone; a file can be read again.
+    # What came by standard input is gone; a file can be read again.
     at_batch = None if source == "-" else lambda images: load_network(source, batch=images)
     choice = {"stack": args.stack, "threads": args.threads, "level": args.level}
-    return answer(network, model, budget, at_batch=at_batch, **choice)
+    return [answer(network, board, budget, at_batch=at_batch, **choice) for board in boards]
 
 
 def print_csv(answers: "list[Answer]") -> None:

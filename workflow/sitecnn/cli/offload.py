@@ -6,7 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from sitecnn.cli.arguments import add_board, add_level, add_link, single_batch
+from sitecnn.cli.arguments import add_batch, add_board, add_level, add_link
 
 if TYPE_CHECKING:
     from sitecnn.estimation.offload import Offload, Split
@@ -37,7 +37,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("network", metavar="NETWORK", help="a .prototxt or .onnx file, or - for stdin")
     add_board(parser)
     add_link(parser, required=True)
-    parser.add_argument("--batch", type=single_batch, metavar="N", help="images per pass (default: as the file says)")
+    add_batch(parser)
     add_level(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON document")

@@ -4,7 +4,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from sitecnn.cli.arguments import add_board_name, add_copy, add_level, copy_of, single_batch
+from sitecnn.cli.arguments import add_batch, add_board_name, add_copy, add_level, copy_of
 from sitecnn.errors import SiteCNNError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def add_parser(subparsers: Any) -> None:
     add_board_name(parser)
     parser.add_argument("--cpu-stack", metavar="TEXT", help="a part of the CPU stack's name (default: the first)")
     parser.add_argument("--gpu-stack", metavar="TEXT", help="a part of the GPU stack's name (default: the first)")
-    parser.add_argument("--batch", type=single_batch, metavar="N", help="images per pass (default: as the file says)")
+    add_batch(parser)
     add_copy(parser)
     add_level(parser)
     parser.add_argument("--json", action="store_true", help="one JSON document")

@@ -1,0 +1,91 @@
+"""Advice against what the estimates of the changed situation say."""
+
+from dataclasses import replace
+
+import pytest
+
+from sitecnn import Copy, Link, load_network
+from sitecnn.estimation.advice import Situation, advise, half_as_wide, time_per_image
+from sitecnn.network import parse_prototxt
+from sitecnn.workload.kernels import layer_kernel
+from tests.estimate.boards import NETWORKS, board_model, stack_model
+
+ALEXNET = NETWORKS / "alexnet.prototxt"
+
+
+def at_batch(images):
+    return load_network(ALEXNET, batch=images)
+
+
+def situation(**changes):
+    stacks = [stack_model("cpu", "one", 1), stack_model("cpu", "four", 4, speed=3)]
+    board = board_model("cpu", stacks=stacks)
+    now = Situation(at_batch(1), board, stacks[0], 0.9, at_batch=at_batch)
+    return replace(now, **changes)
+
+
+def by_change(found):
+    return {one.change: one for one in found}
+
+
+def test_another_stack_gains_the_difference_of_the_two_estimates():
+    now = situation()
+    found = by_change(advise(now))["use the stack four, 4 threads instead of one"]
+    expected = time_per_image(now.network, now.model)[0] * (1 - 1 / 3) / 1e6
+    assert found.gain_ms.estimate == pytest.approx(expected)
+    assert found.is_sure
+
+
+def test_a_batch_gains_the_difference_per_image():
+    now = situation()
+    found = by_change(advise(now))["batch 32"]
+    expected = time_per_image(now.network, now.model)[0] - time_per_image(at_batch(32), now.model)[0]
+    assert found.gain_ms.estimate == pytest.approx(expected / 1e6)
+
+
+def test_no_batch_is_advised_that_does_not_fit():
+    now = situation()
+    board = replace(now.board, provenance={"free_bytes": 10**6})
+    assert not any(change.startswith("batch") for change in by_change(advise(replace(now, board=board))))
+
+
+def test_a_layer_with_half_the_outputs_is_the_layer_of_a_network_that_has_half():
+    text = """
+    layer {{ name: "d" type: "Input" top: "d" input_param {{ shape {{ dim: 2 dim: 6 dim: 9 dim: 9 }} }} }}
+    layer {{ name: "c" type: "Convolution" bottom: "d" top: "c"
+             convolution_param {{ num_output: {outputs} kernel_size: 3 group: 2 }} }}
+    layer {{ name: "f" type: "InnerProduct" bottom: "d" top: "f" inner_product_param {{ num_output: {outputs} }} }}
+    """
+    wide, narrow = (parse_prototxt(text.format(outputs=outputs), "test").layers for outputs in (8, 4))
+    for whole, half in zip(wide[2:], narrow[2:], strict=True):
+        assert half_as_wide(whole) == layer_kernel(half)
+
+
+def test_the_answer_itself_is_not_to_be_halved():
+    assert not any("fc8" in one.change for one in advise(situation()))
+
+
+def test_time_comes_first_and_the_largest_gain_foremost():
+    now = situation(other=board_model("gpu"), copy=Copy(0, 0.1), server=stack_model("gpu", speed=9), link=Link(100, 1))
+    found = advise(now)
+    times = [one.gain_ms.estimate for one in found if one.gain_ms and one.is_sure]
+    assert times == sorted(times, reverse=True)
+    assert [bool(one.gain_ms) for one in found] == sorted((bool(one.gain_ms) for one in found), reverse=True)
+    changes = by_change(found)
+    assert "run on the gpu" in changes
+    assert any(change.startswith("offload") for change in changes)
+    saved = changes["share one im2col buffer"].saves_bytes
+    assert changes["free every value and im2col buffer after its last use"].saves_bytes > saved > 0
+
+
+def test_a_useless_placement_does_not_pass_off_the_other_processors_gain():
+    now = situation(other=board_model("gpu"), copy=Copy(0, 0))
+    placed = next(one for one in advise(now) if one.change.startswith("place"))
+    assert "no gain worth the trouble over all on the gpu" in placed.note
+    assert placed.gain_ms.estimate < by_change(advise(now))["run on the gpu"].gain_ms.estimate / 100
+
+
+def test_a_gpu_is_told_of_zero_copy():
+    stack = stack_model("gpu")
+    now = Situation(at_batch(1), board_model("gpu", stacks=[stack]), stack, 0.9)
+    assert by_change(advise(now))["zero-copy"].saves_bytes == pytest.approx(232.56 * 2**20, rel=1e-4)

@@ -1,0 +1,238 @@
+"""The commands as a person or a script meets them: documents, exit statuses, one-line errors."""
+
+import argparse
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from sitecnn.cli import main
+from sitecnn.cli.colour import paint
+from tests.estimate.boards import NETWORKS, board_model, stack_model, without_kinds, write_board
+
+ALEXNET, VGG = str(NETWORKS / "alexnet.prototxt"), str(NETWORKS / "vgg16.prototxt")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("root")
+    gpus = [stack_model("gpu", "caffe-cublas"), stack_model("gpu", "caffe-cudnn", speed=1.4)]
+    write_board(folder, board_model("cpu", free_bytes=10**9))
+    write_board(folder, board_model("gpu", stacks=gpus))
+    write_board(folder, board_model("cpu", "lonely", stacks=[without_kinds(stack_model("cpu"), "convolution")]))
+    return folder
+
+
+@pytest.fixture
+def sitecnn(root, capsys):
+    def run(*arguments):
+        status = main(["--root", str(root), *map(str, arguments)])
+        shown = capsys.readouterr()
+        return status, shown.out, shown.err
+
+    return run
+
+
+def check_interval(ms):
+    assert list(ms) == ["estimate", "low", "high"]
+    assert 0 <= ms["low"] <= ms["estimate"] <= ms["high"]
+
+
+def test_the_document_keeps_its_contract(sitecnn):
+    status, out, err = sitecnn("estimate", ALEXNET, "--board", "tx1", "--processor", "gpu", "--json", "--level", "0.8")
+    document = json.loads(out)
+    assert (status, err) == (0, "")
+    head = {"network": "AlexNet", "board": "tx1", "processor": "gpu", "stack": "caffe-cublas", "batch": 1, "level": 0.8}
+    assert {name: document[name] for name in head} == head
+    check_interval(document["forward_ms"])
+    assert len(document["layers"]) == 24
+    for layer in document["layers"]:
+        assert list(layer) == ["name", "type", "ms", "modelled", "extrapolated"]
+        check_interval(layer["ms"])
+    assert list(document["memory_bytes"]) == ["weights", "data", "workspace", "base", "total", "zero_copy_saving"]
+    assert document["coverage"]["modelled_fraction"] == 1
+    assert document["coverage"]["unmodelled"] == []
+    assert document["fits"] == {"time": None, "memory": None}
+
+
+@pytest.mark.parametrize(
+    ("budget", "status", "fits"),
+    [
+        (("--budget-ms", 1e6), 0, {"time": True, "memory": None}),
+        (("--budget-ms", 0.1), 1, {"time": False, "memory": None}),
+        (("--budget-fps", 0.1), 0, {"time": True, "memory": None}),
+        (("--budget-fps", 1e6), 1, {"time": False, "memory": None}),
+        (("--budget-mb", 1000, "--budget-ms", 1e6), 0, {"time": True, "memory": True}),
+        (("--budget-mb", 10, "--budget-ms", 1e6), 1, {"time": True, "memory": False}),
+    ],
+)
+def test_budgets_are_answered_by_the_exit_status(sitecnn, budget, status, fits):
+    found, out, _ = sitecnn("estimate", ALEXNET, "--board", "tx1", "--json", *budget)
+    assert (found, json.loads(out)["fits"]) == (status, fits)
+
+
+def test_the_verdict_comes_first_then_types_memory_and_layers_on_request(sitecnn):
+    _, out, _ = sitecnn("estimate", ALEXNET, "--board", "tx1", "--processor", "gpu", "--budget-ms", 50)
+    lines = out.splitlines()
+    assert lines[0].startswith("AlexNet, batch 1, on tx1 gpu (caffe-cublas)")
+    assert "fits 50.0 ms (chance 100%)" in lines[1]
+    assert "this is caffe-cublas; others on this processor: caffe-cudnn" in out
+    assert "forward pass" in out
+    assert "relu6" not in out
+    _, with_layers, _ = sitecnn("estimate", ALEXNET, "--board", "tx1", "--processor", "gpu", "--layers")
+    assert "relu6" in with_layers
+
+
+def test_the_largest_batch_to_fit_is_told_where_the_boards_memory_is_known(sitecnn):
+    _, out, _ = sitecnn("estimate", ALEXNET, "--board", "tx1")
+    assert "largest batch to fit" in out
+
+
+def test_a_network_that_is_hardly_modelled_gets_no_bare_total(sitecnn):
+    _, out, _ = sitecnn("estimate", VGG, "--board", "lonely")
+    assert "there is no total" in out
+    assert "forward pass" not in out
+    _, table, _ = sitecnn("estimate", VGG, "--board", "lonely,tx1")
+    assert table.splitlines()[2].split()[4] == "?"
+    status, out, _ = sitecnn("estimate", VGG, "--board", "lonely", "--json")
+    assert status == 0
+    assert json.loads(out)["coverage"]["modelled_fraction"] < 0.95
+
+
+def test_a_sweep_is_a_list_and_one_batch_a_single_document(sitecnn):
+    _, out, _ = sitecnn("estimate", ALEXNET, "--board", "tx1", "--batch", "1,2,4", "--json")
+    assert [document["batch"] for document in json.loads(out)] == [1, 2, 4]
+    _, out, _ = sitecnn("estimate", ALEXNET, "--board", "tx1", "--batch", "4", "--json")
+    assert json.loads(out)["batch"] == 4
+
+
+def test_csv_has_a_row_for_each_layer_of_each_network(sitecnn):
+    _, out, _ = sitecnn("estimate", ALEXNET, VGG, "--board", "tx1", "--csv")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert len(rows) == 24 + 40
+    assert all(float(row["low_ms"]) <= float(row["ms"]) <= float(row["high_ms"]) for row in rows)
+
+
+def test_compare_has_every_stack_of_every_board_the_fastest_first(sitecnn):
+    _, out, _ = sitecnn("compare", ALEXNET, "--json")
+    found = json.loads(out)
+    times = [document["forward_ms"]["estimate"] for document in found]
+    assert times == sorted(times)
+    assert {(document["board"], document["stack"]) for document in found} == {
+        ("tx1", "caffe-cublas"),
+        ("tx1", "caffe-cudnn"),
+        ("tx1", "synthetic-cpu"),
+        ("lonely", "synthetic-cpu"),
+    }
+
+
+def test_placement_says_where_each_layer_goes(sitecnn):
+    _, out, _ = sitecnn("placement", ALEXNET, "--board", "tx1", "--json", "--zero-copy")
+    document = json.loads(out)
+    assert {layer["processor"] for layer in document["layers"]} == {"cpu", "gpu"}
+    assert document["placed_ms"]["estimate"] <= min(document["all_cpu_ms"], document["all_gpu_ms"])
+    _, text, _ = sitecnn("placement", ALEXNET, "--board", "tx1")
+    assert "no gain worth the trouble" in text
+    assert "no copy was measured on this board" in text
+
+
+def test_placement_without_the_other_processor_says_so_in_one_line(sitecnn):
+    status, out, err = sitecnn("placement", ALEXNET, "--board", "lonely")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "only its cpu has a model" in err
+    _, out, _ = sitecnn("advise", ALEXNET, "--board", "lonely")
+    assert "other processor and placement: only the cpu of lonely has a model" in out
+
+
+def test_offload_has_a_table_and_a_curve(sitecnn):
+    link = ("--server", "tx1", "--megabits-per-s", 100, "--round-trip-ms", 5)
+    _, out, _ = sitecnn("offload", ALEXNET, "--board", "tx1", *link, "--json")
+    document = json.loads(out)
+    curve = [one["total_ms"] for one in document["by_bandwidth"]]
+    assert curve == sorted(curve, reverse=True)
+    assert document["best"]["total_ms"] <= min(one["total_ms"] for one in document["by_depth"])
+    _, out, _ = sitecnn("offload", ALEXNET, "--board", "tx1", *link, "--csv")
+    assert len(list(csv.DictReader(io.StringIO(out)))) == len(document["by_depth"])
+    _, text, _ = sitecnn("offload", ALEXNET, "--board", "tx1", *link)
+    assert "█" in text
+
+
+def test_advice_is_ranked_and_says_what_it_could_not_consider(sitecnn):
+    _, out, _ = sitecnn("advise", ALEXNET, "--board", "tx1", "--json")
+    document = json.loads(out)
+    gains = [one["gain_ms"]["estimate"] for one in document["advice"] if one["gain_ms"] and one["sure"]]
+    assert gains == sorted(gains, reverse=True)
+    assert any("offload" in what for what in document["not_considered"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("estimate", ALEXNET, "--board", "tx2"), "no board 'tx2': did you mean 'tx1'?"),
+        (("estimate", "nowhere.prototxt", "--board", "tx1"), "nowhere.prototxt"),
+        (("estimate", ALEXNET, "--board", "lonely", "--processor", "gpu"), "it has: cpu"),
+        (("estimate", ALEXNET, "--board", "tx1", "--stack", "atlas"), "its model has: 'synthetic-cpu'"),
+        (("estimate", "-", "--board", "tx1", "--batch", "1,2"), "standard input can be read only once"),
+        (("advise", ALEXNET, "--board", "tx1", "--server", "tx1"), "both --server and --megabits-per-s"),
+        (("compare", ALEXNET, "--board", "tx1,lonley"), "did you mean 'lonely'?"),
+        (("estimate", ALEXNET, "--board", __file__.replace(".py", ".json")), "cannot be read"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(sitecnn, arguments, said):
+    status, out, err = sitecnn(*arguments)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert said in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--batch", "0"),
+        ("--batch", "1,x"),
+        ("--level", "1"),
+        ("--budget-ms", "-3"),
+        ("--budget-mb", "nan"),
+        ("--budget-fps", "many"),
+    ],
+)
+def test_bad_usage_is_status_2(root, capsys, arguments):
+    with pytest.raises(SystemExit) as stopped:
+        main(["--root", str(root), "estimate", ALEXNET, "--board", "tx1", *arguments])
+    assert stopped.value.code == 2
+    assert arguments[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["estimate", "compare", "advise", "placement", "offload"])
+def test_help_has_an_example_that_parses(command, capsys, monkeypatch):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    examples = [line.strip() for line in capsys.readouterr().out.splitlines() if line.startswith("  sitecnn ")]
+    assert examples
+    ran = []
+    monkeypatch.setattr(f"sitecnn.cli.{command}.run", lambda args: ran.append(args) or 0)
+    for example in examples:
+        assert main(example.split("   ")[0].split()[1:]) == 0
+    assert all(isinstance(args, argparse.Namespace) for args in ran)
+
+
+def test_colours_are_for_terminals_only(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert paint("yes", "green") == "yes"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert paint("yes", "green") == "\x1b[32myes\x1b[0m"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert paint("yes", "green") == "yes"
+
+
+def test_the_shell_completes_boards(root, tmp_path):
+    pytest.importorskip("argcomplete")
+    line = f"sitecnn --root {root} estimate --board t"
+    asked = {"_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)), "COMP_TYPE": "9"}
+    asked["_ARGCOMPLETE_STDOUT_FILENAME"] = str(tmp_path / "completions")
+    subprocess.run([sys.executable, "-m", "sitecnn"], env={**os.environ, **asked}, check=True)
+    assert (tmp_path / "completions").read_text().split() == ["tx1"]
