@@ -48,9 +48,11 @@ def estimate_many(
     Raises SiteCNNError for a stack that the board's model does not have.
     """
     model = choose_stack(board, stack, threads)
-    pieces = [layer_kernel(layer) for network in networks for layer in network.layers]
+    layers = [layer for network in networks for layer in network.layers]
+    # Candidates of a search have most of their layers in common.
+    pieces = {layer: layer_kernel(layer) for layer in dict.fromkeys(layers)}
     group = np.repeat(np.arange(len(networks)), [len(network.layers) for network in networks])
-    kinds, sizes = columns(pieces)
+    kinds, sizes = columns([pieces[layer] for layer in layers])
     ns, sd_ns = sums(model, kinds, sizes, group, len(networks))
     bounds = [interval(float(one), float(sd), level) for one, sd in zip(ns, sd_ns, strict=True)]
     low, high = np.array(bounds).reshape(len(networks), 2).T / 1e6
