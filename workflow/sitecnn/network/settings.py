@@ -321,13 +321,39 @@ class Proposal(Settings):
 
 @dataclass(frozen=True)
 class Resize(Settings):
-    """Enlargement or reduction of an image to `size` as (h, w) in pixels."""
+    """Enlargement or reduction of an image to `size` as (h, w) in pixels; `scale` where it was told as a factor."""
 
     size: tuple[int, int]
+    scale: int = 0
 
 
 @dataclass(frozen=True)
 class Shuffle(Settings):
-    """Channels dealt out anew among `group` groups (ShuffleNet), or into space and back (PixelShuffle, Reorg)."""
+    """Channels dealt out anew among `group` groups (ShuffleNet)."""
 
     group: int
+
+
+@dataclass(frozen=True)
+class Blocks(Settings):
+    """Squares of `size` × `size` pixels become channels, or channels become pixels where `reverse`."""
+
+    size: int
+    reverse: bool = False
+
+
+@dataclass(frozen=True)
+class Pad(Settings):
+    """Rows added above and below, columns left and right."""
+
+    pad_u: int = 0
+    pad_d: int = 0
+    pad_l: int = 0
+    pad_r: int = 0
+
+
+@dataclass(frozen=True)
+class Unsqueeze(Settings):
+    """A new axis of 1, before the axis `dim`."""
+
+    dim: int

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sitecnn.network.caffe.caffe_pb2 import LayerParameter
+from sitecnn.network.graph import Layer
 
 Source = tuple[int, int]
 """Which layer makes a blob, and at which of its tops."""
@@ -73,3 +74,9 @@ def _split_name(definitions: Sequence[LayerParameter], source: Source) -> str:
 def _split(name: str, blob: str, copies: int) -> Node:
     tops = tuple(f"{name}_{copy}" for copy in range(copies))
     return Node(LayerParameter(name=name, type="Split", bottom=[blob], top=tops), (blob,), tops)
+
+
+def is_automatic_split(layer: Layer) -> bool:
+    """Whether Caffe would insert this layer by itself: told by the names that it gives."""
+    copies = tuple(f"{layer.name}_{copy}" for copy in range(len(layer.tops)))
+    return layer.type == "Split" and layer.name.endswith("_split") and layer.tops == copies

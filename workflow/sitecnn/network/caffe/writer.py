@@ -8,6 +8,7 @@ from sitecnn.errors import SiteCNNError
 from sitecnn.network.caffe.caffe_pb2 import LayerParameter, NetParameter
 from sitecnn.network.caffe.layers import LAYER_TYPES
 from sitecnn.network.caffe.layers.data import with_shapes
+from sitecnn.network.caffe.splits import is_automatic_split
 from sitecnn.network.graph import Layer, Network
 
 
@@ -21,8 +22,8 @@ def write_prototxt(network: Network) -> str:
     owners = {parameter.owner for layer in network.layers for parameter in layer.parameters}
     lines = [_one_line(NetParameter(name=network.name)) + "\n"]
     for layer in network.layers:
-        if layer.type == "Split":
-            copies.update(dict.fromkeys(layer.tops, copies.get(layer.bottoms[0], layer.bottoms[0])))
+        if is_automatic_split(layer):
+            copies.update(dict.fromkeys(layer.tops, layer.bottoms[0]))
         elif layer.type not in LAYER_TYPES:
             what = f"{network.name}: layer {layer.name!r} ({layer.type})"
             raise SiteCNNError(f"{what}: no layer of Caffe is equal to it, so the network has no prototxt")

@@ -66,7 +66,7 @@ def read_graph(data: bytes, origin: str, batch: int | None, inputs: Mapping[str,
     data_inputs = [given for given in model.graph.input if given.name not in weights]
     notes = _fix_inputs(data_inputs, batch, inputs, origin)
     try:
-        onnx.checker.check_model(model)
+        _check(model)
         model = _fold(model)
     except (ValidationError, InferenceError, DecodeError, ValueError, TypeError) as error:
         raise SiteCNNError(f"{origin}: not a valid ONNX network: {_first_line(error)}") from None
@@ -147,6 +147,18 @@ def _dims(given: ValueInfoProto, asked: Shape | None, origin: str) -> list[int |
         raise SiteCNNError(f"{origin}: input {name!r} has no shape; give it: --input {name}:1x3x224x224")
     dims = given.type.tensor_type.shape.dim
     return [dim.dim_value if dim.HasField("dim_value") else None for dim in dims]
+
+
+def _check(model: ModelProto) -> None:
+    """Have the onnx package check the model; then forget the shapes it states, which another batch would belie."""
+    outputs = [output.type.tensor_type for output in model.graph.output if output.type.HasField("tensor_type")]
+    for output in outputs:
+        # The checker asks for a shape, which the standard lets a file leave out.
+        output.shape.SetInParent()
+    onnx.checker.check_model(model)
+    for output in outputs:
+        output.ClearField("shape")
+    del model.graph.value_info[:]
 
 
 def _inferred(model: ModelProto) -> ModelProto:

@@ -324,6 +324,9 @@ def _arg_max(task: Task) -> Sequence[LayerParameter] | None:
 def _resize(task: Task) -> Sequence[LayerParameter] | None:
     if len(task.output) != 4 or task.shape(0)[:2] != task.output[:2]:
         return None
+    factors = {out / size for out, size in zip(task.output[2:], task.shape(0)[2:], strict=True)}
+    if len(factors) == 1 and (factor := factors.pop()).is_integer():
+        return [task.layer("Upsample", upsample_param={"scale": int(factor)})]
     sizes = {"upsample_h": task.output[2], "upsample_w": task.output[3]}
     return [task.layer("Upsample", upsample_param=sizes)]
 

@@ -15,7 +15,9 @@ from sitecnn.network.caffe.layers.base import (
     text,
 )
 from sitecnn.network.settings import (
+    Blocks,
     DetectionOutput,
+    Pad,
     PriorBox,
     Proposal,
     RegionPooling,
@@ -101,9 +103,9 @@ def _proposal(layer: LayerParameter, inputs: Inputs) -> Inferred:
     return Inferred(((regions, 5), (regions,))[: len(layer.top)], settings=settings)
 
 
-def _resized(inputs: Inputs, height: int, width: int) -> Inferred:
+def _resized(inputs: Inputs, height: int, width: int, scale: int = 0) -> Inferred:
     """A new image size, which is all that matters of how it was told."""
-    return Inferred(((*inputs[0][:2], height, width),), settings=Resize((height, width)))
+    return Inferred(((*inputs[0][:2], height, width),), settings=Resize((height, width), scale))
 
 
 def _interpolated(size: int, param: InterpParameter, asked: int) -> int:
@@ -140,10 +142,13 @@ def _upsampled(size: int, param: UpsampleParameter, axis: str) -> int:
 def _upsample(layer: LayerParameter, inputs: Inputs) -> Inferred:
     """upsample_layer.cpp: of SegNet with pooling's mask as its second input, of YOLO with one input."""
     param, (height, width) = layer.upsample_param, image_size(inputs[0])
-    return _resized(inputs, _upsampled(height, param, "h"), _upsampled(width, param, "w"))
+    out = (_upsampled(height, param, "h"), _upsampled(width, param, "w"))
+    return _resized(inputs, *out, param.scale if out == (height * param.scale, width * param.scale) else 0)
 
 
 def _write_upsample(settings: Resize) -> dict[str, Any]:
+    if settings.scale:
+        return {"upsample_param": {"scale": settings.scale}}
     return {"upsample_param": {"upsample_h": settings.size[0], "upsample_w": settings.size[1]}}
 
 
@@ -168,39 +173,37 @@ def _shuffle(layer: LayerParameter, inputs: Inputs) -> Inferred:
     return Inferred(inputs, settings=settings)
 
 
-def _pixels_from_channels(inputs: Inputs, factor: int) -> Inferred:
-    """factor² channels become a square of pixels."""
-    batch, channels, height, width = inputs[0]
-    require(factor > 0 and channels % factor**2 == 0, f"its {channels} channels do not divide by {factor}²")
-    output = (batch, channels // factor**2, height * factor, width * factor)
-    return Inferred((output,), settings=Shuffle(factor))
+def _pixels_from_channels(inputs: Inputs, settings: Blocks) -> Inferred:
+    """size² channels become a square of pixels."""
+    height, width = image_size(inputs[0])
+    channels, size = inputs[0][1], settings.size
+    require(size > 0 and channels % size**2 == 0, f"its {channels} channels do not divide by {size}²")
+    return Inferred(((inputs[0][0], channels // size**2, height * size, width * size),), settings=settings)
 
 
 def _pixel_shuffle(layer: LayerParameter, inputs: Inputs) -> Inferred:
     """pixelshuffle_layer.cpp of a fork."""
-    image_size(inputs[0])
-    return _pixels_from_channels(inputs, layer.pixelshuffle_param.upscale_factor)
+    return _pixels_from_channels(inputs, Blocks(layer.pixelshuffle_param.upscale_factor, reverse=True))
 
 
 def _reorg(layer: LayerParameter, inputs: Inputs) -> Inferred:
     """reorg_layer.cpp of YOLO v2's forks: a square of pixels becomes channels, or back."""
-    height, width = image_size(inputs[0])
-    stride = layer.reorg_param.stride
-    if layer.reorg_param.reverse:
-        return _pixels_from_channels(inputs, stride)
-    fits = stride > 0 and height % stride == 0 and width % stride == 0
-    require(fits, f"its {height}×{width} pixels do not divide by stride {stride}")
+    settings = read(Blocks, layer.reorg_param, {"size": "stride"})
+    if settings.reverse:
+        return _pixels_from_channels(inputs, settings)
+    (height, width), size = image_size(inputs[0]), settings.size
+    fits = size > 0 and height % size == 0 and width % size == 0
+    require(fits, f"its {height}×{width} pixels do not divide by stride {size}")
     batch, channels = inputs[0][:2]
-    output = (batch, channels * stride**2, height // stride, width // stride)
-    return Inferred((output,), settings=Shuffle(stride))
+    return Inferred(((batch, channels * size**2, height // size, width // size),), settings=settings)
 
 
 def _pad(layer: LayerParameter, inputs: Inputs) -> Inferred:
     """pad_layer.cpp of a fork: rows above and below, columns left and right."""
-    param, shape = layer.pad_param, inputs[0]
+    shape, settings = inputs[0], read(Pad, layer.pad_param)
     require(2 <= len(shape) <= 4, f"its input must have 2 to 4 axes, is {text(shape)}")
-    height, width = shape[-2] + param.pad_u + param.pad_d, shape[-1] + param.pad_l + param.pad_r
-    return Inferred(((*shape[:-2], height, width),))
+    height, width = shape[-2] + settings.pad_u + settings.pad_d, shape[-1] + settings.pad_l + settings.pad_r
+    return Inferred(((*shape[:-2], height, width),), settings=settings)
 
 
 TYPES = (
@@ -225,7 +228,17 @@ TYPES = (
         lambda settings: {"shuffle_channel_param": {"group": settings.group}},
         fork="ShuffleNet's forks",
     ),
-    LayerType("PixelShuffle", _pixel_shuffle, fork="a fork"),
-    LayerType("Reorg", _reorg, fork="YOLO's forks"),
-    LayerType("Pad", _pad, fork="a fork"),
+    LayerType(
+        "PixelShuffle",
+        _pixel_shuffle,
+        lambda settings: {"pixelshuffle_param": {"upscale_factor": settings.size}},
+        fork="a fork",
+    ),
+    LayerType(
+        "Reorg",
+        _reorg,
+        lambda settings: {"reorg_param": changed(settings, {"size": "stride"})},
+        fork="YOLO's forks",
+    ),
+    LayerType("Pad", _pad, lambda settings: {"pad_param": changed(settings)}, in_place=False, fork="a fork"),
 )

@@ -18,7 +18,7 @@ from sitecnn.network.caffe.layers.base import (
     text,
 )
 from sitecnn.network.graph import Shape
-from sitecnn.network.settings import Concat, Crop, Flatten, Permute, Reshape, Slice, Tile
+from sitecnn.network.settings import Concat, Crop, Flatten, Permute, Reshape, Slice, Tile, Unsqueeze
 
 DIMS = {"dims": "shape"}
 
@@ -150,10 +150,11 @@ def _filter(layer: LayerParameter, inputs: Inputs) -> Inferred:
 
 def _unsqueeze(layer: LayerParameter, inputs: Inputs) -> Inferred:
     """unsqueeze.cpp of a fork: a new axis of 1."""
-    shape, dim = inputs[0], layer.unsqueeze_param.dim
+    shape, settings = inputs[0], read(Unsqueeze, layer.unsqueeze_param)
+    dim = settings.dim
     axis = dim if dim >= 0 else dim + len(shape) + 1
     require(0 <= axis <= len(shape), f"dim {dim} is no place in its {text(shape)} input")
-    return Inferred(((*shape[:axis], 1, *shape[axis:]),))
+    return Inferred(((*shape[:axis], 1, *shape[axis:]),), settings=settings)
 
 
 def _nothing(layer: LayerParameter, inputs: Inputs) -> Inferred:
@@ -178,5 +179,5 @@ TYPES = (
     LayerType("Filter", _filter, bottoms=(2, NO_LIMIT), tops=(1, NO_LIMIT)),
     LayerType("Silence", _nothing, bottoms=(1, NO_LIMIT), tops=(0, 0)),
     LayerType("Permute", _permute, lambda settings: {"permute_param": changed(settings)}, fork="the SSD fork"),
-    LayerType("Unsqueeze", _unsqueeze, fork="a fork"),
+    LayerType("Unsqueeze", _unsqueeze, lambda settings: {"unsqueeze_param": {"dim": settings.dim}}, fork="a fork"),
 )
