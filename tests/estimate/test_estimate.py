@@ -109,6 +109,16 @@ def test_the_standard_error_of_a_difference_is_what_drawing_models_gives():
     assert sd_ns[0] == pytest.approx(np.sqrt(np.var(draws) + (scatter**2).sum()), rel=0.05)
 
 
+def test_what_a_model_misses_of_a_layer_cancels_in_its_difference_with_itself(network):
+    kinds, sizes = layer_columns(replace(network, layers=network.layers * 2))
+    count = len(network.layers)
+    weight, layer, group = np.repeat([1.0, -1.0], count), np.tile(np.arange(count), 2), np.zeros(2 * count, dtype=int)
+    ns, sd_ns = sums(stack_model("cpu"), kinds, sizes, group, 1, weight, layer)
+    assert (ns[0], sd_ns[0]) == pytest.approx((0, 0), abs=1e-3)
+    _, apart = sums(stack_model("cpu"), kinds, sizes, group, 1, weight)
+    assert apart[0] > 0
+
+
 def test_many_networks_at_once_are_the_same_as_one_by_one():
     board = board_model("gpu")
     networks = [sitecnn.load_network(path, batch=batch) for path in sorted(NETWORKS.glob("*")) for batch in (1, 3)]

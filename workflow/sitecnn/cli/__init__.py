@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from sitecnn.cli.parser import Parser
 from sitecnn.errors import SiteCNNError
 
 COMMANDS: tuple[str, ...] = (
@@ -18,7 +19,7 @@ COMMANDS: tuple[str, ...] = (
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of every command, in the order a person meets them."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="sitecnn",
         description="Can this CNN run on that board, how fast, in how much memory, and what should I change?",
     )

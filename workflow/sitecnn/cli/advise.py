@@ -40,13 +40,15 @@ def run(args: argparse.Namespace) -> int:
     """Print the advice; 0."""
     from sitecnn.estimation.advice import advise
 
-    now, unknown = _situation(args)
+    now, notes = _situation(args)
     found = advise(now)
-    print(json.dumps(document(now, found, unknown)) if args.json else _text(now, found, unknown))
+    if now.server and not any(one.change.startswith("offload") for one in found):
+        notes.append("offload: over this link nothing is gained")
+    print(json.dumps(document(now, found, notes)) if args.json else _text(now, found, notes))
     return 0
 
 
-def document(now: "Situation", found: "list[Advice]", unknown: list[str]) -> dict[str, Any]:
+def document(now: "Situation", found: "list[Advice]", notes: list[str]) -> dict[str, Any]:
     """The `advise --json` document; `gain_ms` is per image."""
     from dataclasses import asdict
 
@@ -61,7 +63,7 @@ def document(now: "Situation", found: "list[Advice]", unknown: list[str]) -> dic
         "level": now.level,
         "ms_per_image": time_per_image(now.network, now.model)[0] / 1e6,
         "advice": [{**asdict(one), "sure": one.is_sure} for one in found],
-        "not_considered": unknown,
+        "notes": notes,
     }
 
 
@@ -81,13 +83,13 @@ def _situation(args: argparse.Namespace) -> "tuple[Situation, list[str]]":
     gpu = model if board.processor == "gpu" else choose_stack(other) if other else None
     copy, origin = copy_of(args, gpu) if gpu else (None, "")
     server = load_board(args.server, args.server_processor, root=args.root) if args.server else None
-    unknown = []
+    notes = []
     if other is None:
-        unknown.append(f"other processor and placement: only the {board.processor} of {board.board} has a model")
+        notes.append(f"other processor and placement: only the {board.processor} of {board.board} has a model")
     elif copy is None:
-        unknown.append(f"copies between the processors: {origin}")
+        notes.append(f"copies between the processors: {origin}")
     if server is None:
-        unknown.append("offload: no --server and --megabits-per-s given")
+        notes.append("offload: no --server and --megabits-per-s given")
     situation = Situation(
         network=load_network(args.network, batch=args.batch),
         board=board,
@@ -99,10 +101,10 @@ def _situation(args: argparse.Namespace) -> "tuple[Situation, list[str]]":
         link=Link(args.megabits_per_s, args.round_trip_ms) if server else None,
         at_batch=None if args.network == "-" else lambda images: load_network(args.network, batch=images),
     )
-    return situation, unknown
+    return situation, notes
 
 
-def _text(now: "Situation", found: "list[Advice]", unknown: list[str]) -> str:
+def _text(now: "Situation", found: "list[Advice]", notes: list[str]) -> str:
     from sitecnn.cli.colour import paint
     from sitecnn.cli.tables import mebibytes, table
     from sitecnn.estimation.advice import time_per_image
@@ -121,6 +123,6 @@ def _text(now: "Situation", found: "list[Advice]", unknown: list[str]) -> str:
         paint(f"{origin} ({now.model.stack}): {here:,.2f} ms an image", "bold"),
         "",
         table(("gain", "of it", f"{now.level:.0%} interval", "change", ""), rows, right=(0, 1)),
-        *(f"not considered: {what}" for what in unknown),
+        *(f"note: {note}" for note in notes),
     ]
     return "\n".join(lines)

@@ -21,7 +21,7 @@ def verdict(answer: Answer, *, layers: bool = False) -> str:
 
 def comparison(answers: Sequence[Answer]) -> str:
     """Several estimates, a row each."""
-    head = ("network", "batch", "board", "ms", "interval", "images/s", "memory", "fits", "", "stack")
+    head = ("network", "batch", "board", "ms", "interval", "images/s", "memory", "fits", "note", "stack")
     rows = []
     for answer in answers:
         one = answer.estimate
@@ -81,12 +81,16 @@ def _time_verdict(answer: Answer) -> str:
         word, colour = ("fits", "green") if answer.fits_time else ("does not fit", "red")
     else:
         word, colour = ("probably fits" if answer.fits_time else "probably does not fit"), "yellow"
-    return f": {paint(word, colour)} {answer.limit_ms:,.1f} ms (chance {chance:.0%})"
+    return f": {paint(word, colour)} {answer.limit_ms:,.1f} ms (chance {_chance(chance)})"
+
+
+def _chance(chance: float) -> str:
+    return ">99%" if chance > 0.99 else "<1%" if chance < 0.01 else f"{chance:.0%}"
 
 
 def _memory_verdict(answer: Answer) -> str:
     total = answer.estimate.memory_bytes.total
-    verdicts = []
+    verdicts = [] if answer.estimate.memory_bytes.base else ["without the process itself, which was not measured"]
     if answer.budget.memory_bytes is not None:
         verdicts.append(_held_against(total, answer.budget.memory_bytes, "the budget's"))
     if answer.free_bytes is not None:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from sitecnn.cli.arguments import add_batch, add_board_name, add_copy, add_level, copy_of
@@ -113,7 +114,10 @@ def _text(
         interval = f"({level:.0%}: {gain.low:,.2f} to {gain.high:,.2f} ms)"
         lines.append(f"gain        {gain.estimate:,.2f} ms {interval} over all on the {name}, {alone:,.2f} ms")
     lines.append(f"crossings   {found.copies} values, {found.copies_ms:,.2f} ms of copies: {origin}")
-    return "\n".join([*lines, "", _moved(network, cpu, gpu, found, home)]) if moved else "\n".join(lines)
+    if not found.worthwhile and moved:
+        types = Counter(layer.type for layer in moved)
+        lines.append("would move  " + ", ".join(f"{count} {kind}" for kind, count in types.most_common()))
+    return "\n".join([*lines, "", _moved(network, cpu, gpu, found, home)] if found.worthwhile else lines)
 
 
 def _moved(network: "Network", cpu: "StackModel", gpu: "StackModel", found: "Placement", home: str) -> str:

@@ -81,11 +81,21 @@ def time_per_image(network: Network, model: StackModel) -> tuple[float, float]:
     return ns / network.batch, sd_ns / network.batch
 
 
-def _total(pieces: Sequence[Kernel], model: StackModel, weights: Sequence[float] | None = None) -> tuple[float, float]:
+def _total(pieces: Sequence[Kernel], model: StackModel) -> tuple[float, float]:
     kinds, sizes = columns(pieces)
-    weight = None if weights is None else np.array(weights)
-    ns, sd_ns = sums(model, kinds, sizes, np.zeros(len(pieces), dtype=np.int_), 1, weight)
+    ns, sd_ns = sums(model, kinds, sizes, np.zeros(len(pieces), dtype=np.int_), 1)
     return float(ns[0]), float(sd_ns[0])
+
+
+def _change(
+    before: Sequence[Kernel], images: int, after: Sequence[Kernel], images_after: int, model: StackModel, level: float
+) -> Milliseconds:
+    """The gain per image when the same layers, one for one, become other kernels on the same stack."""
+    kinds, sizes = columns([*before, *after])
+    weight = np.repeat([1 / images, -1 / images_after], len(before))
+    layer = np.tile(np.arange(len(before)), 2)
+    ns, sd_ns = sums(model, kinds, sizes, np.zeros(len(kinds), dtype=np.int_), 1, weight, layer)
+    return difference(float(ns[0]), float(sd_ns[0]), level)
 
 
 def _instead(now: Situation, model: StackModel) -> Milliseconds:
@@ -143,8 +153,7 @@ def _batch(now: Situation) -> list[Advice]:
         if free is not None and estimate_memory(network, now.model, now.board.processor).total > free:
             break
         there = [layer_kernel(layer) for layer in network.layers]
-        weights = [1 / now.network.batch] * len(here) + [-1 / network.batch] * len(there)
-        gain = difference(*_total([*here, *there], now.model, weights), now.level)
+        gain = _change(here, now.network.batch, there, network.batch, now.model, now.level)
         pass_ms = time_per_image(network, now.model)[0] * network.batch / 1e6
         found.append(Advice(f"batch {images}", gain, None, f"per image; a pass then takes {pass_ms:,.1f} ms"))
     best = max(found, key=lambda one: one.gain_ms.estimate if one.gain_ms else 0.0, default=None)
@@ -157,8 +166,8 @@ def _shrinking(now: Situation) -> list[Advice]:
     # The last one's outputs are the network's answer, which is not ours to halve.
     for layer in weighted[:-1]:
         if layer.modelled and layer.outputs[0][1] > 1:
-            pieces = [layer_kernel(layer), half_as_wide(layer)]
-            gain = difference(*_total(pieces, now.model, (1 / now.network.batch, -1 / now.network.batch)), now.level)
+            images = now.network.batch
+            gain = _change([layer_kernel(layer)], images, [half_as_wide(layer)], images, now.model, now.level)
             note = "its readers gain, too, not counted; check the accuracy"
             found.append(Advice(f"halve the outputs of {layer.name} ({layer.outputs[0][1]})", gain, None, note))
     found.sort(key=lambda one: one.gain_ms.estimate if one.gain_ms else 0.0, reverse=True)

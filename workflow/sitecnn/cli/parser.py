@@ -1,0 +1,28 @@
+"""Usage errors as everything else that is wrong: one line, with the nearest match."""
+
+import argparse
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one line and name the command or option that was probably meant."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the line on stderr and exit with 2."""
+        wrong = re.search(r"(?:invalid choice: '|unrecognized arguments: )([\w-]+)", message)
+        near = get_close_matches(wrong[1], list(_words(self)), 1) if wrong else []
+        hint = f"did you mean {near[0]!r}?" if near else f"see `{self.prog} --help`"
+        self.exit(2, f"{self.prog}: {' '.join(message.split())}; {hint}\n")
+
+
+def _words(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """Every command, option and choice of a parser and of its commands."""
+    for action in parser._actions:
+        yield from action.option_strings
+        yield from map(str, action.choices or ())
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from _words(command)
