@@ -95,6 +95,8 @@ def test_the_largest_batch_to_fit_is_told_where_the_boards_memory_is_known(sitec
 def test_a_network_that_is_hardly_modelled_gets_no_bare_total(sitecnn):
     _, out, _ = sitecnn("estimate", VGG, "--board", "lonely")
     assert "there is no total" in out
+    status, out, _ = sitecnn("estimate", VGG, "--board", "lonely", "--budget-ms", 1)
+    assert (status, "guessing the rest it does not fit 1.00 ms" in out) == (1, True)
     assert "forward pass" not in out
     _, table, _ = sitecnn("estimate", VGG, "--board", "lonely,tx1")
     assert table.splitlines()[2].split()[4] == "?"

@@ -26,7 +26,7 @@ def comparison(answers: Sequence[Answer]) -> str:
     for answer in answers:
         one = answer.estimate
         fits = {True: "yes", False: "no"}[answer.fits] if answer.budget != type(answer.budget)() else ""
-        total = f"{one.forward_ms.estimate:,.1f}" if one.is_whole else "?"
+        total = amount(one.forward_ms.estimate) if one.is_whole else "?"
         rate = f"{one.images_per_second:,.1f}" if one.is_whole else "?"
         rows.append(
             (
@@ -41,9 +41,15 @@ def comparison(answers: Sequence[Answer]) -> str:
     return text + f"\nms: a forward pass, with its {answers[0].estimate.level:.0%} interval"
 
 
-def span(ms: Milliseconds, digits: int = 1) -> str:
+def amount(ms: float, like: float | None = None) -> str:
+    """Milliseconds with as many decimals as `like` needs to show three digits, at least one."""
+    size = abs(ms if like is None else like)
+    return f"{ms:,.{1 if size >= 10 else 2 if size >= 1 else 3}f}"
+
+
+def span(ms: Milliseconds) -> str:
     """An interval as text."""
-    return f"{ms.low:,.{digits}f}–{ms.high:,.{digits}f}"
+    return f"{amount(ms.low, ms.estimate)}–{amount(ms.high, ms.estimate)}"
 
 
 def _verdict(answer: Answer) -> str:
@@ -57,7 +63,7 @@ def _verdict(answer: Answer) -> str:
         f"how sure    {_coverage(one)}",
     ]
     if answer.other_stacks:
-        others = ", ".join(f"{name} {ms.estimate:,.1f} ms" for name, ms in answer.other_stacks)
+        others = ", ".join(f"{name} {amount(ms.estimate)} ms" for name, ms in answer.other_stacks)
         lines.append(f"stacks      this is {one.stack}; others on this processor: {others}")
     return "\n".join(lines)
 
@@ -67,10 +73,19 @@ def _time_lines(answer: Answer) -> list[str]:
     if not one.is_whole:
         missing = f"only {one.modelled_fraction:.0%} of the MACs are modelled, so there is no total"
         known = sum(layer.ms.estimate for layer in one.layers if layer.modelled)
-        return [f"time        {paint(missing, 'yellow')}; the modelled layers alone take {known:,.1f} ms"]
-    text = f"{one.forward_ms.estimate:,.1f} ms ({one.level:.0%}: {span(one.forward_ms)} ms)"
+        return [
+            f"time        {paint(missing, 'yellow')}; the modelled layers alone take {amount(known)} ms{_guess(answer)}"
+        ]
+    text = f"{amount(one.forward_ms.estimate)} ms ({one.level:.0%}: {span(one.forward_ms)} ms)"
     rate = f"{one.images_per_second:,.1f} images/s"
     return [f"time        {text}, {rate}{_doubt(one, ', ')}{_time_verdict(answer)}"]
+
+
+def _guess(answer: Answer) -> str:
+    """What the exit status then rests on."""
+    if answer.limit_ms is None:
+        return ""
+    return f"; guessing the rest it {'fits' if answer.fits_time else 'does not fit'} {amount(answer.limit_ms)} ms"
 
 
 def _time_verdict(answer: Answer) -> str:
@@ -81,7 +96,7 @@ def _time_verdict(answer: Answer) -> str:
         word, colour = ("fits", "green") if answer.fits_time else ("does not fit", "red")
     else:
         word, colour = ("probably fits" if answer.fits_time else "probably does not fit"), "yellow"
-    return f": {paint(word, colour)} {answer.limit_ms:,.1f} ms (chance {_chance(chance)})"
+    return f": {paint(word, colour)} {amount(answer.limit_ms)} ms (chance {_chance(chance)})"
 
 
 def _chance(chance: float) -> str:
@@ -137,7 +152,7 @@ def _types(one: Estimate) -> str:
     whole = sum(kind.ms.estimate for kind in one.types) or 1.0
     rows = [
         (
-            *(kind.type, str(kind.layers), f"{kind.ms.estimate:,.2f}", span(kind.ms, 2)),
+            *(kind.type, str(kind.layers), amount(kind.ms.estimate), span(kind.ms)),
             *(f"{kind.ms.estimate / whole:.1%}", f"{kind.macs / 1e6:,.0f} M" if kind.macs else ""),
         )
         for kind in one.types
@@ -145,7 +160,7 @@ def _types(one: Estimate) -> str:
     ]
     if one.is_whole:
         macs = f"{sum(kind.macs for kind in one.types) / 1e6:,.0f} M"
-        total = ("forward pass", str(len(one.layers)), f"{one.forward_ms.estimate:,.2f}", span(one.forward_ms, 2))
+        total = ("forward pass", str(len(one.layers)), amount(one.forward_ms.estimate), span(one.forward_ms))
         rows.append((*total, "", macs))
     return table(("type", "layers", "ms", f"{one.level:.0%} interval", "share", "MACs"), rows, right=(1, 2, 3, 4, 5))
 
@@ -174,7 +189,7 @@ def _layers(one: Estimate) -> str:
     whole = sum(layer.ms.estimate for layer in one.layers) or 1.0
     rows = [
         (
-            *(layer.name, layer.type, f"{layer.ms.estimate:.3f}", span(layer.ms, 3)),
+            *(layer.name, layer.type, f"{layer.ms.estimate:,.3f}", f"{layer.ms.low:,.3f}–{layer.ms.high:,.3f}"),
             *(f"{layer.ms.estimate / whole:.1%}", _remark(layer)),
         )
         for layer in one.layers

@@ -119,7 +119,7 @@ def _print_csv(network: "Network", found: "Offload") -> None:
 
 def _text(title: str, network: "Network", found: "Offload", curve: "list[tuple[int, Split]]", level: float) -> str:
     from sitecnn.cli.colour import paint
-    from sitecnn.cli.estimate_text import span
+    from sitecnn.cli.estimate_text import amount, span
 
     best, gain = found.best, found.gain_ms
     interval = f"({level:.0%}: {gain.low:,.1f} to {gain.high:,.1f} ms)"
@@ -131,9 +131,9 @@ def _text(title: str, network: "Network", found: "Offload", curve: "list[tuple[i
     lines = [
         paint(title, "bold"),
         f"verdict     {verdict}",
-        f"time        {found.total_ms.estimate:,.1f} ms ({level:.0%}: {span(found.total_ms)} ms),"
+        f"time        {amount(found.total_ms.estimate)} ms ({level:.0%}: {span(found.total_ms)} ms),"
         f" the link taken to be exactly as given",
-        f"gain        {gain.estimate:,.1f} ms {interval} over the board alone",
+        f"gain        {amount(gain.estimate)} ms {interval} over the board alone",
         f"link        {best.sent_bytes / 1e6:,.2f} MB up, {best.returned_bytes / 1e6:,.2f} MB back",
     ]
     return "\n".join([*lines, "", _depths(network, found), "", _curve(curve)])

@@ -92,7 +92,7 @@ def _text(
     network: "Network", board: str, cpu: "StackModel", gpu: "StackModel", found: "Placement", origin: str, level: float
 ) -> str:
     from sitecnn.cli.colour import paint
-    from sitecnn.cli.estimate_text import span
+    from sitecnn.cli.estimate_text import amount, span
 
     home = "cpu" if found.all_cpu_ms <= found.all_gpu_ms else "gpu"
     moved = [layer for layer, there in zip(network.layers, found.on_gpu, strict=True) if there == (home == "cpu")]
@@ -104,15 +104,15 @@ def _text(
     lines = [
         paint(f"{network.name}, batch {network.batch}, on {board}: cpu ({cpu.stack}) with gpu ({gpu.stack})", "bold"),
         f"verdict     {verdict}",
-        f"time        {found.placed_ms.estimate:,.2f} ms ({level:.0%}: {span(found.placed_ms, 2)} ms),"
-        f" on the {home} alone {best:,.2f} ms",
+        f"time        {amount(found.placed_ms.estimate)} ms ({level:.0%}: {span(found.placed_ms)} ms),"
+        f" on the {home} alone {amount(best)} ms",
     ]
     for name, alone, gain in (
         ("cpu", found.all_cpu_ms, found.gain_over_cpu_ms),
         ("gpu", found.all_gpu_ms, found.gain_over_gpu_ms),
     ):
         interval = f"({level:.0%}: {gain.low:,.2f} to {gain.high:,.2f} ms)"
-        lines.append(f"gain        {gain.estimate:,.2f} ms {interval} over all on the {name}, {alone:,.2f} ms")
+        lines.append(f"gain        {gain.estimate:,.2f} ms {interval} over all on the {name}, {amount(alone)} ms")
     lines.append(f"crossings   {found.copies} values, {found.copies_ms:,.2f} ms of copies: {origin}")
     if not found.worthwhile and moved:
         types = Counter(layer.type for layer in moved)
