@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import sitecnn
-from tests.estimate.boards import NETWORKS, board_model, write_board
+from tests.estimate.boards import NETWORKS, board_model, stack_model, write_board
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -32,3 +32,17 @@ def test_every_call_in_the_table_exists():
 def test_every_option_in_the_guide_exists(option):
     commands = Path(sitecnn.__file__).parent / "cli"
     assert f'"{option}"' in "".join(path.read_text() for path in commands.glob("*.py"))
+
+
+def test_the_posters_tables_are_printed_beside_ours(tmp_path, monkeypatch, capsys):
+    write_board(tmp_path, board_model("cpu"))
+    write_board(tmp_path, board_model("gpu", stacks=[stack_model("gpu", "cublas"), stack_model("gpu", "cudnn")]))
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "networks").symlink_to(NETWORKS)
+    monkeypatch.setattr(sys, "argv", ["poster.py", str(tmp_path)])
+    runpy.run_path(str(DOCS / "examples" / "poster.py"), run_name="__main__")
+    lines = capsys.readouterr().out.splitlines()
+    assert "| TX1 gpu, the poster | 136.3 | 3.4 | 9.9 | 32.8 | 175.3 |" in lines
+    assert sum(line.startswith("| TX1 gpu, cudnn |") for line in lines) == 2
+    memory = [line for line in lines if line.startswith("| AlexNet |")]
+    assert memory[0].startswith("| AlexNet | 233 (233) | 8 (8) | 11 (11) |")
