@@ -30,8 +30,13 @@ def _drawn(number: int, first: int) -> list[str]:
     texts: list[str] = []
 
     @seed(first)
-    @settings(max_examples=number, deadline=None, database=None, phases=[Phase.generate])
-    @settings(suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=number,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
     @given(definitions())
     def draw(drawn: tuple[str, list[str]]) -> None:
         texts.append(drawn[0])

@@ -181,7 +181,7 @@ CHOSEN = {
     + layer("AbsVal", "x", "y", 'include { phase: TEST stage: "deploy" } include { min_level: 0 }', name="stage")
     + layer("BNLL", "y", "z", "exclude { max_level: -1 }", name="level"),
     "two inputs by input_dim": 'input: "a" input: "b" input_dim: 1 input_dim: 2 input_dim: 3 input_dim: 4'
-    " input_dim: 5 input_dim: 6 input_dim: 7 input_dim: 8" + layer("ReLU", "b", "c"),
+    " input_dim: 5 input_dim: 6 input_dim: 7 input_dim: 8 " + layer("ReLU", "b", "c"),
     "layer and layers": IMAGE + 'layers { name: "r" type: RELU bottom: "in" top: "r" }',
     "dummy data": 'layer { name: "d" type: "DummyData" top: "a" top: "b" dummy_data_param {'
     " num: 1 num: 2 channels: 3 height: 4 width: 5 } }" + layer("ReLU", "b", "c"),

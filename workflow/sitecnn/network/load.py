@@ -15,6 +15,8 @@ MOST_TEXT_BYTES = 2 << 20
 MOST_ONNX_BYTES = 2 << 30
 """The largest published prototxts have 1 MiB; protobuf itself takes no message of 2 GiB."""
 
+CHUNK_BYTES = 16 << 20
+
 ONNX_START = b"\x08"
 """An ONNX file begins with its first field, ir_version, as protobuf encodes it; no text begins so."""
 
@@ -35,8 +37,10 @@ def load_network(
     origin = "standard input" if str(source) == STANDARD_INPUT else str(source)
     data = _read(source, origin)
     if data.startswith(ONNX_START):
-        from sitecnn.network.onnx import parse_onnx
-
+        try:
+            from sitecnn.network.onnx import parse_onnx
+        except ModuleNotFoundError:
+            raise SiteCNNError(f"{origin}: ONNX needs the onnx package: pip install 'sitecnn[onnx]'") from None
         return parse_onnx(data, origin, batch=batch, inputs=inputs, strict=strict)
     return parse_prototxt(_decoded(data, origin), origin, batch=batch, inputs=inputs, strict=strict)
 
@@ -63,10 +67,12 @@ def _read_limited(file: BinaryIO, origin: str) -> bytes:
     limit = MOST_ONNX_BYTES if start.startswith(ONNX_START) else MOST_TEXT_BYTES
     if limit == MOST_TEXT_BYTES:
         raise SiteCNNError(f"{origin}: larger than {limit >> 20} MiB, which no network definition is")
-    data = start + file.read(limit - len(start) + 1)
-    if len(data) > limit:
-        raise SiteCNNError(f"{origin}: larger than {limit >> 30} GiB, which no ONNX file can be")
-    return data
+    data = bytearray(start)
+    while chunk := file.read(CHUNK_BYTES):
+        data += chunk
+        if len(data) > limit:
+            raise SiteCNNError(f"{origin}: larger than {limit >> 30} GiB, which no ONNX file can be")
+    return bytes(data)
 
 
 def _decoded(data: bytes, origin: str) -> str:

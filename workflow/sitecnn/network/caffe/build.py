@@ -61,7 +61,8 @@ def build(
     if not layers:
         raise SiteCNNError(f"{origin}: it defines no layers; a Caffe network is a list of layer {{ … }}")
     _check_wishes(layers, wishes, origin)
-    batch = next((layer.outputs[0][0] for layer in layers if not layer.inputs and layer.outputs[0]), 1)
+    sources = (layer.outputs[0] for layer in layers if layer.outputs and not layer.inputs)
+    batch = next((shape[0] for shape in sources if shape), 1)
     return Network(name, batch, tuple(layers), tuple(notes))
 
 

@@ -1,6 +1,7 @@
 """Prototxt text → NetParameter, by protobuf's own text format and the schema in caffe.proto."""
 
 import re
+from collections.abc import Iterable
 from difflib import get_close_matches
 
 from google.protobuf import text_format
@@ -56,8 +57,8 @@ def _without_unknown(text: str, error: str, origin: str, strict: bool, notes: li
     if parts is None or unknown is None or strict:
         raise SiteCNNError(reason)
     message, name = unknown.groups()
-    if near := get_close_matches(name, DESCRIPTOR.message_types_by_name[message].fields_by_name, n=1, cutoff=0.8):
-        raise SiteCNNError(f"{reason} Did you mean {near[0]!r}?")
+    if near := _nearest(name, DESCRIPTOR.message_types_by_name[message].fields_by_name):
+        raise SiteCNNError(f"{reason} Did you mean {near!r}?")
     if not _may_be_a_forks(message, name):
         raise SiteCNNError(reason)
     notes.append(f"field {name!r} of {message} is not known to Caffe and is left out")
@@ -66,6 +67,13 @@ def _without_unknown(text: str, error: str, origin: str, strict: bool, notes: li
         return _without(text, [before + int(parts[2]) - 1 + len(name)], name)
     found = re.compile(rf"{STRING}|{COMMENT}|(\b{name}\b)").finditer(text)
     return _without(text, [match.end() for match in found if match[1]], name)
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    """The field that `name` is likely a slip of, or nothing; that both end in _param makes them no more alike."""
+    stems = {field.removesuffix("_param"): field for field in known}
+    stem = name.removesuffix("s").removesuffix("_param")
+    return next((stems[near] for near in get_close_matches(stem, stems, n=1, cutoff=0.8)), "")
 
 
 def _printable(reason: str) -> str:

@@ -66,8 +66,12 @@ def to_layers(task: Task) -> Sequence[LayerParameter] | None:
     mapper = MAPPERS.get(task.operator.type)
     if mapper is None:
         return None
-    layers = mapper(task)
-    return layers if layers and _fits(layers, task) else None
+    try:
+        layers = mapper(task)
+        return layers if layers and _fits(layers, task) else None
+    except (ArithmeticError, LookupError, TypeError, ValueError):
+        # The checker does not see to it that attributes have the lengths and kinds that they should have.
+        return None
 
 
 def _fits(layers: Sequence[LayerParameter], task: Task) -> bool:

@@ -7,6 +7,7 @@ from sitecnn.errors import SiteCNNError
 from sitecnn.network.caffe.build import Wishes, build
 from sitecnn.network.caffe.caffe_pb2 import LayerParameter
 from sitecnn.network.graph import Network, Shape
+from sitecnn.network.onnx.graph import Graph, read_graph
 from sitecnn.network.onnx.operators import Task, to_layers
 
 
@@ -23,11 +24,15 @@ def parse_onnx(
     Operators that no layer of Caffe is equal to keep their place and their ONNX names, with `modelled=False`,
     or are refused if `strict`. Raises SiteCNNError for a file that the onnx package finds fault with.
     """
-    try:
-        from sitecnn.network.onnx.graph import read_graph
-    except ModuleNotFoundError:
-        raise SiteCNNError(f"{origin}: reading ONNX needs the onnx package: pip install 'sitecnn[onnx]'") from None
     graph, notes = read_graph(data, origin, batch, inputs or {})
+    try:
+        return _build(graph, origin, strict, notes)
+    except UnicodeError:
+        raise SiteCNNError(f"{origin}: not a valid ONNX network: a name in it is not text") from None
+
+
+def _build(graph: Graph, origin: str, strict: bool, notes: list[str]) -> Network:
+    """Each operator as its layers of Caffe, or in its place as an unmodelled one."""
     layers = [_input(name, graph.shapes[name]) for name in graph.inputs]
     unknown: dict[str, Shape] = {}
     same: dict[str, str] = {}
