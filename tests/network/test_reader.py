@@ -83,6 +83,11 @@ def test_data_of_unknown_size_is_asked_for_and_can_be_given():
     assert "its inputs are: data" in refusal(text, inputs={"data": (1, 2), "date": (1, 2)})
 
 
+def test_layers_of_one_name_are_noted():
+    network = read(IMAGE + layer("ReLU", "in", "a") + layer("ReLU", "a", "b"))
+    assert network.notes == ("2 layers are called 'it'",)
+
+
 def test_labels_that_are_read_stay():
     text = TRAIN_AND_TEST + 'layer { name: "s" type: "Silence" bottom: "label" }'
     assert read(text).layers[0].outputs == ((50, 3, 224, 224), (50,))
@@ -140,6 +145,9 @@ class TestLayersOfForks:
         ("text", "shape"),
         [
             (layer("ROIPooling", "in in", rest="roi_pooling_param { pooled_h: 3 pooled_w: 2 }"), (2, 6, 3, 2)),
+            (layer("ROIAlign", "in in", rest="roi_align_param { pooled_h: 3 pooled_w: 2 }"), (2, 6, 3, 2)),
+            (layer("Upsample", rest="upsample_param { scale: 1 stride: 2 }"), (2, 6, 18, 14)),
+            (layer("Reorg", rest="reorg_param { stride: 1 }"), (2, 6, 9, 7)),
             (layer("Interp", rest="interp_param { zoom_factor: 2 }"), (2, 6, 17, 13)),
             (layer("Interp", rest="interp_param { shrink_factor: 2 }"), (2, 6, 5, 4)),
             (layer("Interp", rest="interp_param { height: 3 width: 4 }"), (2, 6, 3, 4)),

@@ -305,7 +305,7 @@ class DetectionOutput(Settings):
 
 @dataclass(frozen=True)
 class RegionPooling(Settings):
-    """ROIPooling and PSROIPooling: `pooled` as (h, w) bins; `output_dim` channels where position-sensitive."""
+    """ROIPooling, ROIAlign, PSROIPooling: `pooled` as (h, w) bins; `output_dim` channels if position-sensitive."""
 
     pooled: tuple[int, int]
     spatial_scale: float

@@ -1,5 +1,6 @@
 """Layer definitions → Network: every layer set up in order, with the shapes and checks of Caffe's net.cpp."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
@@ -63,7 +64,13 @@ def build(
     _check_wishes(layers, wishes, origin)
     sources = (layer.outputs[0] for layer in layers if layer.outputs and not layer.inputs)
     batch = next((shape[0] for shape in sources if shape), 1)
-    return Network(name, batch, tuple(layers), tuple(notes))
+    return Network(name, batch, tuple(layers), (*notes, *_repeated_names(definitions)))
+
+
+def _repeated_names(definitions: Sequence[LayerParameter]) -> list[str]:
+    """Caffe lets layers share a name, but finds weights and blobs of the last one only."""
+    counts = Counter(definition.name for definition in definitions)
+    return [f"{count} layers are called {name!r}" for name, count in counts.items() if count > 1]
 
 
 def _hint(node: Node, definitions: Sequence[LayerParameter], blobs: _Blobs) -> str:

@@ -67,8 +67,9 @@ def _write_detection_output(settings: DetectionOutput) -> dict[str, Any]:
 
 
 def _roi_pooling(layer: LayerParameter, inputs: Inputs) -> Inferred:
-    """roi_pooling_layer.cpp of Fast R-CNN: for each region its maxima on a grid of bins."""
-    param, (features, regions) = layer.roi_pooling_param, inputs
+    """roi_pooling_layer.cpp of Fast R-CNN: for each region its maxima on a grid of bins; ROIAlign interpolates."""
+    features, regions = inputs
+    param = layer.roi_align_param if layer.type == "ROIAlign" else layer.roi_pooling_param
     image_size(features)
     settings = RegionPooling((param.pooled_h, param.pooled_w), param.spatial_scale)
     require(bool(regions), "its second input must list regions")
@@ -93,6 +94,10 @@ def _write_region_pooling(settings: RegionPooling) -> dict[str, Any]:
         sizes = {"output_dim": settings.output_dim, "group_size": high}
         return {"psroi_pooling_param": sizes | {"spatial_scale": settings.spatial_scale}}
     return {"roi_pooling_param": {"pooled_h": high, "pooled_w": wide, "spatial_scale": settings.spatial_scale}}
+
+
+def _write_roi_align(settings: RegionPooling) -> dict[str, Any]:
+    return {"roi_align_param": _write_region_pooling(settings)["roi_pooling_param"]}
 
 
 def _proposal(layer: LayerParameter, inputs: Inputs) -> Inferred:
@@ -135,7 +140,7 @@ def _upsampled(size: int, param: UpsampleParameter, axis: str) -> int:
     if param.HasField(f"upsample_{axis}"):
         return int(getattr(param, f"upsample_{axis}"))
     own = param.HasField(f"scale_{axis}")
-    scale: int = getattr(param, f"scale_{axis}") if own else param.scale
+    scale: int = getattr(param, f"scale_{axis}") if own else param.stride or param.scale
     return size * scale - int(getattr(param, f"pad_out_{axis}"))
 
 
@@ -210,6 +215,7 @@ TYPES = (
     LayerType("PriorBox", _prior_box, lambda settings: {"prior_box_param": changed(settings)}, (2, 2), fork=SSD),
     LayerType("DetectionOutput", _detection_output, _write_detection_output, bottoms=(3, 5), fork=SSD),
     LayerType("ROIPooling", _roi_pooling, _write_region_pooling, bottoms=(2, 2), fork=RCNN),
+    LayerType("ROIAlign", _roi_pooling, _write_roi_align, bottoms=(2, 2), fork=RCNN),
     LayerType("PSROIPooling", _psroi_pooling, _write_region_pooling, bottoms=(2, 2), fork=RCNN),
     LayerType(
         "Proposal",
