@@ -1,6 +1,7 @@
 """Kernels of a layer against counting by hand (numpy's own convolution loops) on small layers."""
 
 import pytest
+
 from sitecnn.network import parse_prototxt
 from sitecnn.workload.flops import poster_flops
 from sitecnn.workload.kernels import gemms, is_free, kernel, kernels, layer_kernel, macs, unique_kernels

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from sitecnn.network import load_network
 from sitecnn.workload.describe import describe
 from sitecnn.workload.flops import poster_flops_by_group
