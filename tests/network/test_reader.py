@@ -11,7 +11,7 @@ from sitecnn.network import Network, Shape, load_network, parse_prototxt, write_
 from sitecnn.network.caffe.blocks import parse_blocks
 from sitecnn.network.caffe.caffe_pb2 import NetParameter
 
-from .conftest import ROOT
+from .conftest import ROOT, SHARED_NETWORKS
 from .definitions import definitions, in_v1_words
 from .test_against_caffe import CHOSEN, IMAGE, layer
 
@@ -105,6 +105,16 @@ def test_batch_replaces_the_first_dimension(path):
     for before, after in zip(one.layers, many.layers, strict=True):
         assert [(7, *shape[1:]) for shape in before.outputs] == list(after.outputs)
         assert before.parameters == after.parameters
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("path", NETWORKS, ids=lambda path: path.stem)
+def test_our_networks_are_the_public_ones(path):
+    """Layer by layer; only the batch of the public definitions differs."""
+    public = SHARED_NETWORKS / path.name
+    if not public.exists():
+        pytest.skip("the public definitions are not at hand")
+    assert load_network(path).layers == load_network(public, batch=1).layers
 
 
 class TestLayersOfForks:
