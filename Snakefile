@@ -40,7 +40,7 @@ rule profile:
 
 rule fit:
     input:
-        [f"results/models/{name}.json" for name in model_names()],
+        [f"results/models/{name}.json" for name in model_names],
 
 
 rule all:

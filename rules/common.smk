@@ -9,20 +9,18 @@ try:
 except SiteCNNError as error:
     raise WorkflowError(str(error))
 
-# Every rule calls this command, the one that a person runs by hand.
-sitecnn = f"{shlex.quote(sys.executable)} -m sitecnn"
+# {board}-{processor} of every model that the configuration asks for.
+model_names = [
+    f"{board.name}-{processor}"
+    for board in boards.values()
+    for processor in board.processors
+]
+
+# Every rule calls `sitecnn`, the command that a person runs by hand: the one beside this Snakemake.
+shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
 
 
 wildcard_constraints:
     network="[a-z0-9][a-z0-9_.-]*",
     board="|".join(settings.boards),
     processor="cpu|gpu",
-
-
-def model_names():
-    """{board}-{processor} of every model that the configuration asks for."""
-    return [
-        f"{board.name}-{processor}"
-        for board in boards.values()
-        for processor in board.processors
-    ]

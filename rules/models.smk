@@ -6,8 +6,10 @@ rule fit_model:
         "results/models/{board}-{processor}.json",
     log:
         "results/logs/fit/{board}-{processor}.log",
+    conda:
+        "../envs/sitecnn.yaml"
     shell:
-        "{sitecnn} fit --board {wildcards.board} --processor {wildcards.processor} > {log:q} 2>&1"
+        "sitecnn fit --board {wildcards.board} --processor {wildcards.processor} > {log:q} 2>&1"
 
 
 rule evaluate:
@@ -18,6 +20,10 @@ rule evaluate:
         layers="results/evaluation/{board}-{processor}/layers.parquet",
     log:
         "results/logs/evaluate/{board}-{processor}.log",
+    conda:
+        "../envs/sitecnn.yaml"
+    params:
+        level=settings.level,
     shell:
-        "{sitecnn} evaluate --board {wildcards.board} --processor {wildcards.processor} "
-        "--level {settings.level} -o $(dirname {output.networks:q}) > {log:q} 2>&1"
+        "sitecnn evaluate --board {wildcards.board} --processor {wildcards.processor} "
+        "--level {params.level} -o $(dirname {output.networks:q}) > {log:q} 2>&1"

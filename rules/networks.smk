@@ -7,8 +7,12 @@ rule convert:
         layers="results/networks/{network}/layers.parquet",
     log:
         "results/logs/convert/{network}.log",
+    conda:
+        "../envs/sitecnn.yaml"
+    params:
+        batch=settings.batch,
     shell:
-        "{sitecnn} convert {input:q} --batch {settings.batch} --name {wildcards.network} "
+        "sitecnn convert {input:q} --batch {params.batch} --name {wildcards.network} "
         "-o {output.network:q} --layers {output.layers:q} > {log:q} 2>&1"
 
 
@@ -19,8 +23,10 @@ rule extract:
         "results/networks/{network}/kernels.parquet",
     log:
         "results/logs/extract/{network}.log",
+    conda:
+        "../envs/sitecnn.yaml"
     shell:
-        "{sitecnn} extract {input:q} -o {output:q} > {log:q} 2>&1"
+        "sitecnn extract {input:q} -o {output:q} > {log:q} 2>&1"
 
 
 rule plan:
@@ -28,9 +34,11 @@ rule plan:
         networks=expand(rules.convert.output.network, network=settings.networks),
     output:
         "results/campaigns/{board}/plan.jsonl",
-    params:
-        sweep="--sweep" if settings.sweep else "",
     log:
         "results/logs/plan/{board}.log",
+    conda:
+        "../envs/sitecnn.yaml"
+    params:
+        sweep="--sweep" if settings.sweep else "",
     shell:
-        "{sitecnn} plan {input.networks:q} {params.sweep} -o {output:q} > {log:q} 2>&1"
+        "sitecnn plan {input.networks:q} {params.sweep} -o {output:q} > {log:q} 2>&1"

@@ -8,7 +8,9 @@ rule campaign:
         "results/campaigns/{board}/done.json",
     log:
         "results/logs/profile/{board}.log",
+    conda:
+        "../envs/sitecnn.yaml"
     # A measurement shares the machine with nothing: the job takes every core there is.
     threads: workflow.cores
     shell:
-        "{sitecnn} profile --board {wildcards.board} --plan {input.plan:q} -o {output:q} 2>&1 | tee {log:q} >&2"
+        "sitecnn profile --board {wildcards.board} --plan {input.plan:q} -o {output:q} 2>&1 | tee {log:q} >&2"

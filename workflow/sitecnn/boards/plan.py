@@ -4,12 +4,15 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from math import prod
+from statistics import median
 from typing import Any
 
 from sitecnn.boards.sweep import sweep_layers
+from sitecnn.errors import SiteCNNError
 from sitecnn.network import write_prototxt
 from sitecnn.network.graph import Layer, Network
 from sitecnn.workload.kernels import Kernel, unique_kernels
+from sitecnn.workload.memory import footprint_bytes
 
 Task = dict[str, Any]
 
@@ -20,12 +23,27 @@ def plan(networks: Iterable[Network], *, sweep: bool) -> list[Task]:
     Kernels come longest first: a board that runs out of time has left out those that weigh least.
     """
     networks = list(networks)
+    for network in networks:
+        _refuse_unmodelled(network)
     truth = [task for network in networks for task in _network_tasks(network)]
-    own = unique_kernels(layer for network in networks for layer in network.layers)
-    beyond = unique_kernels(sweep_layers()) if sweep else {}
-    found = own | {kernel: layer for kernel, layer in beyond.items() if kernel not in own}
-    ordered = sorted(found.items(), key=lambda item: _weight(item[0]), reverse=True)
-    return [*truth, *(task for item in ordered for task in _kernel_tasks(*item))]
+    footprints = {network: footprint_bytes(network) for network in networks}
+    found: dict[Kernel, tuple[Layer, int]] = {}
+    for network, footprint in footprints.items():
+        for kernel, layer in unique_kernels(network.layers).items():
+            found.setdefault(kernel, (layer, footprint))
+    for kernel, layer in unique_kernels(sweep_layers()).items() if sweep else ():
+        found.setdefault(kernel, (layer, int(median(footprints.values()))))
+    ordered = sorted(found, key=_weight, reverse=True)
+    return [*truth, *(task for kernel in ordered for task in _kernel_tasks(kernel, *found[kernel]))]
+
+
+def _refuse_unmodelled(network: Network) -> None:
+    for layer in network.layers:
+        if not layer.modelled:
+            raise SiteCNNError(
+                f"{network.name}: layer {layer.name!r} ({layer.type}): Caffe cannot run it, so it cannot be measured;"
+                " estimate the network instead, or leave it out of config/config.yaml"
+            )
 
 
 def plan_lines(tasks: Iterable[Task]) -> str:
@@ -56,13 +74,14 @@ def _network_tasks(network: Network) -> Iterator[Task]:
         yield {"task": task, "network": network.name, "batch": network.batch, "prototxt": prototxt}
 
 
-def _kernel_tasks(kernel: Kernel, layer: Layer) -> Iterator[Task]:
+def _kernel_tasks(kernel: Kernel, layer: Layer, evict_bytes: int) -> Iterator[Task]:
     if kernel.kind == "gemm":
         yield {"task": "gemm", "kernel": kernel.as_dict(), "mode": "warm"}
         return
     prototxt = write_prototxt(one_layer_network(_im2col(kernel, layer) if kernel.kind == "im2col" else layer))
     fill = "activations" if kernel.kind == "pooling" else "gaussian"
-    yield {"task": "layer", "kernel": kernel.as_dict(), "mode": "cold", "prototxt": prototxt, "fill": fill}
+    cold = {"mode": "cold", "evict_bytes": evict_bytes}
+    yield {"task": "layer", "kernel": kernel.as_dict(), **cold, "prototxt": prototxt, "fill": fill}
 
 
 def _im2col(kernel: Kernel, layer: Layer) -> Layer:

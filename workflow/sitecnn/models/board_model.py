@@ -12,7 +12,7 @@ import numpy as np
 
 from sitecnn.errors import SiteCNNError
 from sitecnn.files import write_text
-from sitecnn.models.features import ELEMENTWISE, Array, Feature, Sizes, features_of, matrix
+from sitecnn.models.features import ELEMENTWISE, FREE_KINDS, Array, Feature, Sizes, features_of, matrix
 
 SCHEMA = 1
 
@@ -95,6 +95,8 @@ def estimate_kernels(model: StackModel, kinds: np.ndarray[Any, Any], sizes: Size
         rows = np.flatnonzero(kinds == kind)
         fitted = model.kinds.get(kind)
         if fitted is None:
+            if kind in FREE_KINDS:
+                continue
             fitted, modelled[rows] = model.kinds[UNSEEN], False
         work = matrix(_features(kind, fitted), {name: column[rows] for name, column in sizes.items()})
         ns[rows] = work @ np.array(fitted.coefficients_ns)

@@ -43,11 +43,26 @@ def _convolution_macs(sizes: Sizes) -> Array:
     return _columns_elements(sizes) * sizes["out_channels"] / sizes["group"]
 
 
+def _tile_macs(sizes: Sizes) -> Array:
+    """MACs with m and n of each gemm filled up to whole tiles: what matrix multiplication wastes at its edges."""
+    rows = _whole_tiles(sizes["out_channels"] / sizes["group"])
+    columns = _whole_tiles(sizes["out_height"] * sizes["out_width"])
+    depth = sizes["channels"] / sizes["group"] * sizes["kernel_h"] * sizes["kernel_w"]
+    return sizes["images"] * sizes["group"] * rows * columns * depth
+
+
+def _whole_tiles(length: Array) -> Array:
+    return np.ceil(length / TILE) * TILE
+
+
 def _weights_read(sizes: Sizes) -> Array:
     """Every image reads all weights again: batch · out_channels · channels/group · kh · kw."""
     window = sizes["kernel_h"] * sizes["kernel_w"]
     return sizes["images"] * sizes["out_channels"] * sizes["channels"] / sizes["group"] * window
 
+
+TILE = 64
+"""A usual edge of the blocks that cuBLAS and OpenBLAS multiply at once."""
 
 CALL = Feature("calls", "call", lambda sizes: np.ones_like(sizes["in_elements"]))
 IN = Feature("in_elements", "element read", lambda sizes: sizes["in_elements"])
@@ -56,6 +71,7 @@ WINDOW_OUT = Feature("window_elements", "element in a window", lambda sizes: siz
 
 CONVOLUTION = (
     Feature("macs", "multiply-accumulate", _convolution_macs),
+    Feature("tile_macs", "multiply-accumulate of whole tiles", _tile_macs),
     Feature("im2col_elements", "element copied by im2col", _im2col_elements),
     Feature("columns_elements", "element of gemm's B", _columns_elements),
     Feature("weights_elements", "element of gemm's A", _weights_read),
@@ -80,6 +96,9 @@ GEMM = (
 )
 ELEMENTWISE = (IN, OUT, CALL)
 
+FREE_KINDS = frozenset({"input", "split", "flatten", "reshape", "silence"})
+"""Kinds that move no data: a call each where they were timed, nothing where they were not."""
+
 FEATURES: dict[str, tuple[Feature, ...]] = {
     "convolution": CONVOLUTION,
     "deconvolution": CONVOLUTION,
@@ -89,9 +108,10 @@ FEATURES: dict[str, tuple[Feature, ...]] = {
         Feature("columns_elements", "element copied", _columns_elements),
         Feature("calls", "call", lambda sizes: np.ones_like(sizes["channels"])),
     ),
-    "pooling": (WINDOW_OUT, *ELEMENTWISE),
+    # In CNNs inputs and windows of pooling grow together: with both, one would get the other's share.
+    "pooling": (WINDOW_OUT, OUT, CALL),
     "lrn": (WINDOW_OUT, *ELEMENTWISE),
-    **dict.fromkeys(("input", "split", "dropout", "flatten", "reshape", "silence"), (CALL,)),
+    **dict.fromkeys(FREE_KINDS, (CALL,)),
 }
 """The features of each kind; a kind that is not here reads and writes elements (`ELEMENTWISE`)."""
 

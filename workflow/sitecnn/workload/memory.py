@@ -29,6 +29,21 @@ def memory(network: Network) -> Memory:
     )
 
 
+def footprint_bytes(network: Network) -> int:
+    """What one forward pass touches: weights, each buffer once, im2col columns and BatchNorm's two temporaries.
+
+    Blobs that share a buffer (in place, Split, Flatten, Reshape) count once.
+    """
+    parts = memory(network)
+    buffers = {
+        top: prod(shape) for layer in network.layers for top, shape in zip(layer.tops, layer.outputs, strict=True)
+    }
+    views = {top for layer in network.layers if layer.type in ("Split", "Flatten", "Reshape") for top in layer.tops}
+    elements = sum(size for top, size in buffers.items() if top not in views)
+    temporaries = sum(2 * prod(layer.inputs[0]) for layer in network.layers if layer.type == "BatchNorm")
+    return parts.weights_bytes + parts.workspace_bytes + FLOAT_BYTES * (elements + temporaries)
+
+
 def weights_bytes(layer: Layer) -> int:
     """Learnable blobs that this layer owns: a shared blob counts once, at its owner."""
     return FLOAT_BYTES * sum(parameter.count for parameter in layer.parameters if not parameter.owner)

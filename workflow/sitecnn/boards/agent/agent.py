@@ -49,13 +49,14 @@ NETWORK_PROCESSES = 3
 # First calls allocate buffers and start threads: samples are forgotten until two in a row agree this well.
 WARM_UP_AGREEMENT = 0.05
 MOST_WARM_UP = 10
-# Between two runs of one layer a network touches all its other layers: hundreds of MB, so whatever the last
-# cache level held is gone. Twice that level does the same; below 48 MiB the TLB would keep its entries, and
-# 512 MiB are more than the networks themselves touch.
+# Between two runs of one layer a network touches all its other memory, so as much is touched here (the plan says
+# how much). Twice the last cache level does the same; below 48 MiB the TLB would keep its entries.
 EVICT_LEVELS, LEAST_EVICT_BYTES, MOST_EVICT_BYTES = 2, 48 << 20, 512 << 20
 # Evicted in pieces that stay in the private cache, every other one written: a network's traffic is about half
 # weights that are read and half activations that are written.
 EVICT_PIECE_BYTES = 1 << 20
+# Channels of a network differ more from each other than within: a sixth is all zero, a third nowhere zero.
+CHANNEL_OFFSET = 2.0
 # A sentinel GEMM before and after every block of tasks: beyond this drift the block is measured again.
 BLOCK_TASKS = 16
 SENTINEL_SIZE = 256
@@ -309,28 +310,30 @@ class Operands(object):
         self.numpy = numpy
         random = numpy.random.RandomState(2017)
         self.pool = random.standard_normal(1 << 20).astype(numpy.float32)
-        self.junk = []
+        self.junk, self.caches = [], _cache_bytes()
 
     def gaussian(self, count, scale=1.0):
         """`count` values of N(0, scale²), drawn from a fixed pool: 100 million take a second, not ten."""
         return self.numpy.resize(self.pool, count) * self.numpy.float32(scale)
 
     def activations(self, shape):
-        """Data as a layer meets it after convolution and ReLU: neighbours alike, half of it zero.
+        """Data as a layer meets it after convolution and ReLU: neighbours alike, whole channels high or zero.
 
         How often a pooling window's maximum changes hands decides its branches: independent values cost 30 % more.
         """
-        noise = self.gaussian(int(self.numpy.prod(shape))).reshape(shape)
+        values = self.gaussian(int(self.numpy.prod(shape))).reshape(shape)
         for axis in range(2, len(shape)):
-            noise = noise + self.numpy.roll(noise, 1, axis) + self.numpy.roll(noise, 2, axis)
-        return self.numpy.maximum(noise, 0)
+            values = values + self.numpy.roll(values, 1, axis) + self.numpy.roll(values, 2, axis)
+        channels = tuple(shape[:2]) + (1,) * (len(shape) - 2)
+        offsets = self.gaussian(int(self.numpy.prod(channels)), CHANNEL_OFFSET * values.std()).reshape(channels)
+        return self.numpy.maximum(values + offsets, 0)
 
-    def evict(self):
-        """Read and write more than the caches hold, so that whatever was there has left."""
-        if not self.junk:
-            pieces = evict_bytes(_cache_bytes()) // EVICT_PIECE_BYTES
-            self.junk = [self.numpy.ones(EVICT_PIECE_BYTES // 4, self.numpy.float32) for _ in range(pieces)]
-        for read, written in zip(self.junk[::2], self.junk[1::2]):
+    def evict(self, wanted_bytes):
+        """Read and write as much as a network would between two runs of a layer, or as the caches hold."""
+        pieces = evict_bytes(wanted_bytes, self.caches) // EVICT_PIECE_BYTES
+        while len(self.junk) < pieces:
+            self.junk.append(self.numpy.ones(EVICT_PIECE_BYTES // 4, self.numpy.float32))
+        for read, written in zip(self.junk[:pieces:2], self.junk[1:pieces:2]):
             read.sum()
             self.touch(written)
 
@@ -339,9 +342,10 @@ class Operands(object):
         self.numpy.add(array, 0, out=array)
 
 
-def evict_bytes(caches):
-    """How much to touch so that caches of these sizes ({name: bytes}) hold nothing of before."""
-    return min(max(EVICT_LEVELS * max(list(caches.values()) + [0]), LEAST_EVICT_BYTES), MOST_EVICT_BYTES)
+def evict_bytes(wanted_bytes, caches):
+    """`wanted_bytes`, but no more than empties caches of these sizes ({name: bytes}) and no less than the TLB needs."""
+    enough = max(EVICT_LEVELS * max(list(caches.values()) + [0]), LEAST_EVICT_BYTES)
+    return min(max(wanted_bytes, LEAST_EVICT_BYTES), enough, MOST_EVICT_BYTES)
 
 
 def _pointer(array):
@@ -385,7 +389,7 @@ class Bench(object):
         call, (a, b, c) = self.gemm_call(task["kernel"])
         if task["mode"] == "warm":
             return measure_loop(call, self.check)
-        return self.measure_cold(call, lambda: None, [b])
+        return self.measure_cold(task, call, lambda: None, [b])
 
     def measure_layer(self, task):
         """Time a layer's forward call in a one-layer net, its bottoms fresh from their producer, all else cold."""
@@ -407,14 +411,14 @@ class Bench(object):
         restore()
         if task["mode"] == "warm":
             return measure_loop(call, self.check)
-        return self.measure_cold(call, restore, arrays)
+        return self.measure_cold(task, call, restore, arrays)
 
-    def measure_cold(self, call, restore, fresh):
+    def measure_cold(self, task, call, restore, fresh):
         """Single calls: operands restored, caches evicted, then the inputs touched as their producer would."""
 
         def sample():
             restore()
-            self.operands.evict()
+            self.operands.evict(task["evict_bytes"])
             for array in fresh:
                 self.operands.touch(array)
             start = now_ns()
