@@ -293,8 +293,8 @@ def conditions():
         "governor": read_text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "temperature_c": [float(zone) / 1000 for zone in zones if zone],
     }
-    if hasattr(os, "sched_getaffinity"):
-        now["affinity"] = sorted(os.sched_getaffinity(0))
+    if hasattr(os, "sched_getaffinity"):  # novm: not before Python 3.3
+        now["affinity"] = sorted(os.sched_getaffinity(0))  # novm
     return dict((name, value) for name, value in now.items() if value not in (None, []))
 
 
