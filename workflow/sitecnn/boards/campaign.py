@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sitecnn import __version__
 from sitecnn.boards.config import Board
 from sitecnn.errors import SiteCNNError
 
@@ -46,7 +47,18 @@ def probe(root: Path, board: Board) -> dict[str, Any]:
 
 def _run_agent(root: Path, board: Board, plan: Path, records: Path, processor: str, threads: int) -> None:
     arguments = ["--plan", str(plan), "--records", str(records), "--processor", processor]
-    _agent(root, board, [*arguments, "--threads", str(threads), "--budget-s", str(board.budget_minutes * 60)])
+    arguments += ["--threads", str(threads), "--budget-s", str(board.budget_minutes * 60), "--commit", commit()]
+    _agent(root, board, arguments)
+
+
+def commit() -> str:
+    """What measures: the checkout's git commit, or the version of an installed SiteCNN."""
+    command = ["git", "-C", str(AGENT.parent), "rev-parse", "HEAD"]
+    try:
+        found = subprocess.run(command, check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return f"sitecnn {__version__}"
+    return found.stdout.strip()
 
 
 def _agent(root: Path, board: Board, arguments: list[str], **options: Any) -> subprocess.CompletedProcess[bytes]:

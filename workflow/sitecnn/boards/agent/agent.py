@@ -62,6 +62,7 @@ BLOCK_TASKS = 16
 SENTINEL_SIZE = 256
 SENTINEL_DRIFT = 0.10
 BLOCK_TRIES = 3
+PROGRESS_SECONDS = 5
 
 
 class Refused(Exception):
@@ -648,8 +649,8 @@ class Campaign(object):
         keyed = [(task_key(task, self.stack), task) for task in tasks]
         self.owed = [(key, task) for key, task in keyed if key not in self.records.finished]
         self.keys = set(key for key, _ in keyed)
-        self.started = time.time()
-        self.failed = 0
+        self.started = self.reported = time.time()
+        self.failed, self.spent_s, self.left_s = 0, 0.0, sum(expected_seconds(task) for _, task in self.owed)
 
     def execute(self):
         """Measure all that is owed, then append the `done` record that alone proves completeness."""
@@ -658,7 +659,6 @@ class Campaign(object):
             if self.over_budget():
                 break
             self.block(self.owed[start : start + BLOCK_TASKS])
-            self.progress(min(start + BLOCK_TASKS, len(self.owed)))
         left = len(self.keys - self.records.finished)
         done = {"record": "done", "run": self.run, "planned": len(self.keys), "owed": left}
         self.records.append(dict(done, seconds=time.time() - self.started, conditions=conditions()))
@@ -670,6 +670,7 @@ class Campaign(object):
             "record": "run",
             "run": self.run,
             "protocol": PROTOCOL,
+            "commit": self.arguments.commit,
             "agent_sha256": file_sha256(os.path.abspath(__file__)),
             "board": self.board,
             "stack": self.stack,
@@ -722,14 +723,26 @@ class Campaign(object):
             self.failed += 1
             result = {"status": "failed", "reason": "%s: %s" % (type(error).__name__, error)}
         result["seconds"] = time.time() - start
+        self.spent_s += expected_seconds(task)
+        self.progress()
         return result
 
-    def progress(self, done):
-        """One line on stderr: how far, how long, and an honest rest (per task so far)."""
-        elapsed = time.time() - self.started
-        rest = elapsed / done * (len(self.owed) - done)
-        text = "agent: %d of %d measurements, %.0f s so far, about %.0f s to go, %d failed"
-        print(text % (done, len(self.owed), elapsed, rest, self.failed), file=sys.stderr)
+    def progress(self):
+        """Every few seconds a line on stderr: how far, how long, and the rest at the pace so far."""
+        now = time.time()
+        if now - self.reported < PROGRESS_SECONDS and self.spent_s < self.left_s:
+            return
+        self.reported = now
+        elapsed = now - self.started
+        rest = max(elapsed * (self.left_s / self.spent_s - 1), 0)
+        text = "agent: %3.0f %% of %d measurements, %.0f s so far, about %.0f s to go, %d failed"
+        share = min(100.0 * self.spent_s / self.left_s, 100)
+        print(text % (share, len(self.owed), elapsed, rest, self.failed), file=sys.stderr)
+
+
+def expected_seconds(task):
+    """Roughly what a task takes, for the progress line: networks are a few seconds per process, kernels one."""
+    return {"network": 1.7 * NETWORK_SECONDS, "layer": KERNEL_SECONDS}.get(task["task"], 0.3 * KERNEL_SECONDS)
 
 
 def stack_of(board, threads, now):
@@ -758,6 +771,7 @@ def parse_arguments():
     parser.add_argument("--processor", choices=["cpu"], default="cpu")
     parser.add_argument("--threads", type=int, default=1, help="BLAS threads")
     parser.add_argument("--budget-s", type=float, help="seconds of board time after which no block is begun")
+    parser.add_argument("--commit", default="", help="version of SiteCNN that asks, kept with the run")
     parser.add_argument("--lock", default=os.path.join(tempfile.gettempdir(), "sitecnn-agent.lock"))
     arguments = parser.parse_args()
     if not (arguments.probe or arguments.child or (arguments.plan and arguments.records)):
