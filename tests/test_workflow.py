@@ -1,6 +1,7 @@
 """The main job, whole: two small networks, real Caffe, from prototxt to report."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ PYCAFFE = PROJECT / "envs" / "pycaffe" / ".venv" / "bin" / "python"
 SMALL = """
 name: "{name}"
 layer {{ name: "data" type: "Input" top: "data" input_param {{ shape {{ dim: 1 dim: 3 dim: {size} dim: {size} }} }} }}
-layer {{ name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
+layer {{ name: "conv1<script>alert(1)</script>" type: "Convolution" bottom: "data" top: "conv1"
   convolution_param {{ num_output: {outputs} kernel_size: 3 pad: 1 }} }}
 layer {{ name: "relu1" type: "ReLU" bottom: "conv1" top: "conv1" }}
 layer {{ name: "pool1" type: "Pooling" bottom: "conv1" top: "pool1"
@@ -78,6 +79,20 @@ def test_the_report_names_networks_and_board(finished):
 
 
 @pytest.mark.caffe
+def test_the_report_shows_the_errors_that_were_found(finished):
+    text = (finished / "results/report/report.html").read_text()
+    held_out = pd.read_parquet(finished / "results/evaluation/here-cpu/networks.parquet")
+    assert all(f'<td class="number">{error:+.1%}</td>' in text for error in held_out["error"])
+
+
+@pytest.mark.caffe
+def test_the_report_fetches_nothing_and_runs_no_name(finished):
+    text = (finished / "results/report/report.html").read_text()
+    assert "<script>alert(1)" not in text
+    assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=", text)
+
+
+@pytest.mark.caffe
 def test_a_second_run_measures_nothing(finished):
     records = finished / "results/records/here/cpu-1-threads.jsonl"
     before = records.read_bytes()
@@ -93,7 +108,7 @@ def test_estimate_after_the_workflow(finished):
     done = subprocess.run([*command, finished / "config/networks/wide.prototxt"], capture_output=True, check=True)
     found = json.loads(done.stdout)
     assert found["forward_ms"]["low"] < found["forward_ms"]["estimate"] < found["forward_ms"]["high"]
-    assert [layer["name"] for layer in found["layers"]][:3] == ["data", "conv1", "relu1"]
+    assert [layer["name"] for layer in found["layers"]][:3] == ["data", "conv1<script>alert(1)</script>", "relu1"]
     assert found["memory_bytes"]["total"] > found["memory_bytes"]["base"] > 0
 
 

@@ -25,6 +25,8 @@ def profile(root: Path, board: Board, plan: Path) -> dict[str, Any]:
     Returns the `done` record of each stack. SiteCNNError if the agent cannot start or leaves something owed: a
     campaign is complete only when its last record says so, whatever the exit status.
     """
+    if not plan.is_file():
+        raise SiteCNNError(f"{plan}: no such plan; `sitecnn plan NETWORK... -o {plan}` writes one")
     done = {}
     for processor, settings in board.processors.items():
         for threads in settings.threads:
@@ -48,7 +50,12 @@ def probe(root: Path, board: Board) -> dict[str, Any]:
 def _run_agent(root: Path, board: Board, plan: Path, records: Path, processor: str, threads: int) -> None:
     arguments = ["--plan", str(plan), "--records", str(records), "--processor", processor]
     arguments += ["--threads", str(threads), "--budget-s", str(board.budget_minutes * 60), "--commit", commit()]
-    _agent(root, board, arguments)
+    status = _agent(root, board, arguments).returncode
+    if status not in (0, 1):
+        raise SiteCNNError(
+            f"board {board.name}: the agent stopped with status {status}, its own lines above say why;"
+            f" what was measured is kept, run the same command again to go on (records: {records})"
+        )
 
 
 def commit() -> str:

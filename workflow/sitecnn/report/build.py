@@ -229,4 +229,4 @@ def _ms(value: float) -> str:
 
 
 def _mib(value: float) -> str:
-    return "–" if np.isnan(value) else f"{value:.1f}"
+    return "–" if pd.isna(value) else f"{value:.1f}"

@@ -27,7 +27,11 @@ def time_bars(times: pd.DataFrame) -> go.Figure:
         label = NAMES[group]
         bar = go.Bar(y=times["network"], x=100 * ms / totals, name=label, orientation="h", marker_color=colour)
         figure.add_trace(bar.update(hovertext=hover, hoverinfo="name+text"))
-    figure.update_layout(barmode="stack", xaxis_title="share of the layerwise pass, %", legend={"orientation": "h"})
+    figure.update_layout(
+        barmode="stack",
+        xaxis_title="share of the layerwise pass, %",
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
+    )
     return _plain(figure, height=120 + 50 * len(times))
 
 
@@ -79,7 +83,7 @@ def _plain(figure: go.Figure, height: int) -> go.Figure:
     grid = {"gridcolor": "rgba(128,128,128,0.25)", "zerolinecolor": "rgba(128,128,128,0.4)"}
     figure.update_layout(
         height=height,
-        margin={"l": 60, "r": 20, "t": 20, "b": 50},
+        margin={"l": 60, "r": 20, "t": 40, "b": 50},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"color": "#808080"},

@@ -1,0 +1,53 @@
+"""A campaign's outcome is what its records say, never an exit status."""
+
+import json
+import sys
+
+import pytest
+
+from sitecnn.boards.campaign import profile
+from sitecnn.boards.config import Board
+from sitecnn.boards.plan import plan, plan_lines
+from sitecnn.errors import SiteCNNError
+from sitecnn.network import load_network, parse_prototxt
+
+INPUT = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }'
+
+
+def board(python=sys.executable):
+    return Board(name="here", python=str(python), processors={"cpu": {}})
+
+
+def test_a_missing_plan_is_no_success(tmp_path):
+    with pytest.raises(SiteCNNError, match="no such plan"):
+        profile(tmp_path, board(), tmp_path / "none.jsonl")
+
+
+def test_an_agent_that_cannot_start_is_no_success_although_an_older_run_was_done(tmp_path):
+    records = tmp_path / "results/records/here/cpu-1-threads.jsonl"
+    records.parent.mkdir(parents=True)
+    records.write_text(json.dumps({"record": "done", "owed": 0}) + "\n")
+    (tmp_path / "plan.jsonl").write_text("")
+    # This Python has no caffe, so the agent refuses.
+    with pytest.raises(SiteCNNError, match="stopped with status 2"):
+        profile(tmp_path, board(), tmp_path / "plan.jsonl")
+
+
+def test_a_python_that_is_not_there_names_the_boards_file(tmp_path):
+    (tmp_path / "plan.jsonl").write_text("")
+    with pytest.raises(SiteCNNError, match=r"config/boards/here.yaml: python: .*nowhere"):
+        profile(tmp_path, board(tmp_path / "nowhere"), tmp_path / "plan.jsonl")
+
+
+def test_a_layer_that_caffe_cannot_run_is_refused_before_any_measurement():
+    network = parse_prototxt(f'{INPUT} layer {{ name: "odd" type: "Foo" bottom: "x" top: "y" }}', "test")
+    with pytest.raises(SiteCNNError, match=r"layer 'odd' \(Foo\)"):
+        plan([network], sweep=False)
+
+
+def test_every_kernel_is_planned_once_and_the_networks_come_first(tmp_path):
+    text = f'{INPUT} layer {{ name: "a" type: "ReLU" bottom: "x" top: "a" }} layer {{ name: "b" type: "ReLU" bottom: "a" top: "b" }}'
+    path = tmp_path / "two.prototxt"
+    path.write_text(text)
+    tasks = [json.loads(line) for line in plan_lines(plan([load_network(path)], sweep=False)).splitlines()]
+    assert [task["task"] for task in tasks] == ["network", "memory", "layer"]
