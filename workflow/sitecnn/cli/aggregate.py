@@ -14,7 +14,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write results/dataset and print what it holds as JSON; 0."""
+    """Write results/dataset and its summary.json, and print that; 0."""
     from sitecnn.dataset import aggregate
     from sitecnn.files import write_text
 

@@ -1,3 +1,4 @@
-from sitecnn.dataset.aggregate import aggregate, read_measurements
+from sitecnn.dataset.aggregate import aggregate
+from sitecnn.dataset.store import read_measurements
 
 __all__ = ["aggregate", "read_measurements"]

@@ -1,0 +1,210 @@
+"""A stretch of a record file → Arrow: kernels by pyarrow's JSON reader, a million at a time; the rest line by line."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json
+
+from sitecnn.dataset.schema import MEASUREMENTS, STATUSES, SUMMARY, conform
+from sitecnn.workload.kernels import SIZE_NAMES
+
+CHUNK_BYTES = 24 << 20
+"""Of a record file read at once: about 30,000 kernels."""
+
+LONGEST_QUOTE = 2000
+
+_NUMBERS = pa.list_(pa.float64())
+_CONDITIONS = pa.struct(
+    [("time", pa.string()), ("load", pa.float64()), ("cpu_mhz", _NUMBERS), ("temperature_c", _NUMBERS)]
+)
+_SENTINELS = [("sentinel_before_ns", pa.float64()), ("sentinel_after_ns", pa.float64())]
+_LINE = pa.schema(
+    [
+        *[(name, pa.string()) for name in ("record", "key", "run", "task", "mode", "status", "reason", "stop")],
+        *[(name, pa.int64()) for name in ("iterations", "warm_up")],
+        ("seconds", pa.float64()),
+        ("samples_ns", _NUMBERS),
+        *[(name, pa.float64()) for name in SUMMARY],
+        (
+            "kernel",
+            pa.struct([("kind", pa.string()), ("variant", pa.string()), *[(n, pa.int64()) for n in SIZE_NAMES]]),
+        ),
+        ("block", pa.struct([("attempt", pa.int64()), *_SENTINELS, ("after", _CONDITIONS)])),
+    ]
+)
+
+KERNEL_TASKS = pa.array(["gemm", "layer"])
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Whole lines of a record file: where they stand and what they say."""
+
+    origin: str
+    offset: int
+    first_line: int
+    data: bytes
+
+
+@dataclass
+class Parsed:
+    """What a chunk holds: kernels' rows, the other records as (line, dict), and refusals as JSON-ready dicts."""
+
+    kernels: pa.Table
+    others: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    refused: list[dict[str, Any]] = field(default_factory=list)
+
+
+def chunks(path: Path, origin: str, offset: int, line: int, *, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Chunk]:
+    """The whole lines of `path` from byte `offset` on; a torn last line is left for later."""
+    with path.open("rb") as source:
+        source.seek(offset)
+        rest = b""
+        while piece := source.read(chunk_bytes):
+            end = piece.rfind(b"\n") + 1
+            if not end:
+                rest += piece
+                continue
+            data, rest = rest + piece[:end], piece[end:]
+            yield Chunk(origin, offset, line, data)
+            offset += len(data)
+            line += data.count(b"\n")
+
+
+def parse(chunk: Chunk) -> Parsed:
+    """Every line of a chunk, accounted for: a kernel's row, another record, or refused with a reason."""
+    lines = chunk.data.split(b"\n")[:-1]
+    refused: list[dict[str, Any]] = []
+    try:
+        table, numbers = _read(chunk.data), np.arange(len(lines))
+        if len(table) != len(lines):
+            raise pa.ArrowInvalid("blank lines")
+    except pa.ArrowInvalid:
+        table, numbers, refused = _read_one_by_one(chunk, lines)
+    is_kernel = pc.fill_null(
+        pc.and_(pc.equal(table["record"], "measurement"), pc.is_in(table["task"], KERNEL_TASKS)), False
+    )
+    chosen = is_kernel.to_numpy()
+    others = [int(number) for number in numbers[~chosen]]
+    rows = table.filter(is_kernel)
+    lines_of_rows = chunk.first_line + numbers[chosen] + 1
+    kernels = _kernel_rows(rows, chunk.origin, lines_of_rows)
+    bad = invalid_reasons(kernels)
+    for index in np.flatnonzero(bad.is_valid().to_numpy(zero_copy_only=False)):
+        number = int(lines_of_rows[index])
+        refused.append(refusal(chunk.origin, number, bad[int(index)].as_py(), lines[number - chunk.first_line - 1]))
+    parsed = [(chunk.first_line + number + 1, json.loads(lines[number])) for number in others]
+    return Parsed(kernels.filter(bad.is_null()), parsed, refused)
+
+
+def refusal(origin: str, line: int, reason: str, text: bytes = b"") -> dict[str, Any]:
+    """A line of the refused file: where it stood, why, and what it said."""
+    return {"origin": origin, "line": line, "reason": reason, "text": text[:LONGEST_QUOTE].decode("utf-8", "replace")}
+
+
+def _read(data: bytes) -> pa.Table:
+    options = pa.json.ParseOptions(explicit_schema=_LINE, unexpected_field_behavior="ignore")
+    read = pa.json.ReadOptions(use_threads=False, block_size=len(data) + 1)
+    return pa.json.read_json(pa.BufferReader(data), read_options=read, parse_options=options)
+
+
+def _read_one_by_one(chunk: Chunk, lines: list[bytes]) -> tuple[pa.Table, "np.ndarray[Any, Any]", list[dict[str, Any]]]:
+    """The slow way, where a line is no record: those that are, their numbers, and refusals of those that are not."""
+    good, numbers, refused = [_LINE.empty_table()], [], []
+    for number, line in enumerate(lines):
+        if not line.strip():
+            continue
+        try:
+            if not isinstance(json.loads(line), dict):
+                raise pa.ArrowInvalid("not a JSON object")
+            good.append(_read(line + b"\n"))
+            numbers.append(number)
+        except (ValueError, RecursionError) as error:
+            reason = f"not a record: {str(error).splitlines()[0]}"
+            refused.append(refusal(chunk.origin, chunk.first_line + number + 1, reason, line))
+    return pa.concat_tables(good), np.array(numbers, dtype=int), refused
+
+
+def _kernel_rows(rows: pa.Table, origin: str, lines: "np.ndarray[Any, Any]") -> pa.Table:
+    """Kernels' records as rows of the schema; their run's columns are joined later."""
+    columns = {name: rows[name] for name in ("key", "run", "mode", "iterations", "warm_up", "stop", "status", "reason")}
+    columns |= {name: rows[name] for name in ("seconds", "samples_ns", *SUMMARY)}
+    columns |= {name: pc.struct_field(rows["kernel"], name) for name in ("kind", "variant", *SIZE_NAMES)}
+    columns |= {
+        name: pc.struct_field(rows["block"], name) for name in ("attempt", "sentinel_before_ns", "sentinel_after_ns")
+    }
+    after = pc.struct_field(rows["block"], "after")
+    columns |= {"load": pc.struct_field(after, "load"), "measured_at": times(pc.struct_field(after, "time"))}
+    for name, function in (("cpu_mhz", np.mean), ("temperature_c", np.max)):
+        columns[name] = _over_list(pc.struct_field(after, name), function)
+    columns |= {"line": pa.array(lines, pa.int64())}
+    columns |= {name: pa.repeat(text, len(rows)) for name, text in (("origin", origin), ("subject", "kernel"))}
+    return conform(pa.table(columns), MEASUREMENTS)
+
+
+def times(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """ISO 8601 in UTC, as agents write it, as timestamps; null where it is not that."""
+    whole = pc.if_else(pc.match_substring_regex(texts, r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"), texts, None)
+    return pc.strptime(whole, format="%Y-%m-%dT%H:%M:%SZ", unit="s", error_is_null=True).cast(pa.timestamp("s", "UTC"))
+
+
+def _over_list(lists: pa.ChunkedArray, function: Callable[[Any], Any]) -> pa.Array:
+    """`function` of each list; blocks share their conditions, so equal lists in a row are computed once."""
+    lists = lists.combine_chunks() if isinstance(lists, pa.ChunkedArray) else lists
+    result = np.full(len(lists), np.nan)
+    if len(lists.values):
+        starts, ends = lists.offsets.to_numpy()[:-1], lists.offsets.to_numpy()[1:]
+        filled = np.flatnonzero(ends > starts)
+        values = lists.values.to_numpy(zero_copy_only=False)
+        if function is np.mean:
+            totals = np.concatenate([[0], np.cumsum(values)])
+            result[filled] = (totals[ends[filled]] - totals[starts[filled]]) / (ends - starts)[filled]
+        else:
+            result[filled] = np.maximum.reduceat(values, starts[filled])
+    return pa.array(result, from_pandas=True)
+
+
+def invalid_reasons(table: pa.Table) -> pa.Array:
+    """For each row, why it cannot be: null where it can."""
+    timed = pc.is_in(table["subject"], pa.array(["kernel", "layer", "layerwise", "forward"]))
+    measured = pc.not_equal(table["status"], "failed")
+    median = table["median_ns"]
+    possible = pc.fill_null(pc.and_(pc.greater_equal(median, 0), pc.less(median, 1e16)), False)
+    rules = [
+        (pc.is_null(table["key"]), "no key"),
+        (pc.is_null(table["run"]), "no run"),
+        (
+            pc.invert(pc.fill_null(pc.is_in(table["status"], pa.array(STATUSES)), False)),
+            "status is none of " + ", ".join(STATUSES),
+        ),
+        (pc.and_(pc.equal(table["subject"], "kernel"), pc.is_null(table["kind"])), "no kernel"),
+        (pc.and_kleene(pc.and_kleene(timed, measured), pc.invert(possible)), "median_ns is missing or impossible"),
+        (
+            pc.and_kleene(
+                pc.and_kleene(timed, measured), pc.equal(pc.fill_null(pc.list_value_length(table["samples_ns"]), 0), 0)
+            ),
+            "no samples_ns",
+        ),
+    ]
+    reasons = pa.nulls(len(table), pa.string())
+    for broken, reason in reversed(rules):
+        reasons = pc.if_else(pc.fill_null(broken, False), reason, reasons)
+    return reasons.combine_chunks() if isinstance(reasons, pa.ChunkedArray) else reasons
+
+
+def join_runs(table: pa.Table, runs: Mapping[str, Mapping[str, Any]]) -> pa.Table:
+    """`table` with what its runs say: processor (an extra column), source, stack, threads, library; null if unknown."""
+    encoded = table["run"].combine_chunks().dictionary_encode()
+    found = [runs.get(name, {}) for name in encoded.dictionary.to_pylist()]
+    for name in ("source", "stack", "threads", "library", "processor"):
+        kind = pa.int64() if name == "threads" else pa.string()
+        values = pa.array([run.get(name) for run in found], kind).take(encoded.indices)
+        position = table.schema.get_field_index(name)
+        table = table.append_column(name, values) if position < 0 else table.set_column(position, name, values)
+    return table

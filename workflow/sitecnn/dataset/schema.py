@@ -1,0 +1,114 @@
+"""The dataset's written schema: three tables, their columns with types and meaning, and the way up from older ones."""
+
+from collections.abc import Callable
+
+import pyarrow as pa
+
+from sitecnn.workload.kernels import SIZE_NAMES
+
+SCHEMA_VERSION = 1
+"""Raised when a column changes its name, type or meaning; `UPGRADES` then says how older files are read."""
+
+SUBJECTS = ("kernel", "layer", "layerwise", "forward", "memory")
+"""What a row is about: a kernel alone, a layer in its network, all layers timed one by one, a whole pass, memory."""
+
+STATUSES = ("ok", "unstable", "failed")
+"""Best first: of several measurements with one key the best status is kept, of those the last taken."""
+
+SUMMARY = ("median_ns", "spread_ns", "low_ns", "high_ns")
+MEMORY = ("base_bytes", "loaded_bytes", "load_peak_bytes", "total_bytes", "peak_bytes")
+
+_TIME = pa.timestamp("s", "UTC")
+_SAMPLES = pa.list_(pa.float64())
+
+MEASUREMENTS = pa.schema(
+    [
+        *[(name, pa.string()) for name in ("key", "run", "source", "origin")],
+        ("line", pa.int64()),
+        ("stack", pa.string()),
+        ("threads", pa.int64()),
+        *[(name, pa.string()) for name in ("library", "subject", "network")],
+        ("batch", pa.int64()),
+        ("layer", pa.string()),
+        ("layer_index", pa.int64()),
+        ("layer_type", pa.string()),
+        ("fused", pa.list_(pa.string())),
+        ("kind", pa.string()),
+        ("variant", pa.string()),
+        *[(name, pa.int64()) for name in SIZE_NAMES],
+        ("mode", pa.string()),
+        ("iterations", pa.int64()),
+        ("warm_up", pa.int64()),
+        ("stop", pa.string()),
+        ("samples_ns", _SAMPLES),
+        *[(name, pa.float64()) for name in SUMMARY],
+        *[(name, pa.int64()) for name in MEMORY],
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        ("seconds", pa.float64()),
+        ("measured_at", _TIME),
+        ("attempt", pa.int64()),
+        *[(name, pa.float64()) for name in ("sentinel_before_ns", "sentinel_after_ns")],
+        *[(name, pa.float64()) for name in ("load", "cpu_mhz", "temperature_c")],
+    ]
+)
+"""One row per measured thing; `board` and `processor` are in the folders' names."""
+
+RUNS = pa.schema(
+    [
+        *[(name, pa.string()) for name in ("run", "board", "processor", "source", "stack")],
+        ("threads", pa.int64()),
+        *[(name, pa.string()) for name in ("library", "origin", "origin_sha256", "origin_format")],
+        ("protocol", pa.int64()),
+        *[(name, pa.string()) for name in ("agent_sha256", "commit", "user", "host")],
+        *[(name, pa.string()) for name in ("cpu", "machine", "os", "python", "engine", "engine_version", "blas")],
+        ("started_at", _TIME),
+        ("load", pa.float64()),
+        ("cpu_mhz", pa.float64()),
+        ("temperature_c", pa.float64()),
+        ("governor", pa.string()),
+        ("planned", pa.int64()),
+        ("owed", pa.int64()),
+        ("seconds", pa.float64()),
+        ("record_json", pa.string()),
+    ]
+)
+"""One row per start of the agent or import: who measured, on what, with which versions."""
+
+NETWORKS = pa.schema(
+    [
+        ("network", pa.string()),
+        ("batch", pa.int64()),
+        ("definition_sha256", pa.string()),
+        ("layer_index", pa.int64()),
+        *[(name, pa.string()) for name in ("layer", "type")],
+        ("inputs", pa.list_(pa.list_(pa.int64()))),
+        ("outputs", pa.list_(pa.list_(pa.int64()))),
+        *[(name, pa.int64()) for name in ("macs", "parameters", "weights_bytes", "data_bytes", "workspace_bytes")],
+    ]
+)
+"""One row per layer of every network that was measured, at every batch."""
+
+TABLES = {"measurements": MEASUREMENTS, "runs": RUNS, "networks": NETWORKS}
+
+SORT = ("subject", "kind", "network", "batch", "layer_index", "key")
+"""Order of rows in a file, so that statistics let a reader skip what it does not ask for."""
+
+UPGRADES: dict[int, Callable[[pa.Table], pa.Table]] = {}
+"""For each older version, the step that makes its measurements those of the next."""
+
+
+def upgrade(table: pa.Table, version: int) -> pa.Table:
+    """`table`, written under `version`, as one of SCHEMA_VERSION: steps one by one, then missing columns as nulls."""
+    for step in range(version, SCHEMA_VERSION):
+        table = UPGRADES[step](table) if step in UPGRADES else table
+    return conform(table, MEASUREMENTS)
+
+
+def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """`table` with the columns of `schema` in its order; what it lacks is null, what the schema lacks is left out."""
+    columns = [
+        table[field.name].cast(field.type) if field.name in table.column_names else pa.nulls(len(table), field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)

@@ -1,0 +1,232 @@
+"""Where the dataset lies: whole generations of files, of which one link names the current; switching it is the commit.
+
+    results/dataset/.generations/000007/{measurements,runs,networks}/…   one whole dataset
+    results/dataset/.current → .generations/000007
+    results/dataset/{measurements,runs,networks,refused.jsonl} → .current/…
+
+A run that dies leaves the link as it was. A new generation takes unchanged files over as hard links.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from sitecnn.dataset.schema import MEASUREMENTS, SCHEMA_VERSION, upgrade
+from sitecnn.errors import SiteCNNError
+
+VISIBLE = ("measurements", "runs", "networks", "refused.jsonl")
+ROW_GROUP_ROWS = 16384
+WRITTEN_BY = f"sitecnn {version('sitecnn')}"
+
+
+@dataclass
+class Manifest:
+    """What a generation is made of: record files read so far, its own files with checksums, and counts."""
+
+    schema: int = SCHEMA_VERSION
+    written_by: str = WRITTEN_BY
+    sources: dict[str, dict[str, Any]] = field(default_factory=dict)
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    refused: int = 0
+    superseded: int = 0
+
+
+def folder(root: Path) -> Path:
+    """Where the dataset of `root` lies."""
+    return root / "results" / "dataset"
+
+
+def current(root: Path) -> Path | None:
+    """The current generation's folder; None where nothing was aggregated yet."""
+    link = folder(root) / ".current"
+    return link.resolve() if link.exists() else None
+
+
+def read_manifest(generation: Path) -> Manifest:
+    """The manifest of a generation; SiteCNNError where it is damaged or a newer SiteCNN wrote it."""
+    path = generation / "manifest.json"
+    try:
+        manifest = Manifest(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise SiteCNNError(f"{path}: no manifest: {error}; remove {generation.parent.parent} and aggregate") from None
+    if manifest.schema > SCHEMA_VERSION:
+        raise SiteCNNError(f"{path}: schema {manifest.schema} is newer than this SiteCNN's {SCHEMA_VERSION}; update it")
+    return manifest
+
+
+@contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """Hold the dataset for writing; another writer is waited for."""
+    folder(root).mkdir(parents=True, exist_ok=True)
+    with (folder(root) / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def new_generation(root: Path) -> Iterator[Path]:
+    """A folder for the next generation, gone again if the block fails; leftovers of killed runs are removed first."""
+    generations = folder(root) / ".generations"
+    generations.mkdir(exist_ok=True)
+    now = current(root)
+    for left in generations.iterdir():
+        if left != now:
+            shutil.rmtree(left)
+    target = generations / f"{int(now.name) + 1 if now else 1:06d}"
+    target.mkdir()
+    try:
+        yield target
+    except BaseException:
+        shutil.rmtree(target, ignore_errors=True)
+        raise
+
+
+def commit(root: Path, generation: Path, manifest: Manifest) -> None:
+    """Make `generation` the dataset: everything on the disk first, then one rename, then the old one goes."""
+    text = json.dumps(asdict(manifest), indent=1, sort_keys=True) + "\n"
+    (generation / "manifest.json").write_text(text, encoding="utf-8")
+    for path in (generation / "manifest.json", generation / "refused.jsonl", generation, generation.parent):
+        _sync(path)
+    before = current(root)
+    _link(folder(root) / ".current", Path(".generations") / generation.name)
+    for name in VISIBLE:
+        _link(folder(root) / name, Path(".current") / name)
+    _sync(folder(root))
+    if before:
+        shutil.rmtree(before)
+
+
+def _link(link: Path, target: Path) -> None:
+    """A symbolic link in one step, whatever link was there."""
+    if link.is_symlink() and link.readlink() == target:
+        return
+    if link.is_dir() and not link.is_symlink():
+        shutil.rmtree(link)  # the first SiteCNN wrote folders of its own here
+    new = link.with_name(f"{link.name}.new")
+    new.unlink(missing_ok=True)
+    new.symlink_to(target)
+    new.replace(link)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def take_over(before: Path, generation: Path, name: str) -> None:
+    """An unchanged file of the generation before, as a hard link where the file system has them."""
+    target = generation / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(before / name, target)
+    except OSError:
+        shutil.copyfile(before / name, target)
+
+
+def write_table(generation: Path, name: str, table: pa.Table) -> dict[str, Any]:
+    """Write a table as `name`, synced; returns its entry for the manifest."""
+    path = generation / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    metadata = {**(table.schema.metadata or {}), b"sitecnn_schema": str(SCHEMA_VERSION), b"written_by": WRITTEN_BY}
+    table = table.replace_schema_metadata(metadata)
+    pq.write_table(table, path, compression="zstd", row_group_size=ROW_GROUP_ROWS, use_dictionary=_repeating(table))
+    _sync(path)
+    return {"rows": len(table), "bytes": path.stat().st_size, "sha256": file_sha256(path)}
+
+
+def _repeating(table: pa.Table) -> list[str]:
+    """Columns worth a dictionary: all but those whose values hardly ever come again."""
+    unique = {"key", "line", "samples_ns", "median_ns", "spread_ns", "low_ns", "high_ns", "seconds", "record_json"}
+    return [name for name in table.column_names if name not in unique]
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as source:
+        return hashlib.file_digest(source, "sha256").hexdigest()
+
+
+def read_table(root: Path, name: str) -> pa.Table:
+    """The whole `runs` or `networks` table."""
+    return pq.read_table(existing(root) / name / f"{name}.parquet")
+
+
+def existing(root: Path) -> Path:
+    """The current generation; SiteCNNError where there is none."""
+    generation = current(root)
+    if generation is None:
+        raise SiteCNNError(
+            f"{folder(root)}: no dataset yet; run `sitecnn profile` or `sitecnn import`, then `sitecnn aggregate`"
+        )
+    return generation
+
+
+def read_arrow(
+    root: Path,
+    *,
+    columns: list[str] | None = None,
+    where: ds.Expression | None = None,
+) -> pa.Table:
+    """Measurements as Arrow, `board` and `processor` among the columns; only what `where` needs is read."""
+    generation = existing(root)
+    partitions = ds.partitioning(pa.schema([("board", pa.string()), ("processor", pa.string())]), flavor="hive")
+    schema = MEASUREMENTS.append(pa.field("board", pa.string())).append(pa.field("processor", pa.string()))
+    if read_manifest(generation).schema != SCHEMA_VERSION:
+        files = sorted((generation / "measurements").rglob("*.parquet"))
+        table = pa.concat_tables([schema.empty_table(), *map(upgrade_file, files)])
+        return ds.InMemoryDataset(table).to_table(columns=columns, filter=where)
+    path = generation / "measurements"
+    if not path.exists():
+        return schema.empty_table().select(columns or schema.names)
+    found = ds.dataset(path, schema=schema, format="parquet", partitioning=partitions)
+    return found.to_table(columns=columns, filter=where)
+
+
+def upgrade_file(path: Path) -> pa.Table:
+    """One file of measurements as of this schema, whichever wrote it, with its board and processor."""
+    table = pq.ParquetFile(path).read()
+    written = int((table.schema.metadata or {}).get(b"sitecnn_schema", b"1"))
+    table = upgrade(table, written)
+    for folder_name in (path.parent.parent.name, path.parent.name):
+        name, _, value = folder_name.partition("=")
+        table = table.append_column(name, pa.repeat(value, len(table)))
+    return table
+
+
+def read_measurements(
+    root: Path,
+    board: str,
+    processor: str,
+    *,
+    columns: list[str] | None = None,
+    subjects: list[str] | None = None,
+) -> pd.DataFrame:
+    """The measurements of a (board, processor), empty if there are none; integers as nullable Int64.
+
+    `columns` and `subjects` (`kernel`, `layer`, `layerwise`, `forward`, `memory`) read only these.
+    """
+    where = (ds.field("board") == board) & (ds.field("processor") == processor)
+    if subjects is not None:
+        where &= ds.field("subject").isin(subjects)
+    if current(root) is None:
+        table = MEASUREMENTS.empty_table().select(columns or MEASUREMENTS.names)
+    else:
+        table = read_arrow(root, columns=columns, where=where)
+    frame: pd.DataFrame = table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+    return frame
