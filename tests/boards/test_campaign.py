@@ -46,7 +46,8 @@ def test_a_layer_that_caffe_cannot_run_is_refused_before_any_measurement():
 
 
 def test_every_kernel_is_planned_once_and_the_networks_come_first(tmp_path):
-    text = f'{INPUT} layer {{ name: "a" type: "ReLU" bottom: "x" top: "a" }} layer {{ name: "b" type: "ReLU" bottom: "a" top: "b" }}'
+    relus = (f'layer {{ name: "{top}" type: "ReLU" bottom: "{bottom}" top: "{top}" }}' for bottom, top in ("xa", "ab"))
+    text = " ".join([INPUT, *relus])
     path = tmp_path / "two.prototxt"
     path.write_text(text)
     tasks = [json.loads(line) for line in plan_lines(plan([load_network(path)], sweep=False)).splitlines()]

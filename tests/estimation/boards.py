@@ -23,7 +23,7 @@ KINDS = (
 
 
 def kind_model(kind, costs, relative_sd=0.05):
-    features = features_of(kind)
+    features = tuple(feature for feature in features_of(kind) if feature.name != "tile_macs")
     coefficients = np.array([costs.get(feature.name, costs["elements"]) for feature in features])
     errors = coefficients * relative_sd
     return KindModel(

@@ -18,7 +18,7 @@ from sitecnn.models.board_model import estimate_pass
 from sitecnn.network import parse_prototxt
 from sitecnn.workload.kernels import macs
 from sitecnn.workload.memory import memory
-from tests.estimate.boards import NETWORKS, board_model, kind_model, stack_model, without_kinds, write_board
+from tests.estimation.boards import NETWORKS, board_model, kind_model, stack_model, without_kinds, write_board
 
 ONE_CONVOLUTION = """
 layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 9 dim: 9 } } }

@@ -13,7 +13,7 @@ from sitecnn.estimation.dataflow import dataflow
 from sitecnn.estimation.placement import ZERO_COPY, Copy, best_placement, place, placed_ns
 from sitecnn.network import load_network
 from sitecnn.workload.kernels import is_free
-from tests.estimate.boards import NETWORKS, random_network, stack_model
+from tests.estimation.boards import NETWORKS, random_network, stack_model
 
 
 def simulated_ns(network, cpu_ns, gpu_ns, copy, on_gpu):

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from sitecnn.models.board_model import UNSEEN, KindModel, StackModel
-from sitecnn.models.features import ELEMENTWISE, Array, Feature, Sizes, features_of, matrix
+from sitecnn.models.board_model import UNSEEN, StackModel, features_for
+from sitecnn.models.features import FREE_KINDS, Array, Sizes, matrix
 
 Kinds = np.ndarray[tuple[int], np.dtype[np.str_]]
 Groups = np.ndarray[tuple[int], np.dtype[np.int_]]
@@ -32,8 +32,10 @@ def sums(
     ns, variance = np.zeros(groups), np.zeros(groups)
     for kind in dict.fromkeys(kinds.tolist()):
         rows = np.flatnonzero(kinds == kind)
+        if kind in FREE_KINDS and kind not in model.kinds:
+            continue
         fitted = model.kinds.get(kind, model.kinds[UNSEEN])
-        work = matrix(_features(kind, fitted), {name: column[rows] for name, column in sizes.items()})
+        work = matrix(features_for(kind, fitted), {name: column[rows] for name, column in sizes.items()})
         weighted = work * weight[rows, None]
         single = weighted @ np.array(fitted.coefficients_ns)
         whole = np.zeros((groups, work.shape[1]))
@@ -51,8 +53,3 @@ def _scatter(sd_ns: Array, group: Groups, groups: int, layer: Groups) -> Array:
     together = np.bincount(number, sd_ns, len(keys))
     variance = np.bincount(keys // (layer.max() + 1), together**2, groups)
     return variance.astype(np.float64)
-
-
-def _features(kind: str, fitted: KindModel) -> tuple[Feature, ...]:
-    known = {feature.name: feature for feature in (*features_of(kind), *ELEMENTWISE)}
-    return tuple(known[name] for name in fitted.features)

@@ -19,8 +19,9 @@ SCHEMA = 1
 UNSEEN = "unseen"
 """The model of kinds that were never measured: a memory-bound guess from all kinds that move elements."""
 
-SEEN_MARGIN = 1.1
-"""Work up to 10 % beyond what was seen is still called seen."""
+SEEN_ABOVE, SEEN_BELOW = 1.1, 4.0
+"""Work up to 10 % above what was seen is still called seen, and down to a quarter below: there the constant part
+of a time, which was fitted, takes over, while above nothing holds an error back."""
 
 
 @dataclass(frozen=True)
@@ -98,13 +99,13 @@ def estimate_kernels(model: StackModel, kinds: np.ndarray[Any, Any], sizes: Size
             if kind in FREE_KINDS:
                 continue
             fitted, modelled[rows] = model.kinds[UNSEEN], False
-        work = matrix(_features(kind, fitted), {name: column[rows] for name, column in sizes.items()})
+        work = matrix(features_for(kind, fitted), {name: column[rows] for name, column in sizes.items()})
         ns[rows] = work @ np.array(fitted.coefficients_ns)
         covariance = np.array(fitted.covariance)
         scatter = (fitted.relative_sd * ns[rows]) ** 2
         variance[rows] = np.einsum("ij,jk,ik->i", work, covariance, work) + scatter
         least, most = np.array(fitted.seen).T
-        extrapolated[rows] = ((work > most * SEEN_MARGIN) | (work < least / SEEN_MARGIN)).any(axis=1)
+        extrapolated[rows] = ((work > most * SEEN_ABOVE) | (work < least / SEEN_BELOW)).any(axis=1)
         whole = work.sum(axis=0)
         total_variance += float(whole @ covariance @ whole + scatter.sum())
     return KernelEstimates(ns, np.sqrt(variance), modelled, extrapolated | ~modelled, total_variance**0.5)
@@ -136,7 +137,8 @@ def interval(estimate: float, sd: float, level: float) -> tuple[float, float]:
     return estimate / factor, estimate * factor
 
 
-def _features(kind: str, fitted: KindModel) -> tuple[Feature, ...]:
+def features_for(kind: str, fitted: KindModel) -> tuple[Feature, ...]:
+    """The features behind a kind model's coefficients, in their order."""
     known = {feature.name: feature for feature in (*features_of(kind), *ELEMENTWISE)}
     return tuple(known[name] for name in fitted.features)
 
