@@ -79,13 +79,16 @@ def locked(root: Path) -> Iterator[None]:
 @contextmanager
 def new_generation(root: Path) -> Iterator[Path]:
     """A folder for the next generation, gone again if the block fails; leftovers of killed runs are removed first."""
-    generations = folder(root) / ".generations"
+    # Absolute like `current`, which is to be told from the leftovers.
+    generations = folder(root).resolve() / ".generations"
     generations.mkdir(exist_ok=True)
     now = current(root)
     for left in generations.iterdir():
         if left != now:
             shutil.rmtree(left)
-    target = generations / f"{int(now.name) + 1 if now else 1:06d}"
+    # Counted from the link even if it dangles: a generation of its name would count as the one before.
+    link = folder(root) / ".current"
+    target = generations / f"{int(link.readlink().name) + 1 if link.is_symlink() else 1:06d}"
     target.mkdir()
     try:
         yield target
