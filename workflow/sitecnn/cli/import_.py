@@ -1,0 +1,75 @@
+"""`sitecnn import`: times that others measured → records → dataset."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sitecnn.dataset.imports.record import Imported
+
+
+def add_parser(subparsers: Any) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser("import", help="take over times measured elsewhere")
+    kinds = parser.add_subparsers(metavar="FORMAT", required=True)
+    table = _add(kinds, "table", "per-layer times as CSV or Parquet", "FILE", None)
+    table.add_argument(
+        "--networks", required=True, type=Path, metavar="DIR", help="definitions: DIR/{network}.prototxt or .onnx"
+    )
+    table.add_argument("--library", metavar="NAME", help="only rows whose column `library` says so")
+    for name, text, files in (
+        ("caffe-time", "logs that `caffe time` printed", "+"),
+        ("onnxruntime", "profiles that ONNX Runtime wrote (enable_profiling)", "+"),
+        ("tensorrt", "layer profiles of `trtexec --exportProfile`", "+"),
+    ):
+        one = _add(kinds, name, text, "FILE", files)
+        one.add_argument("--network", required=True, type=Path, metavar="FILE", help="the definition that was run")
+        one.add_argument("--batch", required=True, type=int, metavar="N", help="images per pass")
+
+
+def _add(kinds: Any, name: str, text: str, metavar: str, files: str | None) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = kinds.add_parser(name, help=text)
+    parser.add_argument("file", type=Path, nargs=files, metavar=metavar)
+    parser.add_argument("--board", required=True, metavar="NAME")
+    parser.add_argument("--processor", required=True, choices=("cpu", "gpu"))
+    parser.add_argument("--stack", required=True, metavar="TEXT", help="what executed: engine, BLAS, versions")
+    parser.set_defaults(run=run, format=name)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Import and aggregate; 0, or 1 where rows were refused: each reason is a line on stderr."""
+    from sitecnn.dataset import aggregate
+    from sitecnn.dataset.imports.record import Target, write_import
+
+    target = Target(args.board, args.processor, args.stack)
+    imported = _read(args, target)
+    source = args.file if args.format == "table" else args.file[0]
+    for reason in imported.reasons():
+        print(f"sitecnn: {source}: {reason}", file=sys.stderr)
+    write_import(args.root, target, source, args.format, imported, getattr(args, "library", None) or "")
+    aggregate(args.root)
+    counts = f"{imported.imported} imported, {imported.left_out} left out as of another library or processor"
+    print(f"{source}: {imported.rows} rows: {counts}, {len(imported.refused)} refused")
+    return 1 if imported.refused else 0
+
+
+def _read(args: argparse.Namespace, target: Any) -> "Imported":
+    if args.format == "table":
+        from sitecnn.dataset.imports.table import read_table
+
+        return read_table(args.file, target, args.networks, args.library)
+    from sitecnn.network import load_network
+
+    network = load_network(args.network, batch=args.batch)
+    name = args.network.stem
+    if args.format == "caffe-time":
+        from sitecnn.dataset.imports.caffe_time import read_logs
+
+        return read_logs(args.file, target, network, name)
+    if args.format == "onnxruntime":
+        from sitecnn.dataset.imports.onnxruntime import read_profiles
+    else:
+        from sitecnn.dataset.imports.tensorrt import read_profiles
+    return read_profiles(args.file, target, network, name)

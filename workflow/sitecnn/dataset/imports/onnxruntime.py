@@ -1,0 +1,80 @@
+"""Profiles that ONNX Runtime writes (`SessionOptions.enable_profiling`): trace events, durations in µs."""
+
+import json
+import re
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from sitecnn.dataset.imports.fusion import absorb
+from sitecnn.dataset.imports.record import Imported, Passes, Refused, Target, implausible, layer_index
+from sitecnn.errors import SiteCNNError
+from sitecnn.network import Network
+
+_RENAMED = re.compile(r"^fused |_nchwc$|_nhwc$|_token_\d+$|/fused.*$")
+"""What ONNX Runtime's graph optimisers add to a node's name."""
+
+WARM_UP_RUNS = 1
+"""The first run allocates; it is left out where there are others."""
+
+_PROCESSORS = {"CPUExecutionProvider": "cpu", "CUDAExecutionProvider": "gpu", "TensorrtExecutionProvider": "gpu"}
+
+
+def read_profiles(files: list[Path], target: Target, network: Network, name: str) -> Imported:
+    """All profiles as passes of one network; nodes that stand for none of its layers are refused."""
+    passes = Passes(name, network, target.stack)
+    refused: list[Refused] = []
+    rows = left_out = 0
+    for file in files:
+        read, skipped = _read_profile(file, target.processor, passes, refused)
+        rows, left_out = rows + read, left_out + skipped
+    for index, others in absorb(network, passes.layers_ms).items():
+        passes.fused[index] = [network.layers[other].name for other in others]
+    return Imported([passes], rows, rows - left_out - len(refused), left_out, refused)
+
+
+def read_json(file: Path) -> list[Any]:
+    """A JSON list; SiteCNNError where the file holds none."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise SiteCNNError(f"{file}: no profile: {str(error).splitlines()[0]}") from None
+    if not isinstance(found, list):
+        raise SiteCNNError(f"{file}: no profile: expected a JSON list, found {type(found).__name__}")
+    return found
+
+
+def _read_profile(file: Path, processor: str, passes: Passes, refused: list[Refused]) -> tuple[int, int]:
+    """Take over one profile; returns how many kernel events it has and how many of them were warm-up."""
+    runs: list[float] = []
+    nodes: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    for number, event in enumerate(read_json(file), 1):
+        kind, name, duration = (
+            (event.get(key) for key in ("cat", "name", "dur")) if isinstance(event, dict) else ("", "", 0)
+        )
+        if not isinstance(name, str) or not isinstance(duration, int | float) or duration < 0:
+            raise SiteCNNError(f"{file}: event {number}: no name and duration; is this ONNX Runtime's?")
+        if kind == "Session" and name == "model_run":
+            runs.append(duration / 1e3)
+        elif kind == "Node" and name.endswith("_kernel_time"):
+            _check_provider(file, number, event, processor)
+            nodes[name.removesuffix("_kernel_time")].append((number, duration / 1e3))
+    if not runs or not nodes:
+        raise SiteCNNError(f"{file}: no run and nodes in it; is this ONNX Runtime's, written after end_profiling()?")
+    skip = WARM_UP_RUNS if len(runs) > WARM_UP_RUNS else 0
+    if unit := implausible(passes.network, min(runs[skip:])):
+        raise SiteCNNError(f"{file}: {unit}")
+    passes.forward_ms += runs[skip:]
+    for name, timed in nodes.items():
+        index = layer_index(passes.network, _RENAMED.sub("", name))
+        if index is None:
+            refused += [Refused(number, f"node {name!r} is no layer of the definition") for number, _ in timed[skip:]]
+        else:
+            passes.layers_ms.setdefault(index, []).extend(duration for _, duration in timed[skip:])
+    return sum(map(len, nodes.values())), sum(len(timed[:skip]) for timed in nodes.values())
+
+
+def _check_provider(file: Path, number: int, event: dict[str, Any], processor: str) -> None:
+    provider = (event.get("args") or {}).get("provider", "")
+    if _PROCESSORS.get(provider, processor) != processor:
+        raise SiteCNNError(f"{file}: event {number}: ran by {provider}, not on the {processor}: give --processor")

@@ -1,0 +1,155 @@
+"""What every importer hands over, its checks, and the record file that comes of it."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sitecnn.dataset.store import file_sha256
+from sitecnn.errors import SiteCNNError
+from sitecnn.files import write_text
+from sitecnn.network import Network, write_prototxt
+from sitecnn.workload.kernels import macs
+
+SLOWEST_MACS_PER_S, FASTEST_MACS_PER_S = 2e7, 1e15
+"""A pass outside of these is given in another unit: a Raspberry Pi Zero does 10⁸, the fastest GPU of 2026 some 10¹⁵."""
+
+LONGEST_SHARE = 2.0
+"""A layer timed alone may take longer than its share of an asynchronous pass, but not twice the whole pass."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Whose measurements these are."""
+
+    board: str
+    processor: str
+    stack: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A row (1 is the first) that cannot be imported."""
+
+    row: int
+    reason: str
+
+
+@dataclass
+class Passes:
+    """A network's timings in ms: samples of its layers by index, of their sum, and of whole passes."""
+
+    name: str
+    network: Network
+    stack: str
+    threads: int = 0
+    library: str | None = None
+    iterations: int | None = None
+    layers_ms: dict[int, list[float]] = field(default_factory=dict)
+    fused: dict[int, list[str]] = field(default_factory=dict)
+    layerwise_ms: list[float] = field(default_factory=list)
+    forward_ms: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Imported:
+    """Every row of a source accounted for; `left_out` were not asked for, `refused` cannot be."""
+
+    passes: list[Passes]
+    rows: int
+    imported: int
+    left_out: int
+    refused: list[Refused]
+
+    def reasons(self) -> list[str]:
+        """One line per reason: how many rows, which is the first."""
+        counts = Counter(entry.reason for entry in self.refused)
+        first = {entry.reason: entry.row for entry in reversed(self.refused)}
+        return [f"row {first[reason]}: {reason} ({count} rows so)" for reason, count in counts.items()]
+
+
+def layer_index(network: Network, name: str, position: int | None = None) -> int | None:
+    """Where the layer called `name` stands; the sole input may be called `input` or `data`. None if nowhere."""
+    found = [index for index, layer in enumerate(network.layers) if layer.name == name]
+    if len(found) > 1 and position in found:
+        return position
+    if found:
+        return found[0]
+    inputs = [index for index, layer in enumerate(network.layers) if layer.type == "Input"]
+    return inputs[0] if len(inputs) == 1 and name in ("input", "data") else None
+
+
+def implausible(network: Network, pass_ms: float) -> str | None:
+    """Why a whole pass cannot take `pass_ms`; None if it can."""
+    work = sum(map(macs, network.layers))
+    if pass_ms <= 0:
+        return f"a pass of {pass_ms:g} ms"
+    rate = work / (pass_ms / 1e3)
+    if work and not SLOWEST_MACS_PER_S < rate < FASTEST_MACS_PER_S:
+        return f"a pass of {pass_ms:g} ms would do {rate:.1e} multiply-accumulates/s: are the times in ms?"
+    return None
+
+
+def write_import(root: Path, target: Target, source: Path, form: str, imported: Imported, filters: str = "") -> Path:
+    """The record file of an import; the same import again writes the same bytes. Returns its path."""
+    if not imported.imported:
+        raise SiteCNNError(
+            f"{source}: nothing imported: {'; '.join(imported.reasons()[:3]) or 'no rows are asked for'}"
+        )
+    digest = file_sha256(source)
+    origin = {"file": source.name, "sha256": digest, "format": form}
+    lines, runs = [], {}
+    for passes in imported.passes:
+        what = [origin, target.board, target.processor, passes.stack, passes.threads, passes.library]
+        run = _digest(what)
+        if run not in runs:
+            runs[run] = _line(_run_record(run, origin, target, passes))
+            lines.append(runs[run])
+        lines.append(_line(_measurement(run, passes)))
+    for reason in dict.fromkeys(entry.reason for entry in imported.refused):
+        rows = [entry.row for entry in imported.refused if entry.reason == reason]
+        lines.append(_line({"record": "refused", "origin": source.name, "rows": rows, "reason": reason}))
+    # The last line tells of all others, so that a changed import is seen by its end.
+    done = {"planned": len(imported.passes), "owed": 0, "seconds": 0, "sha256": _digest(lines)}
+    lines += [_line({"record": "done", "run": run, **done}) for run in runs]
+    name = _digest([digest, target.processor, target.stack, form, filters])[:12]
+    path = root / "results" / "records" / target.board / f"import-{name}.jsonl"
+    write_text(path, "".join(lines))
+    return path
+
+
+def _run_record(run: str, origin: dict[str, str], target: Target, passes: Passes) -> dict[str, Any]:
+    named = {"stack": passes.stack, "processor": target.processor, "threads": passes.threads, "library": passes.library}
+    return {"record": "run", "run": run, "source": "import", "origin": origin, **named}
+
+
+def _measurement(run: str, passes: Passes) -> dict[str, Any]:
+    network = passes.network
+    what = {"network": passes.name, "batch": network.batch, "prototxt": write_prototxt(network)}
+    layers = [
+        {
+            "name": network.layers[index].name,
+            "index": index,
+            "fused": passes.fused.get(index),
+            "samples_ns": _ns(samples),
+        }
+        for index, samples in sorted(passes.layers_ms.items())
+    ]
+    times = {"layers": layers, "layerwise_ns": _ns(passes.layerwise_ms), "forward_ns": _ns(passes.forward_ms)}
+    record = {"record": "measurement", "task": "network", "run": run, "key": _digest([run, what]), **what, **times}
+    return {**record, "iterations": passes.iterations, "status": "ok", "reason": ""}
+
+
+def _ns(samples_ms: Iterable[float]) -> list[float]:
+    return [round(sample * 1e6, 3) for sample in samples_ms]
+
+
+def _line(record: dict[str, Any]) -> str:
+    return json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False) + "\n"
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
