@@ -1,0 +1,132 @@
+"""Fits against the law that made the data, and against what statistics promises of their intervals."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sitecnn.errors import SiteCNNError
+from sitecnn.models.board_model import UNSEEN, estimate_kernels, estimate_pass, interval, load, save
+from sitecnn.models.calibrate import fit_board, held_out_cases
+from sitecnn.models.evaluate import evaluate
+from sitecnn.models.fit import fit_stack, sizes_of, without_networks
+from sitecnn.workload.kernels import SIZE_NAMES
+from tests.models.boards import NS, board, true_ns
+
+
+def test_the_law_is_found_where_there_is_no_noise():
+    model = fit_stack(board(1, noise=0.0), "known law")
+    relu = dict(zip(model.kinds["relu"].features, model.kinds["relu"].coefficients_ns, strict=True))
+    # In and out are one number for a ReLU, so only their sum is determined.
+    assert relu.get("in_elements", 0) + relu.get("out_elements", 0) == pytest.approx(2.0, rel=1e-6)
+    pooling = dict(zip(model.kinds["pooling"].features, model.kinds["pooling"].coefficients_ns, strict=True))
+    assert pooling["calls"] == pytest.approx(NS["calls"], rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_network_that_was_not_seen_is_estimated_to_the_noise(seed):
+    rows = board(seed, noise=0.03)
+    for case in held_out_cases(rows, "known law", calibrate=False):
+        assert case.estimate.forward_ns == pytest.approx(case.measured_forward_ns, rel=0.08)
+
+
+def test_one_wild_measurement_does_not_move_the_rest():
+    rows = board(2, noise=0.02)
+    wild = rows.copy()
+    first = wild.index[wild["kind"] == "relu"][0]
+    wild.loc[first, "median_ns"] *= 50
+    relus = rows[rows["kind"] == "relu"]
+    estimates = [
+        estimate_kernels(fit_stack(data, "known law"), relus["kind"].to_numpy(dtype=str), sizes_of(relus)).ns
+        for data in (rows, wild)
+    ]
+    assert estimates[1] == pytest.approx(estimates[0], rel=0.05)
+
+
+def test_coefficients_are_never_negative():
+    model = fit_stack(board(3, noise=0.3), "known law")
+    assert all(value >= 0 for kind in model.kinds.values() for value in kind.coefficients_ns)
+
+
+def test_intervals_of_unseen_networks_hold_about_as_often_as_they_say():
+    tables = [evaluate(board(seed, networks=8, noise=0.1), level=0.9) for seed in range(6)]
+    networks, layers = (pd.concat(parts) for parts in zip(*tables, strict=True))
+    assert networks["covered"].mean() >= 0.85
+    assert 0.85 <= layers["covered"].mean() <= 0.98
+
+
+def test_a_held_out_network_takes_its_kernels_along():
+    rows = board(4)
+    alone = rows[rows["subject"] == "layer"].assign(subject="kernel", mode="cold", network=None, batch=None, layer=None)
+    left = without_networks(pd.concat([rows, alone], ignore_index=True), ["net0"])
+    assert "net0" not in set(left["network"])
+    identity = ["kind", *SIZE_NAMES]
+    own = rows[(rows["network"] == "net0") & (rows["subject"] == "layer")][identity]
+    kept = left[left["subject"] == "kernel"][identity]
+    assert pd.merge(own, kept, on=identity).empty
+    assert len(kept) == len(alone) - len(own)
+
+
+def test_a_kind_that_was_never_measured_is_a_guess_and_says_so():
+    rows = board(5)
+    model = fit_stack(rows[rows["kind"] != "pooling"], "known law")
+    assert UNSEEN in model.kinds
+    pools = rows[rows["kind"] == "pooling"]
+    found = estimate_kernels(model, pools["kind"].to_numpy(dtype=str), sizes_of(pools))
+    assert not found.modelled.any()
+    assert found.extrapolated.all()
+    assert (found.ns > 0).all()
+
+
+def test_work_beyond_what_was_seen_is_extrapolated():
+    rows = board(6)
+    relus = rows[rows["kind"] == "relu"].head(1)
+    sizes = sizes_of(relus.assign(in_elements=1e12, out_elements=1e12))
+    found = estimate_kernels(fit_stack(rows, "known law"), np.array(["relu"]), sizes)
+    assert found.extrapolated.all()
+    assert found.modelled.all()
+
+
+def test_errors_that_layers_share_add_up_in_the_total():
+    """n equal layers: their coefficients' error grows as n, their own scatter as √n."""
+    rows = board(7, noise=0.1)
+    model = fit_stack(rows, "known law")
+    one = rows[rows["kind"] == "relu"].head(1)
+    many = pd.concat([one] * 100)
+    estimates = (estimate_pass(model, part["kind"].to_numpy(dtype=str), sizes_of(part)) for part in (one, many))
+    sd_one, sd_many = (found.layers.total_sd_ns for found in estimates)
+    assert 10 * sd_one < sd_many < 100 * sd_one
+
+
+def test_a_model_file_is_readable_json_and_comes_back_the_same(tmp_path):
+    model = fit_board(board(8), "shelf", "cpu", {"source": "drawn"})
+    path = tmp_path / "shelf-cpu.json"
+    save(model, path)
+    assert load(path) == model
+    assert json.loads(path.read_text())["provenance"]["source"] == "drawn"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": 99}', '{"schema": 1, "stacks": [{}]}', "\x00"])
+def test_a_spoilt_model_file_is_one_line(tmp_path, text):
+    path = tmp_path / "spoilt.json"
+    path.write_text(text)
+    with pytest.raises(SiteCNNError, match=r"spoilt\.json"):
+        load(path)
+
+
+def test_one_network_only_cannot_be_held_out_and_gets_wide_intervals():
+    rows = board(9, networks=1)
+    assert list(held_out_cases(rows, "known law", calibrate=True)) == []
+    assert fit_board(rows, "shelf", "cpu", {}).stacks[0].calibration["network"] == 3.0
+
+
+def test_one_measurement_of_a_kind_gives_an_estimate_and_a_wide_interval():
+    rows = board(10)
+    first = rows.index[rows["kind"] == "relu"][0]
+    few = rows[(rows["kind"] != "relu") | (rows.index == first)]
+    relus = rows.loc[[first]]
+    found = estimate_kernels(fit_stack(few, "known law"), np.array(["relu"]), sizes_of(relus))
+    low, high = interval(float(found.ns[0]), float(found.sd_ns[0]), 0.9)
+    assert found.ns[0] == pytest.approx(true_ns("relu", relus)[0], rel=0.3)
+    assert high / low > 5
