@@ -10,12 +10,15 @@ from sitecnn.dataset.imports.fusion import absorb
 from sitecnn.dataset.imports.record import Imported, Passes, Refused, Target, implausible, layer_index
 from sitecnn.errors import SiteCNNError
 from sitecnn.network import Network
+from sitecnn.workload.kernels import macs
 
 _RENAMED = re.compile(r"^fused |_nchwc$|_nhwc$|_token_\d+$|/fused.*$")
 """What ONNX Runtime's graph optimisers add to a node's name."""
 
 WARM_UP_RUNS = 1
 """The first run allocates; it is left out where there are others."""
+
+_MULTIPLY = frozenset({"Conv", "FusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul"})
 
 _PROCESSORS = {"CPUExecutionProvider": "cpu", "CUDAExecutionProvider": "gpu", "TensorrtExecutionProvider": "gpu"}
 
@@ -48,6 +51,7 @@ def _read_profile(file: Path, processor: str, passes: Passes, refused: list[Refu
     """Take over one profile; returns how many kernel events it has and how many of them were warm-up."""
     runs: list[float] = []
     nodes: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    operators: dict[str, str] = {}
     for number, event in enumerate(read_json(file), 1):
         kind, name, duration = (
             (event.get(key) for key in ("cat", "name", "dur")) if isinstance(event, dict) else ("", "", 0)
@@ -58,7 +62,9 @@ def _read_profile(file: Path, processor: str, passes: Passes, refused: list[Refu
             runs.append(duration / 1e3)
         elif kind == "Node" and name.endswith("_kernel_time"):
             _check_provider(file, number, event, processor)
-            nodes[name.removesuffix("_kernel_time")].append((number, duration / 1e3))
+            name = name.removesuffix("_kernel_time")
+            nodes[name].append((number, duration / 1e3))
+            operators[name] = str((event.get("args") or {}).get("op_name", ""))
     if not runs or not nodes:
         raise SiteCNNError(f"{file}: no run and nodes in it; is this ONNX Runtime's, written after end_profiling()?")
     skip = WARM_UP_RUNS if len(runs) > WARM_UP_RUNS else 0
@@ -66,7 +72,7 @@ def _read_profile(file: Path, processor: str, passes: Passes, refused: list[Refu
         raise SiteCNNError(f"{file}: {unit}")
     passes.forward_ms += runs[skip:]
     for name, timed in nodes.items():
-        index = layer_index(passes.network, _RENAMED.sub("", name))
+        index = layer_of(passes.network, _RENAMED.sub("", name), operators[name])
         if index is None:
             refused += [Refused(number, f"node {name!r} is no layer of the definition") for number, _ in timed[skip:]]
         else:
@@ -78,3 +84,19 @@ def _check_provider(file: Path, number: int, event: dict[str, Any], processor: s
     provider = (event.get("args") or {}).get("provider", "")
     if _PROCESSORS.get(provider, processor) != processor:
         raise SiteCNNError(f"{file}: event {number}: ran by {provider}, not on the {processor}: give --processor")
+
+
+def layer_of(network: Network, name: str, operator: str) -> int | None:
+    """The layer a node stands for, by its name or by the blob it makes; None if there is none.
+
+    A convolution or product that makes an activation's blob has the activation fused to it: the layer is the one
+    that the activation comes from.
+    """
+    index = layer_index(network, name)
+    producer = {blob: number for number, layer in enumerate(network.layers) for blob in layer.tops}
+    if index is None:
+        index = producer.get(name)
+    while index is not None and operator in _MULTIPLY and not macs(network.layers[index]):
+        sources = [producer[blob] for blob in network.layers[index].bottoms if producer.get(blob, index) < index]
+        index = sources[0] if sources else None
+    return index

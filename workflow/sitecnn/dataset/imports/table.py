@@ -14,14 +14,9 @@ from sitecnn.network import Network, load_network
 from sitecnn.workload.memory import memory
 
 NEEDED = ("network", "batch", "layer", "layer_ms")
-OPTIONAL = {
-    "library": "",
-    "threads": 0,
-    "repeat": 0,
-    "iterations": None,
-    "forward_ms": None,
-    "data_bytes": None,
-    "layer_index": None,
+OPTIONAL: dict[str, str | int | float] = {
+    **{"library": "", "threads": 0, "repeat": 0},
+    **dict.fromkeys(("iterations", "forward_ms", "data_bytes", "layer_index"), float("nan")),
 }
 GPU_LIBRARY = re.compile(r"cuda|cudnn|opencl|clblast|viennacl|tensorrt|vulkan|metal|gpu", re.I)
 CPU_LIBRARY = re.compile(r"^cpu|openblas|atlas|mkl|blis|eigen|nnpack", re.I)
@@ -39,7 +34,9 @@ def read_table(file: Path, target: Target, networks: Path, library: str | None =
     found, imported = [], 0
     keys = ["library", "threads", "network", "batch"]
     suffix = {name: chosen[name].nunique() > 1 for name in ("library", "threads")}
-    for (name_of_library, threads, name, batch), part in chosen.groupby(keys, sort=True):
+    group: Any
+    for group, part in chosen.groupby(keys, sort=True):
+        name_of_library, threads, name, batch = group
         stack = target.stack + (f"+{name_of_library}" if suffix["library"] and name_of_library else "")
         stack += f"+{threads}-threads" if suffix["threads"] and threads else ""
         try:
@@ -64,7 +61,8 @@ def _read(file: Path) -> pd.DataFrame:
         raise SiteCNNError(f"{file}: no CSV or Parquet table: {str(error).splitlines()[0]}") from None
     if missing := [name for name in NEEDED if name not in rows.columns]:
         raise SiteCNNError(
-            f"{file}: no column {missing[0]!r}; a table needs {', '.join(NEEDED)}; it has {', '.join(map(str, rows.columns))}"
+            f"{file}: no column {missing[0]!r}; needed are {', '.join(NEEDED)};"
+            f" it has {', '.join(map(str, rows.columns))}"
         )
     for name, default in OPTIONAL.items():
         if name not in rows.columns:
@@ -136,6 +134,7 @@ def _plausible_rows(network: Network, one: pd.DataFrame, refused: list[Refused])
     complete = len(one) >= len(network.layers) or np.isfinite(forward)
     unit = implausible(network, whole) if complete else None
     taken: set[int] = set()
+    row: Any
     for row in one.itertuples(index=False):
         index = layer_index(network, row.layer, None if np.isnan(row.layer_index) else int(row.layer_index))
         reason = _reason(row, index, unit, expected, taken, network)
