@@ -13,7 +13,7 @@ from sitecnn.errors import SiteCNNError
 COMMANDS: tuple[str, ...] = (
     *("describe", "estimate", "compare", "advise", "placement", "offload"),
     *("convert", "extract", "plan", "board", "profile"),
-    *("aggregate", "import_", "fit", "evaluate", "report", "config"),
+    *("aggregate", "import_", "dataset", "fit", "evaluate", "report", "config"),
 )
 
 

@@ -283,7 +283,7 @@ def _drop_superseded(generation: Path, manifest: Manifest, board: str) -> int:
     The best status stays (ok, unstable, failed), of those the last taken, of those the last in order of files.
     """
     names = [name for name in manifest.files if name.startswith(f"{board}/")]
-    hashes = {name: _record_hashes(generation / name) for name in names}
+    hashes = {name: record_hashes(generation / name) for name in names}
     together = np.sort(np.concatenate(list(hashes.values())))
     doubled = np.unique(together[1:][together[1:] == together[:-1]])
     suspects = [name for name in names if len(doubled) and np.isin(hashes[name], doubled).any()]
@@ -294,7 +294,7 @@ def _drop_superseded(generation: Path, manifest: Manifest, board: str) -> int:
     return sum(_keep_best(generation, manifest, name, best) for name in suspects)
 
 
-def _record_hashes(path: Path) -> Hashes:
+def record_hashes(path: Path) -> Hashes:
     """A 64-bit hash of each record's key; a record of many rows counts once."""
     table = pq.read_table(path, columns=["key", "line", "subject"], partitioning=None)
     alone = pc.equal(table["subject"], "kernel")

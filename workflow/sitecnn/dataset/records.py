@@ -151,7 +151,7 @@ def _kernel_rows(rows: pa.Table, origin: str, lines: "np.ndarray[Any, Any]") -> 
 def times(texts: pa.ChunkedArray) -> pa.ChunkedArray:
     """ISO 8601 in UTC, as agents write it, as timestamps; null where it is not that."""
     whole = pc.if_else(pc.match_substring_regex(texts, r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"), texts, None)
-    return pc.strptime(whole, format="%Y-%m-%dT%H:%M:%SZ", unit="s", error_is_null=True).cast(pa.timestamp("s", "UTC"))
+    return pc.strptime(whole, format="%Y-%m-%dT%H:%M:%SZ", unit="s", error_is_null=True).cast(pa.timestamp("ms", "UTC"))
 
 
 def _over_list(lists: pa.ChunkedArray, function: Callable[[Any], Any]) -> pa.Array:

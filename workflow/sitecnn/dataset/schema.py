@@ -18,8 +18,15 @@ STATUSES = ("ok", "unstable", "failed")
 SUMMARY = ("median_ns", "spread_ns", "low_ns", "high_ns")
 MEMORY = ("base_bytes", "loaded_bytes", "load_peak_bytes", "total_bytes", "peak_bytes")
 
-_TIME = pa.timestamp("s", "UTC")
-_SAMPLES = pa.list_(pa.float64())
+_TIME = pa.timestamp("ms", "UTC")
+
+
+def _list(kind: pa.DataType) -> pa.DataType:
+    """A list as Parquet names its parts, so that what is read back has the schema it was written with."""
+    return pa.list_(pa.field("element", kind))
+
+
+_SAMPLES = _list(pa.float64())
 
 MEASUREMENTS = pa.schema(
     [
@@ -32,7 +39,7 @@ MEASUREMENTS = pa.schema(
         ("layer", pa.string()),
         ("layer_index", pa.int64()),
         ("layer_type", pa.string()),
-        ("fused", pa.list_(pa.string())),
+        ("fused", _list(pa.string())),
         ("kind", pa.string()),
         ("variant", pa.string()),
         *[(name, pa.int64()) for name in SIZE_NAMES],
@@ -82,8 +89,8 @@ NETWORKS = pa.schema(
         ("definition_sha256", pa.string()),
         ("layer_index", pa.int64()),
         *[(name, pa.string()) for name in ("layer", "type")],
-        ("inputs", pa.list_(pa.list_(pa.int64()))),
-        ("outputs", pa.list_(pa.list_(pa.int64()))),
+        ("inputs", _list(_list(pa.int64()))),
+        ("outputs", _list(_list(pa.int64()))),
         *[(name, pa.int64()) for name in ("macs", "parameters", "weights_bytes", "data_bytes", "workspace_bytes")],
     ]
 )

@@ -180,36 +180,28 @@ def existing(root: Path) -> Path:
     return generation
 
 
-def read_arrow(
-    root: Path,
-    *,
-    columns: list[str] | None = None,
-    where: ds.Expression | None = None,
-) -> pa.Table:
-    """Measurements as Arrow, `board` and `processor` among the columns; only what `where` needs is read."""
-    generation = existing(root)
-    partitions = ds.partitioning(pa.schema([("board", pa.string()), ("processor", pa.string())]), flavor="hive")
-    schema = MEASUREMENTS.append(pa.field("board", pa.string())).append(pa.field("processor", pa.string()))
-    if read_manifest(generation).schema != SCHEMA_VERSION:
-        files = sorted((generation / "measurements").rglob("*.parquet"))
-        table = pa.concat_tables([schema.empty_table(), *map(upgrade_file, files)])
-        return ds.InMemoryDataset(table).to_table(columns=columns, filter=where)
-    path = generation / "measurements"
-    if not path.exists():
-        return schema.empty_table().select(columns or schema.names)
-    found = ds.dataset(path, schema=schema, format="parquet", partitioning=partitions)
-    return found.to_table(columns=columns, filter=where)
+def partition_of(path: Path) -> tuple[str, str]:
+    """(board, processor) of a file of measurements, by its folders."""
+    return path.parent.parent.name.removeprefix("board="), path.parent.name.removeprefix("processor=")
 
 
-def upgrade_file(path: Path) -> pa.Table:
-    """One file of measurements as of this schema, whichever wrote it, with its board and processor."""
-    table = pq.ParquetFile(path).read()
-    written = int((table.schema.metadata or {}).get(b"sitecnn_schema", b"1"))
-    table = upgrade(table, written)
-    for folder_name in (path.parent.parent.name, path.parent.name):
-        name, _, value = folder_name.partition("=")
-        table = table.append_column(name, pa.repeat(value, len(table)))
-    return table
+def read_file(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """One file of measurements as of this schema, whichever version wrote it."""
+    with pq.ParquetFile(path) as file:
+        written = int((file.schema_arrow.metadata or {}).get(b"sitecnn_schema", b"1"))
+        if written == SCHEMA_VERSION:
+            return file.read(columns)
+        table = upgrade(file.read(), written)
+    return table.select(columns) if columns else table
+
+
+def with_partitions(table: pa.Table | pa.Schema, path: Path | None = None) -> Any:
+    """A table or schema of measurements with `board` and `processor` as first columns."""
+    if isinstance(table, pa.Schema):
+        return pa.schema([("board", pa.string()), ("processor", pa.string()), *table])
+    board, processor = partition_of(path) if path else ("", "")
+    table = table.add_column(0, "processor", pa.repeat(processor, len(table)))
+    return table.add_column(0, "board", pa.repeat(board, len(table)))
 
 
 def read_measurements(
@@ -224,12 +216,18 @@ def read_measurements(
 
     `columns` and `subjects` (`kernel`, `layer`, `layerwise`, `forward`, `memory`) read only these.
     """
-    where = (ds.field("board") == board) & (ds.field("processor") == processor)
-    if subjects is not None:
-        where &= ds.field("subject").isin(subjects)
-    if current(root) is None:
-        table = MEASUREMENTS.empty_table().select(columns or MEASUREMENTS.names)
-    else:
-        table = read_arrow(root, columns=columns, where=where)
+    names = columns or [*MEASUREMENTS.names, "board", "processor"]
+    schema = with_partitions(MEASUREMENTS)
+    generation = current(root)
+    table = pa.schema([schema.field(name) for name in names]).empty_table()
+    folder_name = f"measurements/board={board}/processor={processor}"
+    if generation and (generation / folder_name).is_dir():
+        if read_manifest(generation).schema == SCHEMA_VERSION:
+            found = ds.dataset(generation / folder_name, schema=MEASUREMENTS, format="parquet")
+        else:
+            found = ds.dataset([read_file(path) for path in sorted((generation / folder_name).glob("*.parquet"))])
+        where = ds.field("subject").isin(subjects) if subjects is not None else None
+        constants = {"board": ds.scalar(board), "processor": ds.scalar(processor)}
+        table = found.to_table({name: constants.get(name, ds.field(name)) for name in names}, filter=where)
     frame: pd.DataFrame = table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
     return frame

@@ -1,0 +1,120 @@
+"""`sitecnn dataset`: what is there, parts of it as files, whether it is sound, what became slower."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+FILTERS = ("board", "processor", "stack", "network", "subject", "kind", "source", "status")
+
+OVERALL_LEVEL = 0.01
+
+
+def add_parser(subparsers: Any) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser("dataset", help="look at, export, check and compare measurements")
+    kinds = parser.add_subparsers(metavar="ACTION", required=True)
+    summary = kinds.add_parser("summary", help="boards, stacks, networks, counts and dates")
+    summary.add_argument("--json", action="store_true", help="one JSON document")
+    summary.set_defaults(run=run_summary)
+    export = kinds.add_parser("export", help="measurements as a CSV or Parquet file")
+    for name in FILTERS:
+        export.add_argument(f"--{name}", nargs="+", metavar="NAME", help=f"only rows whose {name} is one of these")
+    export.add_argument("-o", "--output", required=True, type=Path, metavar="FILE", help="ends in .csv or .parquet")
+    export.set_defaults(run=run_export)
+    verify = kinds.add_parser("verify", help="schema, keys, checksums and impossible values; status 1 if any is wrong")
+    verify.set_defaults(run=run_verify)
+    _add_diff(kinds)
+
+
+def _add_diff(kinds: Any) -> None:
+    diff = kinds.add_parser(
+        "diff",
+        help="what became slower between two stacks or two datasets (Mann–Whitney U); status 1 if anything did",
+        epilog="example: sitecnn dataset diff --board tx1 --processor gpu --stack cuda --against cudnn",
+    )
+    diff.add_argument("--board", required=True, metavar="NAME")
+    diff.add_argument("--processor", required=True, choices=("cpu", "gpu"))
+    diff.add_argument("--stack", metavar="TEXT", help="before: a part of the stack's name (default: the only one)")
+    diff.add_argument("--against", metavar="TEXT", help="after: a part of the stack's name (default: that of before)")
+    diff.add_argument("--other", type=Path, metavar="DIR", help="after: another folder with results/ (default: --root)")
+    diff.add_argument("--json", action="store_true", help="one JSON document, all things compared")
+    diff.set_defaults(run=run_diff)
+
+
+def run_summary(args: argparse.Namespace) -> int:
+    """Print what is there; 0."""
+    from sitecnn.cli.tables import table
+    from sitecnn.dataset.aggregate import summary
+    from sitecnn.dataset.summary import what_is_there
+
+    found, counts = what_is_there(args.root), summary(args.root)
+    if args.json:
+        print(json.dumps({**counts, "stacks": found}, indent=2))
+        return 0
+    head = ("board", "processor", "source", "rows", "not ok", "last", "networks", "stack")
+    rows = [
+        (entry["board"], entry["processor"], entry["source"], f"{entry['rows']:,}",
+         f"{entry['rows'] - entry['statuses'].get('ok', 0):,}", (entry["last"] or "–")[:10],
+         ", ".join(entry["networks"]), entry["stack"])
+        for entry in found
+    ]  # fmt: skip
+    print(table(head, rows, right={3, 4}))
+    print(f"{counts['refused']:,} records refused (results/dataset/refused.jsonl), {counts['superseded']:,} superseded")
+    return 0
+
+
+def run_export(args: argparse.Namespace) -> int:
+    """Write the chosen rows; 0, or 1 where there are none."""
+    from sitecnn.dataset.summary import export
+
+    chosen = {name: getattr(args, name) for name in FILTERS if getattr(args, name)}
+    rows = export(args.root, args.output, chosen)
+    print(f"{args.output}: {rows:,} rows", file=sys.stderr)
+    return 0 if rows else 1
+
+
+def run_verify(args: argparse.Namespace) -> int:
+    """Print what is wrong; 0 if nothing is."""
+    from sitecnn.dataset.aggregate import summary
+    from sitecnn.dataset.verify import problems
+
+    found = list(problems(args.root))
+    for line in found:
+        print(line)
+    rows = sum(summary(args.root)["measurements"].values())
+    print(f"{rows:,} measurements: {len(found) or 'no'} problem{'s' if len(found) != 1 else ''}")
+    return 1 if found else 0
+
+
+def run_diff(args: argparse.Namespace) -> int:
+    """Print what changed, slowest first; 1 where something became slower."""
+    from sitecnn.cli.tables import table
+    from sitecnn.dataset.difference import compare, of_stack, overall
+
+    before = of_stack(args.root, args.board, args.processor, args.stack)
+    after = of_stack(args.other or args.root, args.board, args.processor, args.against or args.stack)
+    found = compare(before, after)
+    slower = int((found["verdict"] == "slower").sum())
+    ratio, p = overall(found)
+    status = 1 if slower or (ratio > 1 and p < OVERALL_LEVEL) else 0
+    if args.json:
+        whole = {"median_ratio": ratio, "p": p, "slower": slower}
+        print(json.dumps({**whole, "compared": json.loads(found.to_json(orient="records"))}, indent=2))
+        return status
+    head = ("subject", "network", "batch", "layer or kind", "before ms", "after ms", "ratio", "p", "verdict")
+    rows = [_diff_row(row) for row in found[found["verdict"] != "same"].to_dict("records")]
+    print(table(head, rows, right={2, 4, 5, 6, 7}))
+    print(f"{len(found)} compared: {slower} slower, {(found['verdict'] == 'faster').sum()} faster")
+    print(f"median ratio {ratio:.3f} (signed-rank test of the ratios: p = {p:.2g})")
+    return status
+
+
+def _diff_row(row: dict[Any, Any]) -> tuple[str, ...]:
+    from pandas import isna
+
+    named = next((str(row[name]) for name in ("layer", "kind") if not isna(row[name])), "")
+    place = [str(row[name]) if not isna(row[name]) else "" for name in ("subject", "network", "batch")]
+    figures = [f"{row[name]:.3g}" for name in ("before_ms", "after_ms")]
+    return (*place, named, *figures, f"{row['ratio']:.2f}", f"{row['p']:.2g}", row["verdict"])

@@ -1,0 +1,74 @@
+"""What became slower: the same things in two datasets or under two stacks, sample against sample."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import mannwhitneyu, wilcoxon
+
+from sitecnn.dataset.store import read_measurements
+from sitecnn.errors import SiteCNNError
+from sitecnn.workload.kernels import SIZE_NAMES
+
+IDENTITY = ["subject", "network", "batch", "layer", "layer_index", "kind", "variant", *SIZE_NAMES, "mode"]
+
+
+def compare(before: pd.DataFrame, after: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
+    """Things measured in both: medians in ms, ratio after ÷ before, p of a two-sided Mann–Whitney U test, and
+    `verdict` (slower, faster, same) where p holds at a false discovery rate of `level` (Benjamini & Hochberg 1995).
+    """
+    pairs = _samples(before).merge(_samples(after), on=IDENTITY, suffixes=("_before", "_after"))
+    tests = [
+        (np.median(left) / 1e6, np.median(right) / 1e6, mannwhitneyu(left, right, alternative="two-sided").pvalue)
+        for left, right in zip(pairs["samples_ns_before"], pairs["samples_ns_after"], strict=True)
+    ]
+    pairs[["before_ms", "after_ms", "p"]] = pd.DataFrame(
+        tests, columns=["before_ms", "after_ms", "p"], index=pairs.index
+    )
+    pairs["ratio"] = pairs["after_ms"] / pairs["before_ms"].where(pairs["before_ms"] > 0)
+    sure = _discoveries(pairs["p"].to_numpy(dtype=float), level)
+    pairs["verdict"] = np.where(sure, np.where(pairs["ratio"] > 1, "slower", "faster"), "same")
+    names = ["subject", "network", "batch", "layer", "kind", "mode", "before_ms", "after_ms", "ratio", "p", "verdict"]
+    return pairs.sort_values("ratio", ascending=False, ignore_index=True)[names]
+
+
+def _samples(rows: pd.DataFrame) -> pd.DataFrame:
+    """All samples of each thing, joined over its measurements; stacks are told apart by the caller."""
+    timed = rows[(rows["status"] == "ok") & rows["samples_ns"].notna()]
+    groups = timed.groupby(IDENTITY, dropna=False, sort=False)["samples_ns"]
+    joined = [(*key, np.concatenate(list(lists))) for key, lists in groups if isinstance(key, tuple)]
+    return pd.DataFrame(joined, columns=[*IDENTITY, "samples_ns"])
+
+
+def overall(found: pd.DataFrame) -> tuple[float, float]:
+    """(median ratio, p of Wilcoxon's signed-rank test that log ratios centre on 0) of layers: what few samples of
+    each layer cannot tell, many layers can. Without layers, of all that was compared.
+    """
+    layers = found[found["subject"] == "layer"] if (found["subject"] == "layer").any() else found
+    ratios = layers["ratio"].to_numpy(dtype=float)
+    ratios = ratios[np.isfinite(ratios) & (ratios > 0)]
+    if not len(ratios):
+        return 1.0, 1.0
+    return float(np.median(ratios)), float(wilcoxon(np.log(ratios)).pvalue) if (ratios != 1).any() else 1.0
+
+
+def _discoveries(p: "np.ndarray[Any, np.dtype[np.float64]]", level: float) -> "np.ndarray[Any, np.dtype[np.bool_]]":
+    """Which tests hold at this false discovery rate (the step-up rule)."""
+    order = np.argsort(p)
+    holds = np.flatnonzero(p[order] <= level * np.arange(1, len(p) + 1) / max(len(p), 1))
+    sure = np.zeros(len(p), bool)
+    sure[order[: holds[-1] + 1 if len(holds) else 0]] = True
+    return sure
+
+
+def of_stack(root: Path, board: str, processor: str, part: str | None) -> pd.DataFrame:
+    """The measurements of the one stack whose name holds `part`; SiteCNNError where that is none or several."""
+    rows = read_measurements(root, board, processor)
+    stacks = sorted(rows["stack"].dropna().unique())
+    found = [stack for stack in stacks if part == stack] or [stack for stack in stacks if part is None or part in stack]
+    if len(found) != 1:
+        said = f"no stack {part!r}" if part else "no one stack"
+        raise SiteCNNError(f"{root}: {board} {processor}: {said}; there are: {', '.join(stacks) or 'none'}")
+    chosen: pd.DataFrame = rows[rows["stack"] == found[0]]
+    return chosen
