@@ -14,6 +14,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--board", required=True, metavar="NAME")
     parser.add_argument("--processor", required=True, choices=("cpu", "gpu"))
     parser.add_argument("--exclude-network", nargs="+", default=[], metavar="NAME", help="networks it must not see")
+    parser.add_argument("--source", default="", metavar="TEXT", help="where the times come from and what to beware of")
     parser.set_defaults(run=run)
 
 
@@ -25,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
 
     rows = load_measurements(args.root, args.board, args.processor)
     rows = without_networks(rows, args.exclude_network)
-    provenance = {"excluded_networks": args.exclude_network, "measurements": len(rows)}
+    provenance = {"source": args.source, "excluded_networks": args.exclude_network, "measurements": len(rows)}
     model = fit_board(rows, args.board, args.processor, provenance)
     path = model_file(args.root, args.board, args.processor)
     save(model, path)

@@ -77,6 +77,7 @@ CONVOLUTION = (
     Feature("weights_elements", "element of gemm's A", _weights_read),
     OUT,
     Feature("gemm_calls", "gemm call", lambda sizes: sizes["images"] * sizes["group"]),
+    CALL,
 )
 INNER_PRODUCT = (
     Feature(
