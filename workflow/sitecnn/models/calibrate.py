@@ -17,8 +17,8 @@ from sitecnn.models.fit import fit_stack, sizes_of, without_networks
 LEVEL = 0.9
 """The level at which intervals are calibrated; other levels scale with the normal distribution."""
 
-UNKNOWN_CALIBRATION = 3.0
-"""Scale of the standard errors of a stack on which no network can be left out: said to be a guess."""
+UNKNOWN_CALIBRATION = 8.0
+"""Scale of the standard errors where no network can be left out: what stacks with two or three networks needed."""
 
 LARGEST_CALIBRATION = 20.0
 

@@ -32,6 +32,12 @@ def _columns_elements(sizes: Sizes) -> Array:
     return sizes["images"] * sizes["channels"] * window * positions
 
 
+def _far_columns_elements(sizes: Sizes) -> Array:
+    """Those elements of im2col matrices that no cache keeps between im2col and gemm: of matrices beyond FAR_BYTES."""
+    elements = _columns_elements(sizes)
+    return np.where(4 * elements / sizes["images"] > FAR_BYTES, elements, 0.0)
+
+
 def _im2col_elements(sizes: Sizes) -> Array:
     """As `_columns_elements`, but none for 1×1, stride 1, unpadded: Caffe multiplies the input itself there."""
     window = sizes["kernel_h"] * sizes["kernel_w"] * sizes["stride_h"] * sizes["stride_w"]
@@ -61,6 +67,9 @@ def _weights_read(sizes: Sizes) -> Array:
     return sizes["images"] * sizes["out_channels"] * sizes["channels"] / sizes["group"] * window
 
 
+FAR_BYTES = 8 << 20
+"""More than the private caches of the CPUs at hand hold (TX1 and RK3399 2 MiB, server cores 2 MiB)."""
+
 TILE = 64
 """A usual edge of the blocks that cuBLAS and OpenBLAS multiply at once."""
 
@@ -74,6 +83,7 @@ CONVOLUTION = (
     Feature("tile_macs", "multiply-accumulate of whole tiles", _tile_macs),
     Feature("im2col_elements", "element copied by im2col", _im2col_elements),
     Feature("columns_elements", "element of gemm's B", _columns_elements),
+    Feature("far_columns_elements", "element of a gemm's B beyond the caches", _far_columns_elements),
     Feature("weights_elements", "element of gemm's A", _weights_read),
     OUT,
     Feature("gemm_calls", "gemm call", lambda sizes: sizes["images"] * sizes["group"]),
