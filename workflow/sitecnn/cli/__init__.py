@@ -55,3 +55,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our stdout (`| head`) has seen enough.
         sys.stderr.close()
         return 0
+    except OSError as error:
+        print(f"sitecnn: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        return 2

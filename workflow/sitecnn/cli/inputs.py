@@ -12,7 +12,7 @@ def parse_inputs(texts: Iterable[str]) -> dict[str, Shape]:
     for text in texts:
         name, _, sizes = text.rpartition(":")
         parts = sizes.split("x")
-        if not name or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        if not name or not all(part.isdecimal() and len(part) < 20 and int(part) > 0 for part in parts):
             raise SiteCNNError(f"--input {text}: expected NAME:1x3x224x224, positive whole numbers")
         shapes[name] = tuple(map(int, parts))
     return shapes

@@ -4,7 +4,7 @@ from typing import Any
 
 from sitecnn.network.graph import Layer, Network
 from sitecnn.workload.flops import poster_flops_by_group
-from sitecnn.workload.kernels import gemms, macs
+from sitecnn.workload.kernels import gemms, multiply_accumulates
 from sitecnn.workload.memory import memory
 
 
@@ -29,16 +29,16 @@ def describe(network: Network) -> dict[str, Any]:
 
 
 def _describe_layer(layer: Layer) -> dict[str, Any]:
+    uses = gemms(layer)
     return {
         "name": layer.name,
         "type": layer.type,
         "inputs": [list(shape) for shape in layer.inputs],
         "outputs": [list(shape) for shape in layer.outputs],
-        "macs": macs(layer),
+        "macs": multiply_accumulates(uses),
         "params": sum(parameter.count for parameter in layer.parameters),
         "gemms": [
-            {"m": use.kernel["m"], "n": use.kernel["n"], "k": use.kernel["k"], "count": use.count}
-            for use in gemms(layer)
+            {"m": use.kernel["m"], "n": use.kernel["n"], "k": use.kernel["k"], "count": use.count} for use in uses
         ],
         **({} if layer.modelled else {"unmodelled": layer.note}),
     }

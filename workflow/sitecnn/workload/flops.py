@@ -4,7 +4,7 @@ from math import prod
 
 from sitecnn.network.graph import Layer, Network
 from sitecnn.network.settings import Pooling
-from sitecnn.workload.kernels import is_bias, kernels, macs
+from sitecnn.workload.kernels import kernels, multiply_accumulates
 
 GROUPS = {
     "Convolution": "conv",
@@ -20,8 +20,8 @@ def poster_flops(layer: Layer) -> int:
     """Convolution and FC: MACs + bias additions; pooling: outputs × window; ReLU: elements; others none."""
     group = GROUPS.get(layer.type)
     if group in ("conv", "fc"):
-        pieces = (use for use in kernels(layer) if is_bias(use.kernel))
-        return macs(layer) + sum(use.kernel["m"] * use.kernel["n"] * use.count for use in pieces)
+        # A bias addition is a gemm with k = 1: one operation per output.
+        return multiply_accumulates(use for use in kernels(layer) if use.kernel.kind == "gemm")
     if group == "pool" and isinstance(layer.settings, Pooling):
         return prod(layer.outputs[0]) * prod(layer.settings.kernel)
     return prod(layer.outputs[0]) if group == "relu" else 0

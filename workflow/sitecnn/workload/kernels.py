@@ -93,12 +93,19 @@ def kernels(layer: Layer) -> tuple[KernelCount, ...]:
 
 def gemms(layer: Layer) -> tuple[KernelCount, ...]:
     """The layer's matrix multiplications, bias additions left out: Σ m·n·k·count is its MACs."""
+    if layer.type not in EXPANSIONS:
+        return ()
     return tuple(use for use in kernels(layer) if use.kernel.kind == "gemm" and not is_bias(use.kernel))
+
+
+def multiply_accumulates(uses: Iterable[KernelCount]) -> int:
+    """Σ m·n·k·count of gemms."""
+    return sum(use.kernel["m"] * use.kernel["n"] * use.kernel["k"] * use.count for use in uses)
 
 
 def macs(layer: Layer) -> int:
     """Multiply-accumulates of a layer's matrix multiplications."""
-    return sum(use.kernel["m"] * use.kernel["n"] * use.kernel["k"] * use.count for use in gemms(layer))
+    return multiply_accumulates(gemms(layer))
 
 
 def unique_kernels(layers: Iterable[Layer]) -> dict[Kernel, Layer]:
