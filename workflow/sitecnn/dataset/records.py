@@ -24,7 +24,7 @@ _CONDITIONS = pa.struct(
     [("time", pa.string()), ("load", pa.float64()), ("cpu_mhz", _NUMBERS), ("temperature_c", _NUMBERS)]
 )
 _SENTINELS = [("sentinel_before_ns", pa.float64()), ("sentinel_after_ns", pa.float64())]
-_LINE = pa.schema(
+LINE = pa.schema(
     [
         *[(name, pa.string()) for name in ("record", "key", "run", "task", "mode", "status", "reason", "stop")],
         *[(name, pa.int64()) for name in ("iterations", "warm_up")],
@@ -109,14 +109,14 @@ def refusal(origin: str, line: int, reason: str, text: bytes = b"") -> dict[str,
 
 
 def _read(data: bytes) -> pa.Table:
-    options = pa.json.ParseOptions(explicit_schema=_LINE, unexpected_field_behavior="ignore")
+    options = pa.json.ParseOptions(explicit_schema=LINE, unexpected_field_behavior="ignore")
     read = pa.json.ReadOptions(use_threads=False, block_size=len(data) + 1)
     return pa.json.read_json(pa.BufferReader(data), read_options=read, parse_options=options)
 
 
 def _read_one_by_one(chunk: Chunk, lines: list[bytes]) -> tuple[pa.Table, "np.ndarray[Any, Any]", list[dict[str, Any]]]:
     """The slow way, where a line is no record: those that are, their numbers, and refusals of those that are not."""
-    good, numbers, refused = [_LINE.empty_table()], [], []
+    good, numbers, refused = [LINE.empty_table()], [], []
     for number, line in enumerate(lines):
         if not line.strip():
             continue

@@ -93,7 +93,8 @@ def new_generation(root: Path) -> Iterator[Path]:
     try:
         yield target
     except BaseException:
-        shutil.rmtree(target, ignore_errors=True)
+        if current(root) != target:
+            shutil.rmtree(target, ignore_errors=True)
         raise
 
 
@@ -104,9 +105,9 @@ def commit(root: Path, generation: Path, manifest: Manifest) -> None:
     for path in (generation / "manifest.json", generation / "refused.jsonl", generation, generation.parent):
         _sync(path)
     before = current(root)
-    _link(folder(root) / ".current", Path(".generations") / generation.name)
     for name in VISIBLE:
         _link(folder(root) / name, Path(".current") / name)
+    _link(folder(root) / ".current", Path(".generations") / generation.name)
     _sync(folder(root))
     if before:
         shutil.rmtree(before)
@@ -211,10 +212,11 @@ def read_measurements(
     *,
     columns: list[str] | None = None,
     subjects: list[str] | None = None,
+    kinds: list[str] | None = None,
 ) -> pd.DataFrame:
     """The measurements of a (board, processor), empty if there are none; integers as nullable Int64.
 
-    `columns` and `subjects` (`kernel`, `layer`, `layerwise`, `forward`, `memory`) read only these.
+    `columns`, `subjects` (`kernel`, `layer`, `layerwise`, `forward`, `memory`) and `kinds` read only these.
     """
     names = columns or [*MEASUREMENTS.names, "board", "processor"]
     schema = with_partitions(MEASUREMENTS)
@@ -226,7 +228,9 @@ def read_measurements(
             found = ds.dataset(generation / folder_name, schema=MEASUREMENTS, format="parquet")
         else:
             found = ds.dataset([read_file(path) for path in sorted((generation / folder_name).glob("*.parquet"))])
-        where = ds.field("subject").isin(subjects) if subjects is not None else None
+        where = ds.scalar(True)
+        for name, values in (("subject", subjects), ("kind", kinds)):
+            where = where & ds.field(name).isin(values) if values is not None else where
         constants = {"board": ds.scalar(board), "processor": ds.scalar(processor)}
         table = found.to_table({name: constants.get(name, ds.field(name)) for name in names}, filter=where)
     frame: pd.DataFrame = table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)

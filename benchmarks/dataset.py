@@ -1,0 +1,132 @@
+"""Aggregation of synthetic measurements, and pyarrow alone writing and reading the same columns.
+
+    .venv/bin/python benchmarks/dataset.py --measurements 10000000
+
+Half of the measurements are GEMMs; ten boards share them evenly. Lines are as the agent writes them.
+"""
+
+import argparse
+import json
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from sitecnn.dataset import read_measurements, store
+from sitecnn.dataset.summary import files
+
+BOARDS, BLOCK, SAMPLES = 10, 16, 9
+
+
+def write_records(root, count):
+    """`count` measurements in the record files of BOARDS boards; returns their bytes."""
+    random = np.random.default_rng(2017)
+    total = 0
+    for board in range(BOARDS):
+        path = root / "results" / "records" / f"board{board}" / "cpu.jsonl"
+        path.parent.mkdir(parents=True)
+        run = {"record": "run", "run": f"{board:032x}", "processor": "cpu", "stack": "synthetic", "threads": 1}
+        with path.open("w") as out:
+            out.write(json.dumps(run) + "\n")
+            for start in range(0, count // BOARDS, 100_000):
+                out.writelines(lines(random, f"{board:032x}", start, min(100_000, count // BOARDS - start)))
+        total += path.stat().st_size
+    return total
+
+
+def lines(random, run, start, count):
+    keys = random.bytes(16 * count).hex()
+    samples = random.integers(1_000_000, 2_000_000, (count, SAMPLES)).tolist()
+    sizes = random.integers(1, 4096, (count, 3)).tolist()
+    conditions = '{"affinity":[0,1],"cpu_mhz":[2599.998,2599.998],"load":0.5,"time":"2026-11-23T15:58:58Z"}'
+    sentinels = '"sentinel_after_ns":186352.375,"sentinel_before_ns":181889.5'
+    block = f'{{"after":{conditions},"attempt":1,"before":{conditions},{sentinels}}}'
+    for number in range(count):
+        m, n, k = sizes[number]
+        key = keys[32 * number : 32 * number + 32]
+        values = str(samples[number]).replace(" ", "")
+        ordered = sorted(samples[number])
+        kernel = (
+            f'{{"accumulate":0,"k":{k},"kind":"gemm","m":{m},"n":{n},"trans_a":0,"trans_b":0,"variant":""}}'
+            if (start + number) % 2
+            else f'{{"channels":{m},"height":{n},"images":1,"in_elements":{m * n},"inputs":1,"kind":"relu",'
+            f'"out_channels":{m},'
+            f'"out_elements":{m * n},"out_height":{n},"out_width":1,"outputs":1,"parameters":0,"variant":"","width":1}}'
+        )
+        yield (
+            f'{{"block":{block},"high_ns":{ordered[7]},"iterations":1,"kernel":{kernel},"key":"{key}",'
+            f'"low_ns":{ordered[1]},"median_ns":{ordered[4]},"mode":"cold","reason":"","record":"measurement",'
+            f'"run":"{run}",'
+            f'"samples_ns":{values},"seconds":0.51,"spread_ns":{(ordered[6] - ordered[2]) / 2},'
+            f'"status":"ok","stop":"noise","task":"gemm","warm_up":1}}\n'
+        )
+
+
+def timed(name, count, function):
+    start = time.perf_counter()
+    result = function()
+    seconds = time.perf_counter() - start
+    print(f"{name:58} {seconds:8.2f} s   {count / seconds:12,.0f} /s", flush=True)
+    return result
+
+
+def write_alone(tables, folder):
+    for number, table in enumerate(tables):
+        pq.write_table(table, folder / f"{number}.parquet", compression="zstd")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--measurements", type=int, default=1_000_000)
+    count = parser.parse_args().measurements
+    root = Path(tempfile.mkdtemp(prefix="sitecnn-benchmark-"))
+    try:
+        size = timed("write synthetic records", count, lambda: write_records(root, count))
+        print(f"{size / 1e9:.2f} GB of records, {size / count:.0f} bytes each")
+        command = [sys.executable, "-m", "sitecnn", "--root", str(root), "aggregate"]
+        timed("aggregate", count, lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL))
+        print(f"{'its memory at most':58} {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20:8.2f} GiB")
+        timed(
+            "aggregate again, nothing new",
+            count,
+            lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL),
+        )
+        gemms = timed(
+            "one board's GEMMs (sizes, median), pandas",
+            count // BOARDS // 2,
+            lambda: read_measurements(
+                root, "board3", "cpu", columns=["kind", "m", "n", "k", "median_ns"], kinds=["gemm"]
+            ),
+        )
+        assert len(gemms) == count // BOARDS // 2 and (gemms["kind"] == "gemm").all()
+        (root / "plain").mkdir()
+        tables = [pq.read_table(path, partitioning=None) for path in files(root)[:4]]
+        rows = sum(map(len, tables))
+        timed("pyarrow alone writes the same columns (a part)", rows, lambda: write_alone(tables, root / "plain"))
+        timed("pyarrow alone reads them", rows, lambda: ds.dataset(root / "plain").to_table())
+        timed("our files, read the same way", rows, lambda: ds.dataset(files(root)[:4]).to_table())
+        records = sorted((root / "results" / "records").glob("*/*.jsonl"))[0]
+        timed("pyarrow alone parses the JSON of one board", count // BOARDS, lambda: parse_alone(records))
+        assert store.existing(root)
+    finally:
+        shutil.rmtree(root)
+
+
+def parse_alone(path):
+    from pyarrow import json as arrow_json
+
+    from sitecnn.dataset.records import LINE
+
+    options = arrow_json.ParseOptions(explicit_schema=LINE, unexpected_field_behavior="ignore")
+    return arrow_json.read_json(path, arrow_json.ReadOptions(block_size=64 << 20), options)
+
+
+if __name__ == "__main__":
+    main()

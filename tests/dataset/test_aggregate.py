@@ -1,0 +1,217 @@
+import hashlib
+import json
+import random
+
+import pytest
+
+from sitecnn.dataset import aggregate, read_measurements, store
+from sitecnn.dataset.schema import MEASUREMENTS
+from sitecnn.dataset.verify import problems
+from sitecnn.workload.kernels import layer_kernel
+from tests.dataset.records import LAYERS, gemm_record, network_record, run_record, write
+
+
+def tree(root):
+    """Names and digests of all the dataset's files."""
+    base = root / "results" / "dataset"
+    return {
+        str(path.relative_to(base)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in base.rglob("*")
+        if path.is_file()
+    }
+
+
+def rows(root, board="b", processor="cpu"):
+    frame = read_measurements(root, board, processor)
+    return frame.sort_values(["key", "subject", "layer_index"], ignore_index=True)
+
+
+def test_every_value_of_a_kernel_arrives(tmp_path):
+    write(tmp_path, [run_record(), gemm_record(5)])
+    assert aggregate(tmp_path)["measurements"] == {"b/cpu": 1}
+    row = rows(tmp_path).iloc[0]
+    assert (row.subject, row.kind, row.m, row.n, row.k, row["mode"]) == ("kernel", "gemm", 6, 2, 3, "cold")
+    assert list(row.samples_ns) == [15.0, 16.0, 18.5] and row.median_ns == 16.0
+    assert (row.stack, row.threads, row.source, row.status, row.stop) == ("caffe+1", 1, "agent", "ok", "noise")
+    assert (row.cpu_mhz, row.temperature_c, row.load) == (1500.0, 50.5, 0.7)
+    assert row.measured_at.isoformat() == "2026-11-23T10:01:00+00:00"
+    assert (row.origin, row.line) == ("b/cpu.jsonl", 2)
+
+
+def test_a_network_becomes_its_layers_with_their_sizes_and_its_passes(tmp_path):
+    write(tmp_path, [run_record(), network_record()])
+    aggregate(tmp_path)
+    found = rows(tmp_path)
+    assert sorted(found["subject"]) == ["forward", "layer", "layer", "layer", "layerwise"]
+    for _, row in found[found["subject"] == "layer"].iterrows():
+        expected = layer_kernel(LAYERS[row["layer_index"]])
+        assert (row["kind"], row["variant"]) == (expected.kind, expected.variant)
+        assert {name: row[name] for name, _ in expected.sizes} == dict(expected.sizes)
+    assert found.set_index("subject").loc["forward", "median_ns"] == 5
+    networks = store.read_table(tmp_path, "networks").to_pylist()
+    assert [row["layer"] for row in networks] == ["data", "conv", "relu"]
+    assert sum(row["data_bytes"] for row in networks) == 4 * (2 * 3 * 64 + 2 * (2 * 4 * 36))
+
+
+def test_twice_gives_identical_bytes_and_from_scratch_too(tmp_path):
+    write(tmp_path, [run_record(), *map(gemm_record, range(50)), network_record()])
+    aggregate(tmp_path)
+    once = tree(tmp_path)
+    aggregate(tmp_path)
+    assert tree(tmp_path) == once
+    other = tmp_path / "other"
+    write(other, [run_record(), *map(gemm_record, range(50)), network_record()])
+    aggregate(other)
+    assert tree(other) == once
+
+
+def test_only_new_lines_are_read_and_the_result_is_that_of_all(tmp_path, monkeypatch):
+    records = [run_record(), *map(gemm_record, range(40)), network_record()]
+    write(tmp_path, records[:20])
+    aggregate(tmp_path)
+    read = []
+    module = __import__("sys").modules["sitecnn.dataset.aggregate"]
+    monkeypatch.setattr(module, "parse", lambda chunk, parse=module.parse: read.append(chunk.offset) or parse(chunk))
+    first = write(tmp_path, []).stat().st_size
+    write(tmp_path, records[20:])
+    aggregate(tmp_path)
+    assert read == [first]
+    whole = tmp_path / "whole"
+    write(whole, records)
+    aggregate(whole)
+    assert rows(tmp_path).equals(rows(whole))
+
+
+def test_many_small_additions_become_few_files(tmp_path):
+    write(tmp_path, [run_record()])
+    for number in range(30):
+        write(tmp_path, [gemm_record(number)])
+        aggregate(tmp_path)
+    folder = tmp_path / "results/dataset/measurements/board=b/processor=cpu"
+    assert len(list(folder.iterdir())) <= 9
+    assert sorted(rows(tmp_path)["m"]) == list(range(1, 31))
+    assert list(problems(tmp_path)) == []
+
+
+def test_a_torn_last_line_waits_for_its_end(tmp_path):
+    path = write(tmp_path, [run_record(), gemm_record(0)])
+    line = json.dumps(gemm_record(1)) + "\n"
+    with path.open("a") as out:
+        out.write(line[:100])
+    assert aggregate(tmp_path)["measurements"] == {"b/cpu": 1}
+    with path.open("a") as out:
+        out.write(line[100:])
+    assert aggregate(tmp_path) | {"refused": 0} == aggregate(tmp_path)
+    assert aggregate(tmp_path)["measurements"] == {"b/cpu": 2}
+
+
+def test_every_record_is_a_row_or_refused_with_its_reason(tmp_path):
+    bad = {
+        "not a record": "{nonsense",
+        "not a JSON object": "[1]",
+        "run nowhere is nowhere": gemm_record(1, run="nowhere"),
+        "median_ns is missing or impossible": gemm_record(2, median_ns=-1),
+        "no samples_ns": gemm_record(3, samples_ns=[]),
+        "status is none of": gemm_record(4, status="fine"),
+        "no key": gemm_record(5, key=None),
+        "task is 'tea'": gemm_record(6, task="tea"),
+        "record is 'rumour'": {"record": "rumour"},
+        "no 'prototxt'": {name: value for name, value in network_record().items() if name != "prototxt"},
+        "layer 1 is 'conv9'": network_record(
+            layers=[{"name": "data", "samples_ns": [1]}, {"name": "conv9", "samples_ns": [1]}]
+        ),
+        "needs a processor": run_record(run="r2", processor="npu"),
+        "Column(/samples_ns": gemm_record(7, samples_ns="many"),
+    }
+    write(tmp_path, [run_record(), gemm_record(0), *bad.values(), gemm_record(8)])
+    summary = aggregate(tmp_path)
+    assert summary["measurements"] == {"b/cpu": 2} and summary["refused"] == len(bad)
+    refused = [json.loads(line) for line in (tmp_path / "results/dataset/refused.jsonl").read_text().splitlines()]
+    assert sorted(entry["line"] for entry in refused) == list(range(3, 3 + len(bad)))
+    for entry in refused:
+        expected = list(bad)[entry["line"] - 3]
+        assert expected in entry["reason"], entry
+
+
+def test_of_one_key_the_best_and_then_the_last_stays(tmp_path):
+    later = {"block": {"attempt": 1, "after": {"time": "2026-11-24T00:00:00Z"}}}
+    write(
+        tmp_path,
+        [run_record(), gemm_record(0, median_ns=11), gemm_record(1, status="failed", median_ns=None, samples_ns=None)],
+    )
+    write(tmp_path, [gemm_record(1, reason="second")])
+    aggregate(tmp_path)
+    again = [gemm_record(0, median_ns=12, reason="later", **later), gemm_record(0, status="unstable", **later)]
+    write(tmp_path, [run_record("r9"), *again, network_record(), network_record()], name="copy.jsonl")
+    assert aggregate(tmp_path)["superseded"] == 4
+    found = rows(tmp_path)
+    assert list(found[found["subject"] == "kernel"]["reason"]) == ["later", "second"]
+    assert len(found[found["subject"] == "layer"]) == 3
+    assert list(problems(tmp_path)) == []
+
+
+def test_a_record_file_that_was_changed_is_read_anew(tmp_path):
+    write(tmp_path, [run_record(), gemm_record(0), gemm_record(1)])
+    aggregate(tmp_path)
+    write(tmp_path, [run_record(), gemm_record(2)], mode="w")
+    assert aggregate(tmp_path)["measurements"] == {"b/cpu": 1}
+    assert list(rows(tmp_path)["m"]) == [3]
+
+
+def test_drawn_histories_count_each_key_once(tmp_path):
+    draw = random.Random(2017)
+    for board in ("a", "b"):
+        write(tmp_path, [run_record(board)], board=board)
+    written = {"a": set(), "b": set()}
+    for _ in range(15):
+        for board, keys in written.items():
+            numbers = [draw.randrange(60) for _ in range(draw.randrange(12))]
+            write(tmp_path, [gemm_record(number, run=board) for number in numbers], board=board)
+            keys.update(numbers)
+        aggregate(tmp_path)
+        for board, keys in written.items():
+            assert sorted(rows(tmp_path, board)["m"]) == [number + 1 for number in sorted(keys)]
+    assert list(problems(tmp_path)) == []
+
+
+def test_files_of_an_older_schema_are_read_as_this_one(tmp_path, monkeypatch):
+    from sitecnn.dataset import schema
+
+    write(tmp_path, [run_record(), gemm_record(0)])
+    aggregate(tmp_path)
+    newer = schema.MEASUREMENTS.append(schema.pa.field("watts", schema.pa.float64()))
+
+    def rename(table):
+        return table.rename_columns(["remark" if name == "reason" else name for name in table.column_names])
+
+    for module in (schema, store):
+        monkeypatch.setattr(module, "SCHEMA_VERSION", 2)
+        monkeypatch.setattr(module, "MEASUREMENTS", newer)
+    monkeypatch.setitem(schema.UPGRADES, 1, rename)
+    row = rows(tmp_path).iloc[0]
+    assert row["m"] == 1 and list(row["samples_ns"]) == [10.0, 11.0, 13.5]
+    assert read_measurements(tmp_path, "b", "cpu")["watts"].isna().all()
+
+
+def test_nothing_measured_is_an_empty_table_with_all_columns(tmp_path):
+    frame = read_measurements(tmp_path, "b", "cpu")
+    assert frame.empty and set(MEASUREMENTS.names) < set(frame.columns)
+    write(tmp_path, [run_record(), gemm_record(0)])
+    aggregate(tmp_path)
+    assert read_measurements(tmp_path, "other", "gpu").empty
+
+
+@pytest.mark.parametrize("damage", ["bytes", "missing", "extra"])
+def test_verify_finds_damage(tmp_path, damage):
+    write(tmp_path, [run_record(), gemm_record(0)])
+    aggregate(tmp_path)
+    (path,) = (tmp_path / "results/dataset/measurements").resolve().rglob("*.parquet")
+    if damage == "bytes":
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    elif damage == "missing":
+        path.unlink()
+    else:
+        path.with_name("extra.parquet").write_bytes(path.read_bytes())
+    assert len(list(problems(tmp_path))) >= 1

@@ -1,0 +1,82 @@
+"""The examples of docs/dataset.md, run as they stand."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from sitecnn.cli import main
+from sitecnn.dataset import aggregate
+from sitecnn.dataset.schema import MEASUREMENTS
+from tests.dataset.records import gemm_record, network_record, run_record, write
+
+PAGE = (Path(__file__).parents[2] / "docs" / "dataset.md").read_text()
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    write(tmp_path, [run_record(), *map(gemm_record, range(5)), network_record()])
+    aggregate(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_example(folder, capsys, number):
+    code = re.findall(r"```python\n(.*?)```", PAGE, re.S)[number]
+    for module in ("duckdb", "polars"):
+        if f"import {module}" in code:
+            pytest.importorskip(module)
+    exec(compile(code, "docs/dataset.md", "exec"), {})
+    said = capsys.readouterr().out
+    expected = ("median_ns", "forward", "Convolution", "toy")[number]
+    assert expected in said
+
+
+def test_other_readers_see_the_same_numbers(folder):
+    duckdb, polars = pytest.importorskip("duckdb"), pytest.importorskip("polars")
+    pattern = "results/dataset/measurements/*/*/*.parquet"
+    counts = duckdb.sql(f"SELECT count(*), sum(m), sum(len(samples_ns)) FROM '{pattern}'").fetchall()
+    assert counts == [(10, 15, 5 * 3 + 5 * 3)]
+    assert polars.scan_parquet(pattern).select(polars.col("median_ns").sum()).collect().item() > 0
+
+
+def test_every_column_is_in_the_page(folder):
+    table = PAGE[PAGE.index("## Schema 1") : PAGE.index("## Rules")]
+    from sitecnn.workload.kernels import SIZE_NAMES
+
+    ranges = {*SIZE_NAMES, "loaded_bytes", "load_peak_bytes", "total_bytes", "sentinel_before_ns", "sentinel_after_ns"}
+    assert [name for name in MEASUREMENTS.names if name not in ranges and f"`{name}`" not in table] == []
+
+
+def test_commands(folder, capsys):
+    assert main(["dataset", "summary"]) == 0
+    assert "toy" in capsys.readouterr().out
+    assert main(["dataset", "verify"]) == 0
+    assert "10 measurements: no problems" in capsys.readouterr().out
+    assert main(["dataset", "export", "--subject", "kernel", "-o", "kernels.csv"]) == 0
+    import pandas as pd
+
+    exported = pd.read_csv("kernels.csv")
+    assert list(exported["m"]) == [1, 2, 3, 4, 5] and exported["samples_ns"][0] == "10 11 13.5"
+    assert main(["dataset", "export", "-o", "all.parquet"]) == 0
+    assert len(pd.read_parquet("all.parquet")) == 10
+    assert main(["dataset", "export", "-o", "all.xlsx"]) == 2
+
+
+def test_diff_finds_what_became_slower_and_nothing_else(tmp_path, capsys):
+    draw = __import__("random").Random(2017)
+
+    def samples(scale):
+        return [scale * draw.gauss(100, 1) for _ in range(30)]
+
+    for folder, scale in (("old", 1.0), ("new", 1.2)):
+        records = [gemm_record(n, samples_ns=samples(scale if n == 7 else 1), median_ns=100) for n in range(40)]
+        write(tmp_path / folder, [run_record(), *records])
+        aggregate(tmp_path / folder)
+    both = ["--root", str(tmp_path / "old"), "dataset", "diff", "--board", "b", "--processor", "cpu"]
+    assert main([*both, "--other", str(tmp_path / "new")]) == 1
+    assert "40 compared: 1 slower" in capsys.readouterr().out
+    assert main(both) == 0
+    assert "40 compared: 0 slower, 0 faster" in capsys.readouterr().out
+    assert main([*both, "--stack", "nothing"]) == 2
