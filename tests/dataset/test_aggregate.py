@@ -107,8 +107,8 @@ def test_a_torn_last_line_waits_for_its_end(tmp_path):
 
 def test_every_record_is_a_row_or_refused_with_its_reason(tmp_path):
     bad = {
-        "not a record": "{nonsense",
-        "not a JSON object": "[1]",
+        "not a record: JSON parse error: Missing": "{nonsense",
+        "not a record: JSON parse error: Column": "[1]",
         "run nowhere is nowhere": gemm_record(1, run="nowhere"),
         "median_ns is missing or impossible": gemm_record(2, median_ns=-1),
         "no samples_ns": gemm_record(3, samples_ns=[]),

@@ -175,7 +175,7 @@ def _new_chunks(manifest: Manifest, grown: dict[str, Path]) -> Iterator[Chunk]:
         known = manifest.sources.get(name, {"bytes": 0, "lines": 0})
         end, line = known["bytes"], known["lines"]
         for chunk in chunks(path, name, end, line):
-            end, line = chunk.offset + len(chunk.data), chunk.first_line + chunk.data.count(b"\n")
+            end, line = chunk.offset + len(chunk.data), chunk.first_line + chunk.lines
             yield chunk
         manifest.sources[name] = {"bytes": end, "lines": line, "tail_sha256": _tail(path, end)}
 

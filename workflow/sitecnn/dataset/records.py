@@ -50,6 +50,7 @@ class Chunk:
     offset: int
     first_line: int
     data: bytes
+    lines: int
 
 
 @dataclass
@@ -72,9 +73,13 @@ def chunks(path: Path, origin: str, offset: int, line: int, *, chunk_bytes: int 
                 rest += piece
                 continue
             data, rest = rest + piece[:end], piece[end:]
-            yield Chunk(origin, offset, line, data)
+            count = data.count(b"\n")
+            yield Chunk(origin, offset, line, data, count)
             offset += len(data)
-            line += data.count(b"\n")
+            line += count
+
+
+Parts = list[tuple[pa.Table, list[int]]]
 
 
 def parse(chunk: Chunk) -> Parsed:
@@ -86,7 +91,9 @@ def parse(chunk: Chunk) -> Parsed:
         if len(table) != len(lines):
             raise pa.ArrowInvalid("blank lines")
     except pa.ArrowInvalid:
-        table, numbers, refused = _read_one_by_one(chunk, lines)
+        parts = _read_halves(chunk, lines, [number for number, line in enumerate(lines) if line.strip()], refused)
+        table = pa.concat_tables([LINE.empty_table(), *(part for part, _ in parts)])
+        numbers = np.array([number for _, some in parts for number in some], dtype=int)
     is_kernel = pc.fill_null(
         pc.and_(pc.equal(table["record"], "measurement"), pc.is_in(table["task"], KERNEL_TASKS)), False
     )
@@ -114,21 +121,22 @@ def _read(data: bytes) -> pa.Table:
     return pa.json.read_json(pa.BufferReader(data), read_options=read, parse_options=options)
 
 
-def _read_one_by_one(chunk: Chunk, lines: list[bytes]) -> tuple[pa.Table, "np.ndarray[Any, Any]", list[dict[str, Any]]]:
-    """The slow way, where a line is no record: those that are, their numbers, and refusals of those that are not."""
-    good, numbers, refused = [LINE.empty_table()], [], []
-    for number, line in enumerate(lines):
-        if not line.strip():
-            continue
-        try:
-            if not isinstance(json.loads(line), dict):
-                raise pa.ArrowInvalid("not a JSON object")
-            good.append(_read(line + b"\n"))
-            numbers.append(number)
-        except (ValueError, RecursionError) as error:
-            reason = f"not a record: {str(error).splitlines()[0]}"
-            refused.append(refusal(chunk.origin, chunk.first_line + number + 1, reason, line))
-    return pa.concat_tables(good), np.array(numbers, dtype=int), refused
+def _read_halves(chunk: Chunk, lines: list[bytes], numbers: list[int], refused: list[dict[str, Any]]) -> Parts:
+    """Lines `numbers` of a chunk that is not all records: halved until what is none stands alone and is refused."""
+    try:
+        table = _read(b"".join(lines[number] + b"\n" for number in numbers))
+        if len(table) == len(numbers):
+            return [(table, numbers)]
+        reason = "not one JSON object"
+    except pa.ArrowInvalid as error:
+        reason = str(error).splitlines()[0]
+    if len(numbers) > 1:
+        half = len(numbers) // 2
+        first, second = (_read_halves(chunk, lines, part, refused) for part in (numbers[:half], numbers[half:]))
+        return [*first, *second]
+    line = lines[numbers[0]]
+    refused.append(refusal(chunk.origin, chunk.first_line + numbers[0] + 1, f"not a record: {reason}", line))
+    return []
 
 
 def _kernel_rows(rows: pa.Table, origin: str, lines: "np.ndarray[Any, Any]") -> pa.Table:
