@@ -152,6 +152,18 @@ def test_a_log_of_caffe_time(tmp_path, networks):
     assert set(found["iterations"]) == {50}
 
 
+def test_several_logs_are_samples_of_one_stack(tmp_path, networks):
+    (tmp_path / "second").write_text(LOG.replace("0.0011", "0.0013"))
+    assert import_log(tmp_path, networks, LOG, tmp_path / "second") == 0
+    found = read_measurements(tmp_path, "x", "cpu").set_index(["subject", "layer"])
+    assert list(found.loc[("layer", "conv")]["samples_ns"]) == [1100, 1300]
+
+
+def test_a_board_is_a_plain_name(tmp_path, networks, capsys):
+    assert run(tmp_path, "table", toy_table(tmp_path), "--networks", networks, board="../x") == 2
+    assert "--board ../x" in capsys.readouterr().err
+
+
 def test_a_log_without_lines_per_layer(tmp_path, networks):
     brief = "\n".join(line for line in LOG.splitlines() if "\t" not in line) + "\n"
     assert import_log(tmp_path, networks, brief) == 0

@@ -45,10 +45,11 @@ def run(args: argparse.Namespace) -> int:
 
     target = Target(args.board, args.processor, args.stack)
     imported = _read(args, target)
-    source = args.file if args.format == "table" else args.file[0]
+    sources = [args.file] if args.format == "table" else args.file
+    source = sources[0]
     for reason in imported.reasons():
         print(f"sitecnn: {source}: {reason}", file=sys.stderr)
-    write_import(args.root, target, source, args.format, imported, getattr(args, "library", None) or "")
+    write_import(args.root, target, sources, args.format, imported, getattr(args, "library", None) or "")
     aggregate(args.root)
     counts = f"{imported.imported} imported, {imported.left_out} left out as of another library or processor"
     print(f"{source}: {imported.rows} rows: {counts}, {len(imported.refused)} refused")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -93,14 +94,19 @@ def implausible(network: Network, pass_ms: float) -> str | None:
     return None
 
 
-def write_import(root: Path, target: Target, source: Path, form: str, imported: Imported, filters: str = "") -> Path:
+def write_import(
+    root: Path, target: Target, sources: list[Path], form: str, imported: Imported, filters: str = ""
+) -> Path:
     """The record file of an import; the same import again writes the same bytes. Returns its path."""
+    source = sources[0]
+    if not re.fullmatch(r"\w[\w.+-]*", target.board):
+        raise SiteCNNError(f"--board {target.board}: a board's name is letters, digits, and . + - _ between them")
     if not imported.imported:
         raise SiteCNNError(
             f"{source}: nothing imported: {'; '.join(imported.reasons()[:3]) or 'no rows are asked for'}"
         )
-    digest = file_sha256(source)
-    origin = {"file": source.name, "sha256": digest, "format": form}
+    digest = file_sha256(source) if len(sources) == 1 else _digest([file_sha256(file) for file in sources])
+    origin = {"file": ", ".join(file.name for file in sources), "sha256": digest, "format": form}
     lines, runs = [], {}
     for passes in imported.passes:
         what = [origin, target.board, target.processor, passes.stack, passes.threads, passes.library]
