@@ -1,93 +1,274 @@
-"""The report's figures, by plotly; a layer type has the same colour in each of them."""
+"""The report's charts, by Vega-Altair; a layer type has the same colour in each of them.
+
+One description of a chart makes the interactive figure, its SVG for pages without JavaScript, its PNG and its PDF.
+"""
 
 from typing import Any
 
+import altair as alt
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
+
+from sitecnn.workload.flops import GROUPS
 
 # Okabe & Ito (2008): eight colours that colour-blind readers can tell apart.
 COLOURS = {
-    "conv": "#0072B2",
-    "fc": "#D55E00",
-    "pool": "#009E73",
-    "relu": "#CC79A7",
+    "convolution": "#0072B2",
+    "fully connected": "#D55E00",
+    "pooling": "#009E73",
+    "ReLU": "#CC79A7",
     "other": "#E69F00",
 }
-NAMES = {"conv": "convolution", "fc": "fully connected", "pool": "pooling", "relu": "ReLU", "other": "all other layers"}
+GROUP_NAMES = {"conv": "convolution", "fc": "fully connected", "pool": "pooling", "relu": "ReLU", "other": "other"}
+KIND_GROUPS = {
+    "convolution": "convolution",
+    "deconvolution": "convolution",
+    "gemm": "convolution",
+    "im2col": "convolution",
+    "inner_product": "fully connected",
+    "pooling": "pooling",
+    "relu": "ReLU",
+}
+PARTS = {"weights": "#0072B2", "data": "#009E73", "workspace": "#E69F00"}
+SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")
+
+WIDTH = 720
+AXIS = {
+    "labelColor": "currentColor",
+    "titleColor": "currentColor",
+    "gridColor": "rgba(128,128,128,0.25)",
+    "domainColor": "rgba(128,128,128,0.6)",
+    "tickColor": "rgba(128,128,128,0.6)",
+    "labelFontSize": 12,
+    "titleFontSize": 12,
+    "titleFontWeight": "normal",
+    "labelLimit": 220,
+}
+LEGEND = {"labelColor": "currentColor", "orient": "top", "labelFontSize": 12, "columns": 3}
 
 
-def time_bars(times: pd.DataFrame) -> go.Figure:
-    """Share of each layer group in the layerwise pass, a bar per network; `times` as `results.time_by_group`."""
-    figure = go.Figure()
-    totals = np.array([sum(row[group][0] for group in COLOURS if _has(row, group)) for _, row in times.iterrows()])
-    for group, colour in COLOURS.items():
-        ms = np.array([row[group][0] if _has(row, group) else 0.0 for _, row in times.iterrows()])
-        hover = [f"{value:.3g} ms" for value in ms]
-        label = NAMES[group]
-        bar = go.Bar(y=times["network"], x=100 * ms / totals, name=label, orientation="h", marker_color=colour)
-        figure.add_trace(bar.update(hovertext=hover, hoverinfo="name+text"))
-    figure.update_layout(
-        barmode="stack",
-        xaxis_title="share of the layerwise pass, %",
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
-    )
-    return _plain(figure, height=120 + 50 * len(times))
+def group_of(layer_types: "pd.Series[Any]") -> "pd.Series[Any]":
+    """The colour's name of each of Caffe's layer types."""
+    return layer_types.map(GROUPS).map(GROUP_NAMES).fillna("other")
 
 
-def layers_measured_against_estimated(layers: pd.DataFrame, groups: "pd.Series[str]") -> go.Figure:
-    """One point per layer of each held-out network, both axes logarithmic; on the diagonal an estimate is right."""
-    figure = go.Figure()
-    shown = layers[(layers["estimate_ms"] > 0) & (layers["measured_ms"] > 0)]
-    for group, colour in COLOURS.items():
-        of = shown[groups.loc[shown.index] == group]
-        figure.add_trace(
-            go.Scatter(
-                x=of["measured_ms"],
-                y=of["estimate_ms"],
-                mode="markers",
-                name=NAMES[group],
-                marker={"color": colour, "size": 7, "opacity": 0.75},
-                text=[f"{row.network}: {row.layer} ({row.error:+.0%})" for row in of.itertuples()],
-                hovertemplate="%{text}<br>measured %{x:.3g} ms, estimated %{y:.3g} ms<extra></extra>",
-            )
+def styled(chart: Any, height: int) -> Any:
+    """`chart` at the report's width, in colours that read on light and dark paper alike."""
+    chart = chart.properties(width=WIDTH, height=height)
+    chart = chart.configure(background="transparent", font="system-ui, sans-serif", aria=False)
+    return chart.configure_axis(**AXIS).configure_legend(**LEGEND).configure_view(stroke=None)
+
+
+def zoomable() -> alt.Parameter:
+    """Drag to move, shift and wheel to zoom (the wheel alone scrolls the page), double click to go back."""
+    return alt.selection_interval(bind="scales", zoom="wheel![event.shiftKey]", name="view")
+
+
+def by_group(title: str | None = None) -> alt.Color:
+    """Colour by layer group, the same everywhere."""
+    scale = alt.Scale(domain=list(COLOURS), range=list(COLOURS.values()))
+    return alt.Color("group:N", scale=scale, title=title)
+
+
+def log(title: str, **options: Any) -> dict[str, Any]:
+    """A logarithmic axis with plain numbers."""
+    return {
+        "title": title,
+        "scale": alt.Scale(type="log", nice=False, **options),
+        "axis": alt.Axis(format="~g", tickCount=6),
+    }
+
+
+def share_bars(rows: pd.DataFrame) -> Any:
+    """Stacked bars of `share` by `group`, one per `label`; hover shows `ms`."""
+    order = {name: position for position, name in enumerate(COLOURS)}
+    chart = (
+        alt.Chart(rows.assign(order=rows["group"].map(order)))
+        .mark_bar()
+        .encode(
+            x=alt.X("share:Q", title="share of the layerwise pass", axis=alt.Axis(format="%"), stack="normalize"),
+            y=alt.Y("label:N", title=None, sort=None),
+            color=by_group(),
+            order="order:Q",
+            tooltip=["label:N", "group:N", alt.Tooltip("ms:Q", format=".3~g"), alt.Tooltip("share:Q", format=".1%")],
         )
-    ends = [shown["measured_ms"].min() / 2, shown["measured_ms"].max() * 2]
-    line = {"color": "#777777", "dash": "dot"}
-    figure.add_trace(go.Scatter(x=ends, y=ends, mode="lines", line=line, name="estimate = measured", hoverinfo="skip"))
-    figure.update_xaxes(type="log", title="measured in the network, ms")
-    figure.update_yaxes(type="log", title="estimated without it, ms")
-    return _plain(figure, height=520)
-
-
-def gemm_rates(gemms: pd.DataFrame) -> go.Figure:
-    """GFLOP/s of each matrix multiplication against its arithmetic intensity, 2·m·n·k flops over bytes moved."""
-    m, n, k = (gemms[name].to_numpy(dtype=float) for name in "mnk")
-    intensity = 2 * m * n * k / (4 * (m * k + k * n + m * n))
-    rate = 2 * m * n * k / gemms["median_ns"].to_numpy(dtype=float)
-    text = [f"m={row.m} n={row.n} k={row.k}" for row in gemms.itertuples()]
-    points = go.Scatter(x=intensity, y=rate, mode="markers", text=text, marker={"color": COLOURS["conv"], "size": 7})
-    points.update(hovertemplate="%{text}<br>%{y:.3g} GFLOP/s at %{x:.3g} flop/byte<extra></extra>")
-    figure = go.Figure(points)
-    figure.update_xaxes(type="log", title="arithmetic intensity, flop/byte")
-    figure.update_yaxes(type="log", title="GFLOP/s, operands in cache")
-    return _plain(figure, height=420)
-
-
-def _has(row: "pd.Series[Any]", group: str) -> bool:
-    return group in row and isinstance(row[group], tuple)
-
-
-def _plain(figure: go.Figure, height: int) -> go.Figure:
-    """Colours that read on light and dark paper alike."""
-    grid = {"gridcolor": "rgba(128,128,128,0.25)", "zerolinecolor": "rgba(128,128,128,0.4)"}
-    figure.update_layout(
-        height=height,
-        margin={"l": 60, "r": 20, "t": 40, "b": 50},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": "#808080"},
     )
-    figure.update_xaxes(**grid)
-    figure.update_yaxes(**grid)
-    return figure
+    return styled(chart, 40 + 26 * rows["label"].nunique())
+
+
+def memory_bars(rows: pd.DataFrame, totals: pd.DataFrame) -> Any:
+    """Stacked bars of `mib` by `part`, one per `network`; ticks are what was measured on a processor, less its base."""
+    colour = alt.Color("part:N", title=None, scale=alt.Scale(domain=list(PARTS), range=list(PARTS.values())))
+    order = {name: position for position, name in enumerate(PARTS)}
+    tooltip = ["network:N", "part:N", alt.Tooltip("mib:Q", format=".1f")]
+    bars = alt.Chart(rows.assign(order=rows["part"].map(order))).mark_bar()
+    chart = bars.encode(
+        x=alt.X("mib:Q", title="MiB"), y=alt.Y("network:N", title=None, sort=None), color=colour, order="order:Q",
+        tooltip=tooltip,
+    )  # fmt: skip
+    if len(totals):
+        tick = alt.Chart(totals).mark_tick(thickness=3, size=24, color="currentColor")
+        hover = ["network:N", "processor:N", alt.Tooltip("mib:Q", format=".1f")]
+        chart = chart + tick.encode(x="mib:Q", y=alt.Y("network:N", sort=None), tooltip=hover)
+    return styled(chart, 40 + 30 * rows["network"].nunique())
+
+
+def intervals(rows: pd.DataFrame, level: float) -> Any:
+    """For each `label`: the estimate ÷ measured with its interval, beside 1."""
+    base = alt.Chart(rows).encode(y=alt.Y("label:N", title=None, sort=None))
+    title = f"estimated ÷ measured, with its {level:.0%} interval"
+    x = alt.X("ratio:Q", title=title, scale=alt.Scale(zero=False, nice=True))
+    colour = alt.Color(
+        "holds:N",
+        title=None,
+        scale=alt.Scale(domain=["interval holds", "interval misses"], range=["#0072B2", "#D55E00"]),
+    )
+    bars = base.mark_rule(strokeWidth=3, opacity=0.6).encode(
+        x=alt.X("low_ratio:Q", title=title), x2="high_ratio:Q", color=colour
+    )
+    dots = base.mark_point(filled=True, size=70, opacity=1).encode(
+        x=x,
+        color=colour,
+        shape=alt.Shape(
+            "holds:N",
+            title=None,
+            scale=alt.Scale(domain=["interval holds", "interval misses"], range=["circle", "diamond"]),
+        ),
+        tooltip=["label:N", alt.Tooltip("measured_ms:Q", format=".4~g"), alt.Tooltip("estimate_ms:Q", format=".4~g")],
+    )
+    one = alt.Chart(pd.DataFrame({"ratio": [1.0]})).mark_rule(strokeDash=[4, 4], color="gray").encode(x="ratio:Q")
+    return styled(one + bars + dots, 40 + 26 * rows["label"].nunique())
+
+
+def measured_against_estimated(layers: pd.DataFrame) -> Any:
+    """A point per layer, both axes logarithmic; on the diagonal an estimate is right."""
+    low, high = float(layers["measured_ms"].min() / 2), float(layers["measured_ms"].max() * 2)
+    ends = pd.DataFrame({"measured_ms": [low, high], "estimate_ms": [low, high]})
+    line = alt.Chart(ends).mark_line(strokeDash=[4, 4], color="gray").encode(x="measured_ms:Q", y="estimate_ms:Q")
+    points = alt.Chart(layers).mark_circle(size=36, opacity=0.75, clip=True)
+    tooltip = [
+        "network:N",
+        "layer:N",
+        alt.Tooltip("measured_ms:Q", format=".3~g"),
+        alt.Tooltip("estimate_ms:Q", format=".3~g"),
+    ]
+    points = points.encode(
+        x=alt.X("measured_ms:Q", **log("measured in the network, ms", domain=[low, high])),
+        y=alt.Y("estimate_ms:Q", **log("estimated without it, ms")),
+        color=by_group(),
+        tooltip=tooltip,
+    ).add_params(zoomable())
+    return styled(line + points, 420)
+
+
+def residuals(layers: pd.DataFrame) -> Any:
+    """A point per layer: the signed `error` by kind, in percent; a tick for each kind's median."""
+    errors = alt.X("error:Q", title="estimated ÷ measured − 1", axis=alt.Axis(format="+%"), scale=alt.Scale(clamp=True))
+    kinds = alt.Y("kind:N", title=None, sort="-x")
+    base = alt.Chart(layers)
+    tooltip = [
+        "network:N",
+        "layer:N",
+        alt.Tooltip("error:Q", format="+.1%"),
+        alt.Tooltip("measured_ms:Q", format=".3~g"),
+    ]
+    points = base.mark_circle(size=30, opacity=0.5).encode(x=errors, y=kinds, color=by_group(), tooltip=tooltip)
+    middle = base.mark_tick(thickness=3, size=20, color="currentColor").encode(x="median(error):Q", y=kinds)
+    return styled(points + middle, 40 + 26 * layers["kind"].nunique())
+
+
+def roofline(gemms: pd.DataFrame, peak: float, bandwidth: float) -> Any:
+    """GFLOP/s of each GEMM against flop per byte, under the best rate and the best GB/s that were seen."""
+    low, high = float(gemms["intensity"].min() / 1.5), float(gemms["intensity"].max() * 1.5)
+    corners = np.array([low, max(low, peak / bandwidth), high])
+    roof = pd.DataFrame({"intensity": corners, "gflops": np.minimum(peak, corners * bandwidth)})
+    line = alt.Chart(roof).mark_line(color="gray", strokeDash=[4, 4]).encode(x="intensity:Q", y="gflops:Q")
+    uses = ["in a network", "in the sweep"]
+    points = alt.Chart(gemms).mark_point(filled=True, size=34, opacity=0.75, clip=True)
+    points = points.encode(
+        x=alt.X("intensity:Q", **log("arithmetic intensity, flop/byte", domain=[low, high])),
+        y=alt.Y("gflops:Q", **log("GFLOP/s")),
+        color=alt.Color("use:N", title=None, scale=alt.Scale(domain=uses, range=["#0072B2", "#E69F00"])),
+        shape=alt.Shape("use:N", title=None, scale=alt.Scale(domain=uses, range=["circle", "triangle-up"])),
+        tooltip=["m:Q", "n:Q", "k:Q", alt.Tooltip("gflops:Q", format=".3~g"), alt.Tooltip("ms:Q", format=".3~g")],
+    ).add_params(zoomable())
+    return styled(line + points, 400)
+
+
+def rate_surface(gemms: pd.DataFrame) -> Any:
+    """Median GFLOP/s over powers of two of m and of n · k."""
+    chart = (
+        alt.Chart(gemms)
+        .mark_rect()
+        .encode(
+            x=alt.X("nk:O", title="n · k, to the power of two below", axis=alt.Axis(labelAngle=-40)),
+            y=alt.Y("m:O", title="m, to the power of two below", sort="descending"),
+            color=alt.Color(
+                "gflops:Q",
+                scale=alt.Scale(scheme="viridis"),
+                legend=alt.Legend(title="GFLOP/s", titleColor="currentColor", orient="right"),
+            ),
+            tooltip=["m:O", "nk:O", alt.Tooltip("gflops:Q", format=".3~g"), "kernels:Q"],
+        )
+    )
+    return styled(chart, 60 + 24 * gemms["m"].nunique())
+
+
+def against_size(gemms: pd.DataFrame, name: str) -> Any:
+    """Time against one of m, n and k, a line for each pair of the other two."""
+    chart = alt.Chart(gemms).mark_line(point=alt.OverlayMarkDef(size=30), clip=True)
+    chart = chart.encode(
+        x=alt.X("size:Q", **log(name)),
+        y=alt.Y("ms:Q", **log("ms")),
+        color=alt.Color("others:N", title=None, scale=alt.Scale(range=list(SERIES)), sort=None),
+        tooltip=[
+            "others:N",
+            alt.Tooltip("size:Q", title=name),
+            alt.Tooltip("ms:Q", format=".3~g"),
+            alt.Tooltip("gflops:Q", format=".3~g"),
+        ],
+    ).add_params(zoomable())
+    return styled(chart, 260)
+
+
+def spread_by_iterations(rows: pd.DataFrame) -> Any:
+    """Half the median's 95 % interval, relative, against calls per sample."""
+    chart = alt.Chart(rows).mark_circle(size=30, opacity=0.6, clip=True)
+    chart = chart.encode(
+        x=alt.X("iterations:Q", title="calls per sample", scale=alt.Scale(type="log", base=2)),
+        y=alt.Y("precision:Q", title="± of the median", axis=alt.Axis(format="~%"), scale=alt.Scale(type="sqrt")),
+        color=by_group(),
+        tooltip=[
+            "kind:N",
+            "mode:N",
+            "iterations:Q",
+            alt.Tooltip("precision:Q", format=".2%"),
+            alt.Tooltip("ms:Q", format=".3~g"),
+        ],
+    ).add_params(zoomable())
+    return styled(chart, 320)
+
+
+def drift(blocks: pd.DataFrame) -> Any:
+    """The sentinel's time relative to its median, block by block."""
+    chart = alt.Chart(blocks).mark_line(point=alt.OverlayMarkDef(size=20), color=SERIES[0]).encode(
+        x=alt.X("block:Q", title="block of the campaign, in order"),
+        y=alt.Y("relative:Q", title="sentinel ÷ median − 1", axis=alt.Axis(format="+%"), scale=alt.Scale(zero=False)),
+        tooltip=["block:Q", alt.Tooltip("relative:Q", format="+.2%")],
+    )  # fmt: skip
+    return styled(chart, 220)
+
+
+def processors_side_by_side(rows: pd.DataFrame) -> Any:
+    """Forward passes in ms by `network`, a mark for each `processor` (published ones among them)."""
+    names = list(dict.fromkeys(rows["processor"]))
+    palette = [SERIES[index % len(SERIES)] for index in range(len(names))]
+    chart = alt.Chart(rows).mark_point(filled=True, size=90, opacity=0.9)
+    chart = chart.encode(
+        x=alt.X("ms:Q", **log("forward pass, ms")),
+        y=alt.Y("network:N", title=None, sort=None),
+        color=alt.Color("processor:N", title=None, scale=alt.Scale(domain=names, range=palette)),
+        shape=alt.Shape("processor:N", title=None, scale=alt.Scale(domain=names)),
+        tooltip=["network:N", "processor:N", alt.Tooltip("ms:Q", format=".4~g")],
+    )
+    return styled(chart, 40 + 30 * rows["network"].nunique())

@@ -1,114 +1,150 @@
-"""Everything the report shows, read from results/ into tables; nothing is measured or fitted here."""
+"""Everything the report shows, read from results/; nothing is measured or fitted here."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from sitecnn.boards.config import Board, load_board
 from sitecnn.config import Config, load_config
-from sitecnn.dataset import read_measurements
+from sitecnn.dataset import read_measurements, store
+from sitecnn.errors import SiteCNNError
 from sitecnn.models.board_model import BoardModel, load, model_file
-from sitecnn.workload.flops import GROUPS
-
-PASSES = ("layerwise", "forward")
 
 PUBLISHED = Path(__file__).parent / "published"
 
 
 @dataclass(frozen=True)
 class ProcessorResults:
-    """What was found on one processor of a board; tables are empty where a stage left nothing."""
+    """What was found on one processor of a board; tables are empty where a stage left nothing.
 
-    board: Board
+    `networks` and `layers` are of held-out networks, measured against estimated.
+    """
+
+    board: str
     processor: str
+    description: str
     measurements: pd.DataFrame
-    model: BoardModel | None
-    networks: pd.DataFrame
-    layers: pd.DataFrame
-    runs: list[dict[str, Any]]
+    model: BoardModel | None = None
+    networks: pd.DataFrame = field(default_factory=pd.DataFrame)
+    layers: pd.DataFrame = field(default_factory=pd.DataFrame)
+    done: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
-        """As people write it: `tx1 cpu`."""
-        return f"{self.board.name} {self.processor}"
+        """As people say it: `tx1 cpu`."""
+        return f"{self.board} {self.processor}"
+
+    @property
+    def slug(self) -> str:
+        """As files are called: `tx1-cpu`."""
+        return f"{self.board}-{self.processor}"
+
+    def subject(self, *names: str) -> pd.DataFrame:
+        """Measurements of these subjects that did not fail."""
+        rows = self.measurements
+        chosen: pd.DataFrame = rows[rows["subject"].isin(names) & (rows["status"] != "failed")]
+        return chosen
+
+    @property
+    def records(self) -> pd.DataFrame:
+        """One row per record: a network's layers and passes come from one, and each row repeats its `seconds`."""
+        return self.measurements.drop_duplicates(["origin", "line"])
 
 
-def load_results(root: Path) -> tuple[Config, list[ProcessorResults]]:
-    """The configuration and what was found on each processor of each of its boards."""
+@dataclass(frozen=True)
+class Results:
+    """All of `root`/results; `layers` and `kernels` are of every network that was converted."""
+
+    root: Path
+    config: Config
+    processors: tuple[ProcessorResults, ...]
+    layers: pd.DataFrame
+    kernels: pd.DataFrame
+    runs: pd.DataFrame
+    refused: pd.DataFrame
+    before: tuple[ProcessorResults, ...] = ()
+
+    @property
+    def measured(self) -> list[ProcessorResults]:
+        """Processors with at least one measurement."""
+        return [found for found in self.processors if len(found.measurements)]
+
+
+def load_results(root: Path, before: Path | None = None) -> Results:
+    """The results of `root`, and those of an older folder `before` to compare with."""
     config = load_config(root)
-    boards = [load_board(root, name) for name in config.boards]
-    return config, [_processor(root, board, processor) for board in boards for processor in board.processors]
+    generation = store.current(root)
+    return Results(
+        root=root,
+        config=config,
+        processors=_processors(root, config),
+        layers=_network_tables(root, "layers"),
+        kernels=_network_tables(root, "kernels"),
+        runs=store.read_table(root, "runs").to_pandas() if generation else pd.DataFrame(),
+        refused=_refused(generation / "refused.jsonl") if generation else pd.DataFrame(),
+        before=_processors(before, load_config(before)) if before else (),
+    )
 
 
-def _processor(root: Path, board: Board, processor: str) -> ProcessorResults:
-    path = model_file(root, board.name, processor)
-    folder = root / "results" / "evaluation" / f"{board.name}-{processor}"
+def _processors(root: Path, config: Config) -> tuple[ProcessorResults, ...]:
+    """Every processor that is configured, then every other that the dataset has, which was imported."""
+    boards = {name: _board(root, name) for name in config.boards}
+    configured = [(name, str(processor)) for name, board in boards.items() if board for processor in board.processors]
+    names = dict.fromkeys([*configured, *_partitions(root)])
+    return tuple(_processor(root, board, processor, boards.get(board)) for board, processor in names)
+
+
+def _board(root: Path, name: str) -> Board | None:
+    return load_board(root, name) if (root / "config" / "boards" / f"{name}.yaml").is_file() else None
+
+
+def _partitions(root: Path) -> list[tuple[str, str]]:
+    generation = store.current(root)
+    found = sorted(generation.glob("measurements/board=*/processor=*/*.parquet")) if generation else []
+    return [store.partition_of(path) for path in found]
+
+
+def _processor(root: Path, board: str, processor: str, described: Board | None) -> ProcessorResults:
+    path = model_file(root, board, processor)
+    folder = root / "results" / "evaluation" / f"{board}-{processor}"
     return ProcessorResults(
         board=board,
         processor=processor,
-        measurements=read_measurements(root, board.name, processor),
+        description=described.description if described else "imported measurements",
+        measurements=read_measurements(root, board, processor),
         model=load(path) if path.exists() else None,
         networks=_table(folder / "networks.parquet"),
         layers=_table(folder / "layers.parquet"),
-        runs=_runs(root, board.name, processor),
+        done=_done(root / "results" / "campaigns" / board / "done.json", processor),
     )
+
+
+def _done(path: Path, processor: str) -> dict[str, Any]:
+    """The campaign's last words by record file, of those that this processor wrote."""
+    if not path.exists():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SiteCNNError(f"{path}: not JSON: {error}; remove it and run the campaign again") from error
+    return {name: part for name, part in content.items() if name.startswith(processor)}
 
 
 def _table(path: Path) -> pd.DataFrame:
     return pd.read_parquet(path) if path.exists() else pd.DataFrame()
 
 
-def _runs(root: Path, board: str, processor: str) -> list[dict[str, Any]]:
-    """The run records of a processor, in the order they were written."""
-    runs = []
-    for file in sorted((root / "results" / "records" / board).glob("*.jsonl")):
-        with file.open(encoding="utf-8") as lines:
-            records = [json.loads(line) for line in lines if line.startswith("{") and '"record":"run"' in line]
-        runs += [record for record in records if record["processor"] == processor]
-    return runs
+def _network_tables(root: Path, name: str) -> pd.DataFrame:
+    tables = [pd.read_parquet(path) for path in sorted((root / "results" / "networks").glob(f"*/{name}.parquet"))]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
-def time_by_group(measurements: pd.DataFrame) -> pd.DataFrame:
-    """The poster's Table 1 of every (stack, network, batch): ms and spread by layer group, and of the passes.
-
-    Groups are summed pass by pass before the median is taken, so that a column's spread is that of the sum.
-    Spread is half the interquartile range.
-    """
-    rows = []
-    for (stack, network, batch), part in measurements.dropna(subset="network").groupby(["stack", "network", "batch"]):
-        layers = part[part["subject"] == "layer"]
-        groups = layers["layer_type"].map(GROUPS).fillna("other")
-        sums = {str(group): np.sum(np.stack(list(of["samples_ns"])), axis=0) for group, of in layers.groupby(groups)}
-        passes = {str(row.subject): row.samples_ns for row in part.itertuples() if row.subject in PASSES}
-        values = {name: _median_and_spread_ms(samples) for name, samples in {**sums, **passes}.items()}
-        rows.append({"stack": stack, "network": network, "batch": batch, **values})
-    return pd.DataFrame(rows)
-
-
-def _median_and_spread_ms(samples: Any) -> tuple[float, float]:
-    low, middle, high = np.percentile(np.asarray(samples, dtype=float) / 1e6, (25, 50, 75))
-    return float(middle), float(high - low) / 2
-
-
-def memory_table(root: Path, config: Config, found: list[ProcessorResults]) -> pd.DataFrame:
-    """The poster's Table 2 of the configured networks, MiB: parts as computed, totals as measured."""
-    rows = []
-    for network in config.networks:
-        path = root / "results" / "networks" / network / "layers.parquet"
-        layers = _table(path)
-        if layers.empty:
-            continue
-        row: dict[str, Any] = {"network": network}
-        for part in ("weights", "data", "workspace", "workspace_poster"):
-            row[part] = layers[f"{part}_bytes"].sum() / 2**20
-        for results in found:
-            memory = results.measurements
-            memory = memory[(memory["subject"] == "memory") & (memory["network"] == network)]
-            row[f"{results.name} base"] = memory["base_bytes"].median() / 2**20
-            row[f"{results.name} total"] = memory["total_bytes"].median() / 2**20
-        rows.append(row)
-    return pd.DataFrame(rows)
+def _refused(path: Path) -> pd.DataFrame:
+    """Records that are none, each with its reason."""
+    if not path.exists():
+        return pd.DataFrame()
+    with path.open(encoding="utf-8") as lines:
+        return pd.DataFrame([json.loads(line) for line in lines])

@@ -1,0 +1,176 @@
+"""How good are the estimates? Held-out networks and layers, intervals, residuals, and the coefficients behind them."""
+
+import pandas as pd
+
+from sitecnn.report import figures
+from sitecnn.report.chapters import passes
+from sitecnn.report.page import (
+    Block,
+    Chapter,
+    Figure,
+    Note,
+    Table,
+    integer,
+    listed,
+    number,
+    percent,
+    plural,
+    signed_percent,
+    significant,
+    words,
+)
+from sitecnn.report.results import ProcessorResults, Results
+
+RELEVANT_SHARE = 0.01
+"""Layers under 1 % of their network's time hardly matter to it."""
+
+
+def chapter(results: Results) -> Chapter:
+    """The chapter on accuracy."""
+    question = "How good are the estimates?"
+    networks, layers = (passes.held_out(results.measured, which) for which in ("networks", "layers"))
+    blocks: list[Block] = []
+    if networks.empty:
+        blocks.append(Note("No network was held out: that takes two networks and `sitecnn evaluate`.", True))
+    else:
+        blocks.append(processor_table(networks, layers))
+        blocks += [block for found in results.measured for block in layer_figures(found)]
+        blocks.append(kinds_table(layers))
+    blocks.append(Note("Baselines to compare with (roofline, MACs alone) are not evaluated yet.", True))
+    blocks += [model_table(found) for found in results.measured if found.model]
+    unfitted = [found.name for found in results.processors if not found.model]
+    if unfitted:
+        blocks.append(Note(f"No model was fitted for {listed(unfitted)}.", True))
+    return Chapter("accuracy", question, answer(layers), tuple(blocks))
+
+
+def answer(layers: pd.DataFrame) -> str:
+    """How layers that matter were estimated."""
+    if layers.empty:
+        return "No network was held out, so nobody knows."
+    relevant = layers[layers["share"] > RELEVANT_SHARE]
+    errors = relevant["error"].abs()
+    return (
+        f"Layers over {RELEVANT_SHARE:.0%} of their network's time are off by {percent(float(errors.median()))} "
+        f"in the median, nine in ten of them by less than {percent(float(errors.quantile(0.9)))}; "
+        f"{percent(float(relevant['covered'].mean()))} of their intervals hold."
+    )
+
+
+def processor_table(networks: pd.DataFrame, layers: pd.DataFrame) -> Table:
+    """Errors of held-out networks and layers, a row per stack."""
+    rows = []
+    for (board, processor, stack), part in networks.groupby(["board", "processor", "stack"]):
+        of = layers[(layers["board"] == board) & (layers["processor"] == processor) & (layers["stack"] == stack)]
+        errors = part["error"].abs()
+        rows.append(
+            {"board": board, "processor": processor, "stack": stack, "networks": len(part)}
+            | {"median_error": errors.median(), "worst_error": errors.max(), "bias": part["error"].mean()}
+            | {"within_5": (errors <= 0.05).mean(), "within_10": (errors <= 0.10).mean()}
+            | {"networks_covered": part["covered"].mean(), "layers_covered": of["covered"].mean()}
+            | {"rank_networks": part["measured_ms"].corr(part["estimate_ms"], method="spearman")}
+            | {"rank_layers": of["measured_ms"].corr(of["estimate_ms"], method="spearman")}
+            | {"extrapolated": of["extrapolated"].mean()}
+        )
+    columns = (
+        words("board", "board"),
+        words("processor", "processor"),
+        number("networks", "networks", integer),
+        number("median |error|", "median_error", percent),
+        number("worst |error|", "worst_error", percent),
+        number("mean error", "bias", signed_percent),
+        number("within ±5 %", "within_5", percent),
+        number("within ±10 %", "within_10", percent),
+        number("network intervals that hold", "networks_covered", percent),
+        number("layer intervals that hold", "layers_covered", percent),
+        number("rank correlation of networks", "rank_networks", significant),
+        number("of layers", "rank_layers", significant),
+        number("layers extrapolated", "extrapolated", percent),
+        words("stack", "stack"),
+    )
+    note = "Leave one network out: each was estimated by a model that saw none of its timings. Correlation: Spearman's."
+    return Table("accuracy", "Errors of held-out networks", pd.DataFrame(rows), columns, note)
+
+
+def layer_figures(found: ProcessorResults) -> list[Block]:
+    """Every layer measured against estimated, and the errors by kind."""
+    layers = found.layers
+    if layers.empty:
+        return [Note(f"{found.name}: no layers were held out.", True)]
+    shown = layers[(layers["estimate_ms"] > 0) & (layers["measured_ms"] > 0)]
+    shown = shown.assign(group=figures.group_of(shown["layer_type"]))
+    relevant = shown[shown["share"] > RELEVANT_SHARE]
+    if relevant.empty:
+        return [Note(f"{found.name}: no layer takes over {RELEVANT_SHARE:.0%} of its network.", True)]
+    columns = ["network", "layer", "group", "measured_ms", "estimate_ms"]
+    rounded = shown[columns].round({"measured_ms": 6, "estimate_ms": 6})
+    close = (relevant["error"].abs() <= 0.1).mean()
+    scatter = Figure(
+        f"layers-{found.slug}",
+        f"{found.name}: {close:.0%} of the layers that matter are estimated to within 10 %",
+        "Scatter of estimated against measured milliseconds of every layer, with the diagonal.",
+        figures.measured_against_estimated(rounded),
+        "Drag to move, shift and wheel to zoom.",
+    )
+    return [scatter, residual_figure(found, relevant)]
+
+
+def residual_figure(found: ProcessorResults, relevant: pd.DataFrame) -> Figure:
+    """Signed errors by kind of layer."""
+    medians = relevant.groupby("kind")["error"].median()
+    worst = str(medians.abs().idxmax())
+    off = signed_percent(medians[worst])
+    title = f"{found.name}: {worst.replace('_', ' ')} layers are furthest off, {off} in the median"
+    columns = ["network", "layer", "group", "kind", "error", "measured_ms"]
+    shown = relevant[columns].round({"error": 5, "measured_ms": 6})
+    alt_text = "Signed errors of layers that matter, a row for each kind, with the median of each."
+    note = f"Layers over {RELEVANT_SHARE:.0%} of their network's time; bars mark medians."
+    return Figure(f"residuals-{found.slug}", title, alt_text, figures.residuals(shown), note)
+
+
+def kinds_table(layers: pd.DataFrame) -> Table:
+    """Errors by kind of layer."""
+    totals = layers.groupby(["board", "processor"])["measured_ms"].transform("sum")
+    rows = [
+        {"board": board, "processor": processor, "kind": kind, "layers": len(part)}
+        | {"share": (part["measured_ms"] / totals[part.index]).sum()}
+        | {"median_error": part["error"].abs().median(), "p90_error": part["error"].abs().quantile(0.9)}
+        | {"bias": part["estimate_ms"].sum() / part["measured_ms"].sum() - 1, "covered": part["covered"].mean()}
+        | {"extrapolated": int(part["extrapolated"].sum())}
+        for (board, processor, kind), part in layers[layers["measured_ms"] > 0].groupby(["board", "processor", "kind"])
+    ]
+    columns = (
+        words("board", "board"),
+        words("processor", "processor"),
+        words("kind", "kind"),
+        number("layers", "layers", integer),
+        number("share of time", "share", percent),
+        number("median |error|", "median_error", percent),
+        number("90 % are under", "p90_error", percent),
+        number("error of the sum", "bias", signed_percent),
+        number("intervals that hold", "covered", percent),
+        number("extrapolated", "extrapolated", integer),
+    )
+    return Table("kinds", "Errors by kind of layer, all layers", pd.DataFrame(rows), columns)
+
+
+def model_table(found: ProcessorResults) -> Table:
+    """Every coefficient of the board's model, with its unit and standard error."""
+    rows = [
+        {"stack": stack.stack, "kind": kind, "unit": unit, "ns": value, "standard_error_ns": error}
+        | {"rows": fitted.rows, "relative_sd": fitted.relative_sd}
+        for stack in (found.model.stacks if found.model else ())
+        for kind, fitted in stack.kinds.items()
+        for unit, value, error in zip(fitted.units, fitted.coefficients_ns, fitted.standard_errors_ns, strict=True)
+    ]
+    columns = (
+        words("stack", "stack"),
+        words("kernel", "kind"),
+        words("per", "unit"),
+        number("ns", "ns", significant),
+        number("± ns", "standard_error_ns", significant),
+        number("measurements", "rows", integer),
+        number("scatter", "relative_sd", percent),
+    )
+    title = f"The model of {found.name}: {plural(len(rows), 'coefficient')}"
+    return Table(f"model-{found.slug}", title, pd.DataFrame(rows), columns, searchable=True)

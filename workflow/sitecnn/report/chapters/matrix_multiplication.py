@@ -1,0 +1,167 @@
+"""How does matrix multiplication scale? Time against m, n and k, the rate's surface, the roofline."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sitecnn.report import figures
+from sitecnn.report.page import (
+    Block,
+    Chapter,
+    Column,
+    Figure,
+    Note,
+    Table,
+    flag,
+    integer,
+    milliseconds,
+    number,
+    plural,
+    significant,
+    words,
+)
+from sitecnn.report.results import ProcessorResults, Results
+
+SIZES = ["m", "n", "k"]
+FLAGS = ["trans_a", "trans_b", "accumulate"]
+LINES, FEWEST_POINTS = 3, 4
+STREAMING = ("relu", "concat", "eltwise", "scale", "split")
+"""Kinds that do next to no arithmetic: each element read once and written once."""
+
+
+def chapter(results: Results) -> Chapter:
+    """The chapter on matrix multiplication."""
+    question = "How does matrix multiplication scale?"
+    blocks: list[Block] = []
+    answers = []
+    for found in results.measured:
+        gemms = rates(found, results.kernels)
+        if gemms.empty:
+            blocks.append(Note(f"{found.name}: no matrix multiplication was measured by itself.", True))
+            continue
+        answers.append(f"{found.name} reaches {significant(gemms['gflops'].max())} GFLOP/s at best")
+        blocks += [roofline(found, gemms), *size_figures(found, gemms), surface(found, gemms), gemm_table(found, gemms)]
+    answer = "; ".join(answers) + "." if answers else "No matrix multiplication was measured by itself."
+    return Chapter("gemm", question, answer, tuple(blocks))
+
+
+def rates(found: ProcessorResults, kernels: pd.DataFrame) -> pd.DataFrame:
+    """GEMMs measured alone with operands in cache: `ms`, `gflops` (2·m·n·k), `intensity` in flop per byte."""
+    rows = found.subject("kernel")
+    rows = rows[(rows["kind"] == "gemm") & (rows["mode"] == "warm")]
+    gemms = rows[["stack", *SIZES, *FLAGS, "median_ns", "iterations"]].astype(dict.fromkeys([*SIZES, *FLAGS], int))
+    m, n, k = (gemms[name].astype(float) for name in SIZES)
+    flops, moved = 2 * m * n * k, 4 * (m * k + k * n + m * n)
+    used = (
+        set(kernels[kernels["kind"] == "gemm"][SIZES + FLAGS].itertuples(index=False, name=None))
+        if len(kernels)
+        else set()
+    )
+    in_network = [key in used for key in gemms[SIZES + FLAGS].itertuples(index=False, name=None)]
+    return gemms.assign(
+        ms=gemms["median_ns"] / 1e6,
+        gflops=flops / gemms["median_ns"],
+        intensity=flops / moved,
+        use=np.where(in_network, "in a network", "in the sweep"),
+        in_network=in_network,
+    ).reset_index(drop=True)
+
+
+def bandwidth(found: ProcessorResults) -> float:
+    """The best GB/s of kernels that only stream, 8 bytes per element, with operands out of cache; NaN without any."""
+    rows = found.subject("kernel")
+    rows = rows[rows["kind"].isin(STREAMING) & (rows["mode"] == "cold") & (rows["median_ns"] > 0)]
+    return float((8 * rows["out_elements"].astype(float) / rows["median_ns"]).max())
+
+
+def roofline(found: ProcessorResults, gemms: pd.DataFrame) -> Figure:
+    """Rates under the best rate and the best bandwidth that were seen."""
+    peak, streamed = float(gemms["gflops"].max()), bandwidth(found)
+    near = float((gemms.loc[gemms["in_network"], "gflops"] > peak / 2).mean()) if gemms["in_network"].any() else 0.0
+    title = f"{found.name}: {near:.0%} of the networks' multiplications run at half the best rate or more"
+    note = f"Dashed: the best rate seen, {significant(peak)} GFLOP/s"
+    note += f", and the best that kernels stream from memory, {significant(streamed)} GB/s." if streamed > 0 else "."
+    columns = [*SIZES, "intensity", "gflops", "ms", "use"]
+    shown = gemms[columns].round({"intensity": 4, "gflops": 4, "ms": 6})
+    alt_text = "Scatter of GFLOP/s against arithmetic intensity, logarithmic, under a roof of peak rate and bandwidth."
+    chart = figures.roofline(shown, peak, streamed if streamed > 0 else 1e9)
+    return Figure(f"roofline-{found.slug}", title, alt_text, chart, note)
+
+
+def size_figures(found: ProcessorResults, gemms: pd.DataFrame) -> list[Figure]:
+    """Time against one size with the other two held, as far as the measurements have such lines."""
+    drawn = []
+    for name in SIZES:
+        lines = lines_along(gemms, name)
+        if lines.empty:
+            continue
+        growth = growth_exponent(lines)
+        title = f"{found.name}: time grows with {name} to the power of {growth:.2f}"
+        alt_text = f"Lines of milliseconds against {name}, logarithmic, for pairs of the other sizes."
+        note = "1.00 is proportional; less means that larger multiplications run at a higher rate."
+        drawn.append(Figure(f"gemm-{name}-{found.slug}", title, alt_text, figures.against_size(lines, name), note))
+    return drawn
+
+
+def lines_along(gemms: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Of multiplications (bias additions apart) that differ in `name` alone, those with the most different values."""
+    others = [size for size in SIZES if size != name]
+    rows = gemms[gemms["k"] > 1]
+    groups = [
+        (key, part.sort_values(name))
+        for key, part in rows.groupby([*others, *FLAGS, "stack"])
+        if part[name].nunique() > 1
+    ]
+    longest = sorted(groups, key=lambda group: (-group[1][name].nunique(), -group[1]["ms"].max()))[:LINES]
+    tables = [
+        part.assign(size=part[name], others=", ".join(f"{size} = {part[size].iloc[0]:,}" for size in others))
+        for _, part in longest
+        if part[name].nunique() >= FEWEST_POINTS
+    ]
+    return pd.concat(tables)[["size", "others", "ms", "gflops"]] if tables else pd.DataFrame()
+
+
+def growth_exponent(lines: pd.DataFrame) -> float:
+    """Median over the lines of the slope of log time on log size."""
+    slopes = [
+        np.polyfit(np.log(part["size"].astype(float)), np.log(part["ms"]), 1)[0] for _, part in lines.groupby("others")
+    ]
+    return float(np.median(slopes))
+
+
+def surface(found: ProcessorResults, gemms: pd.DataFrame) -> Figure:
+    """Median rates over powers of two."""
+    rows = gemms[gemms["k"] > 1]
+    powers = pd.DataFrame({"m": _power(rows["m"]), "nk": _power(rows["n"] * rows["k"]), "gflops": rows["gflops"]})
+    cells = powers.groupby(["m", "nk"], as_index=False).agg(gflops=("gflops", "median"), kernels=("gflops", "size"))
+    small, large = rows.loc[rows["m"] <= 1, "gflops"].median(), rows.loc[rows["m"] >= 64, "gflops"].median()
+    title = f"{found.name}: GFLOP/s over sizes"
+    if small > 0 and large > 0:
+        title = (
+            f"{found.name}: with m = 1 the rate is {significant(small)}, from m = 64 on {significant(large)} GFLOP/s"
+        )
+    alt_text = "Heat map of the median GFLOP/s over powers of two of m and of n times k."
+    return Figure(f"surface-{found.slug}", title, alt_text, figures.rate_surface(cells))
+
+
+def _power(values: "pd.Series[int]") -> Any:
+    return (2 ** np.floor(np.log2(values.astype(float)))).astype(int)
+
+
+def gemm_table(found: ProcessorResults, gemms: pd.DataFrame) -> Table:
+    """Every multiplication."""
+    columns: tuple[Column, ...] = (
+        *(number(size, size, integer) for size in SIZES),
+        flag("A transposed", "trans_a"),
+        flag("B transposed", "trans_b"),
+        flag("adds to C", "accumulate"),
+        number("ms", "ms", milliseconds),
+        number("GFLOP/s", "gflops", significant),
+        number("flop/byte", "intensity", significant),
+        words("met", "use"),
+        words("stack", "stack"),
+    )
+    frame = gemms.drop(columns=["median_ns", "in_network"]).sort_values(SIZES, ignore_index=True)
+    title = f"{plural(len(frame), 'matrix multiplication')} on {found.name}"
+    return Table(f"gemm-{found.slug}", title, frame, columns, searchable=True)

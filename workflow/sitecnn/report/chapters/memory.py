@@ -1,0 +1,115 @@
+"""Where does the memory go? The poster's Table 2: parts as computed, totals as measured."""
+
+import pandas as pd
+
+from sitecnn.report import figures
+from sitecnn.report.page import Block, Chapter, Figure, Note, Table, integer, mebibytes, number, signed_percent, words
+from sitecnn.report.results import Results
+
+PARTS = ("weights_bytes", "data_bytes", "workspace_bytes", "workspace_poster_bytes")
+
+
+def chapter(results: Results) -> Chapter:
+    """The chapter on memory."""
+    question = "Where does the memory go?"
+    if results.layers.empty:
+        return Chapter("memory", question, "No network was converted.", (Note("No networks yet.", True),))
+    computed = results.layers.groupby(["network", "batch"], as_index=False)[list(PARTS)].sum()
+    measured = measured_memory(results, computed)
+    blocks: list[Block] = [figure(computed, measured), computed_table(computed)]
+    if len(measured):
+        blocks.append(measured_table(measured))
+    else:
+        blocks.append(Note("The memory of no network's process was measured.", True))
+    return Chapter("memory", question, answer(computed, measured), tuple(blocks))
+
+
+def answer(computed: pd.DataFrame, measured: pd.DataFrame) -> str:
+    """How well the parts add up to what was measured."""
+    if measured.empty:
+        heaviest = computed.sort_values("weights_bytes").iloc[-1]
+        return f"{heaviest['network']} has the heaviest weights, {mebibytes(heaviest['weights_bytes'])} MiB."
+    worst = measured["error"].abs().max()
+    return f"Weights, data and workspace explain what a process takes to within {100 * worst:.1f} %."
+
+
+def measured_memory(results: Results, computed: pd.DataFrame) -> pd.DataFrame:
+    """Per processor and network: base and total as measured, base + parts as computed, bytes."""
+    rows = []
+    for found in results.measured:
+        memory = found.subject("memory").dropna(subset=["total_bytes", "base_bytes"])
+        for (stack, network, batch), part in memory.groupby(["stack", "network", "batch"]):
+            parts = computed[(computed["network"] == network) & (computed["batch"] == batch)]
+            base, total = float(part["base_bytes"].median()), float(part["total_bytes"].median())
+            peak = float(part["peak_bytes"].median()) if part["peak_bytes"].notna().any() else float("nan")
+            expected = base + sum(float(parts[name].sum()) for name in PARTS[:3])
+            rows.append(
+                {"network": network, "batch": batch, "board": found.board, "processor": found.processor}
+                | {"stack": stack, "base_bytes": base, "computed_bytes": expected, "total_bytes": total}
+                | {"peak_bytes": peak, "error": expected / total - 1 if len(parts) else float("nan")}
+            )
+    return pd.DataFrame(rows)
+
+
+def computed_table(computed: pd.DataFrame) -> Table:
+    """Memory by part, as Caffe allocates it and as the poster counts it."""
+    columns = (
+        words("network", "network"),
+        number("batch", "batch", integer),
+        number("weights, MiB", "weights_bytes", mebibytes),
+        number("data, MiB", "data_bytes", mebibytes),
+        number("workspace (Caffe), MiB", "workspace_bytes", mebibytes),
+        number("workspace (poster), MiB", "workspace_poster_bytes", mebibytes),
+        number("zero-copy saves on a GPU, MiB", "weights_bytes", mebibytes),
+    )
+    note = (
+        "The poster counts the im2col matrix of every convolution, one group's; Caffe allocates all groups' and none "
+        "for 1×1 convolutions. On a GPU with memory of its own weights are there twice; zero-copy saves one of them."
+    )
+    return Table("memory", "Memory by part (the poster's Table 2)", computed, columns, note)
+
+
+def measured_table(measured: pd.DataFrame) -> Table:
+    """Resident memory of the process, beside the sum of its parts."""
+    columns = (
+        words("network", "network"),
+        number("batch", "batch", integer),
+        words("board", "board"),
+        words("processor", "processor"),
+        number("base, MiB", "base_bytes", mebibytes),
+        number("base + parts, MiB", "computed_bytes", mebibytes),
+        number("measured, MiB", "total_bytes", mebibytes),
+        number("peak, MiB", "peak_bytes", mebibytes),
+        number("computed ÷ measured − 1", "error", signed_percent),
+        words("stack", "stack"),
+    )
+    note = "Base is the process with Caffe loaded and no network; resident memory after one forward pass."
+    return Table("memory-measured", "Memory of the process, computed and measured", measured, columns, note)
+
+
+def figure(computed: pd.DataFrame, measured: pd.DataFrame) -> Figure:
+    """Parts as bars, what was measured above the base as ticks."""
+    names = computed["network"] + ", batch " + computed["batch"].astype(str)
+    parts = pd.concat(
+        [
+            pd.DataFrame({"network": names, "part": part, "mib": computed[f"{part}_bytes"] / 2**20})
+            for part in figures.PARTS
+        ],
+        ignore_index=True,
+    )
+    totals = pd.DataFrame({"network": [], "processor": [], "mib": []})
+    if len(measured):
+        above = (measured["total_bytes"] - measured["base_bytes"]) / 2**20
+        labels = measured["network"] + ", batch " + measured["batch"].astype(str)
+        where = measured["board"] + " " + measured["processor"]
+        totals = pd.DataFrame({"network": labels, "processor": where, "mib": above})
+        totals = totals[totals["network"].isin(names)]
+    sums = computed[[f"{part}_bytes" for part in figures.PARTS]].sum()
+    largest = str(sums.idxmax()).removesuffix("_bytes")
+    title = (
+        f"Over all networks, {largest} is the largest part"
+        if largest == "data"
+        else f"Over all networks, {largest} take most"
+    )
+    alt_text = "Stacked bars of weights, data and workspace per network; ticks mark what was measured above the base."
+    return Figure("memory", title, alt_text, figures.memory_bars(parts, totals), "Ticks: measured, less the base.")

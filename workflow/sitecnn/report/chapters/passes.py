@@ -1,0 +1,83 @@
+"""Passes through networks, summed by layer group: what several chapters share."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sitecnn.report.results import ProcessorResults
+from sitecnn.workload.flops import GROUPS
+
+PASSES = ("layerwise", "forward")
+COLUMNS = ("conv", "pool", "relu", "fc", "other")
+TITLES = {"conv": "CONV", "pool": "POOL", "relu": "ReLU", "fc": "FC", "other": "other"}
+
+
+def times(found: ProcessorResults) -> pd.DataFrame:
+    """The poster's Table 1: a row per (stack, network, batch), `{group}_ms`, `_spread_ms` and `_share`, and passes.
+
+    Groups are summed pass by pass before the median is taken, so that a spread is that of the sum; it is half the
+    interquartile range. Shares are of the sum of the groups.
+    """
+    rows = found.subject("layer", *PASSES).dropna(subset="network")
+    rows = rows[rows["samples_ns"].map(lambda samples: samples is not None and len(samples) > 0)]
+    passes = [
+        {"board": found.board, "processor": found.processor, "stack": stack, "network": network, "batch": batch}
+        | _pass(part)
+        for (stack, network, batch), part in rows.groupby(["stack", "network", "batch"])
+    ]
+    return pd.DataFrame(passes)
+
+
+def _pass(part: pd.DataFrame) -> dict[str, float]:
+    layers = part[part["subject"] == "layer"]
+    groups = layers["layer_type"].map(GROUPS).fillna("other")
+    cells: dict[str, float] = {}
+    for group, of in layers.groupby(groups):
+        cells |= _summary(str(group), _summed(of["samples_ns"]))
+    total = sum(cells[f"{group}_ms"] for group in COLUMNS if f"{group}_ms" in cells)
+    cells |= {f"{group}_share": cells[f"{group}_ms"] / total for group in COLUMNS if f"{group}_ms" in cells and total}
+    for name in PASSES:
+        of = part[part["subject"] == name]
+        if len(of):
+            cells |= _summary(name, np.concatenate(list(of["samples_ns"])))
+    if "layerwise_ms" in cells and cells.get("forward_ms"):
+        cells["overhead"] = cells["layerwise_ms"] / cells["forward_ms"] - 1
+    return cells
+
+
+def _summed(samples: "pd.Series[Any]") -> Any:
+    """Layers' samples added pass by pass, over as many passes as all of them have."""
+    fewest = min(map(len, samples))
+    return np.sum([np.asarray(one, dtype=float)[:fewest] for one in samples], axis=0)
+
+
+def _summary(name: str, samples_ns: Any) -> dict[str, float]:
+    low, middle, high = np.percentile(np.asarray(samples_ns, dtype=float) / 1e6, (25, 50, 75))
+    return {f"{name}_ms": float(middle), f"{name}_spread_ms": float(high - low) / 2}
+
+
+def all_times(processors: list[ProcessorResults]) -> pd.DataFrame:
+    """`times` of every processor."""
+    tables = [table for table in map(times, processors) if len(table)]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def held_out(processors: list[ProcessorResults], which: str) -> pd.DataFrame:
+    """The `networks` or `layers` table of every processor, with `board` and `processor`."""
+    tables = [
+        getattr(found, which).assign(board=found.board, processor=found.processor)
+        for found in processors
+        if len(getattr(found, which))
+    ]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def labels(rows: pd.DataFrame) -> "pd.Series[Any]":
+    """`network on board processor`, with the batch and the stack where they tell rows apart."""
+    names = rows["network"].astype(str) + " on " + rows["board"] + " " + rows["processor"]
+    if rows["batch"].nunique() > 1:
+        names = names + ", batch " + rows["batch"].astype(str)
+    if names.duplicated().any():
+        names = names + ", " + rows["stack"].astype(str)
+    return names

@@ -1,0 +1,101 @@
+"""Where every number comes from: board, stack, clocks, versions, commits, protocol, and how to remake it."""
+
+from typing import Any
+
+import pandas as pd
+
+from sitecnn import __version__
+from sitecnn.report.page import (
+    Block,
+    Chapter,
+    Commands,
+    Note,
+    Table,
+    integer,
+    milliseconds,
+    number,
+    plural,
+    significant,
+    words,
+)
+from sitecnn.report.results import Results
+
+SOFTWARE = (
+    *("board", "processor", "cpu", "machine", "os", "python", "engine", "engine_version", "blas"),
+    *("protocol", "commit", "agent_sha256", "origin_sha256"),
+)
+
+
+def chapter(results: Results) -> Chapter:
+    """The chapter on provenance."""
+    question = "Where do these numbers come from?"
+    tables: list[Block] = [Note("No run was recorded.", missing=True)]
+    if len(results.runs):
+        tables = [runs_table(results.runs), software_table(results.runs)]
+    blocks = (*tables, models_table(results), Note("To make this report again:"), remake(results))
+    made = f"{plural(len(results.runs), 'run')} made the measurements"
+    return Chapter("provenance", question, f"{made}; this report was written by SiteCNN {__version__}.", blocks)
+
+
+def runs_table(runs: pd.DataFrame) -> Table:
+    """Each start of an agent, and each import."""
+    columns = (
+        words("started", "started_at"),
+        words("board", "board"),
+        words("processor", "processor"),
+        words("stack", "stack"),
+        number("threads", "threads", integer),
+        words("source", "source"),
+        words("file", "origin"),
+        number("clock, MHz", "cpu_mhz", integer),
+        words("governor", "governor"),
+        number("temperature, °C", "temperature_c", significant),
+        number("load", "load", significant),
+        number("planned", "planned", integer),
+        number("owed", "owed", integer),
+        number("seconds", "seconds", milliseconds),
+    )
+    frame = runs.drop(columns="record_json").sort_values(["board", "processor", "started_at"], ignore_index=True)
+    note = (
+        "Conditions are those at a run's start; the dataset has them for every block. Empty: the board does not tell."
+    )
+    return Table("runs", "Runs and their conditions", frame, columns, note)
+
+
+def software_table(runs: pd.DataFrame) -> Table:
+    """Hardware and versions, once where runs have them in common."""
+    frame = runs[list(SOFTWARE)].drop_duplicates(ignore_index=True)
+    columns = tuple(words(name.replace("_", " "), name) for name in SOFTWARE)
+    return Table("software", "Hardware, software and versions", frame, columns)
+
+
+def models_table(results: Results) -> Table:
+    """The models and what they were fitted from."""
+    rows = [
+        {"model": f"results/models/{found.slug}.json", "stack": stack.stack, "threads": stack.threads}
+        | {"networks": ", ".join(stack.networks), "kinds": len(stack.kinds), "forward_ratio": stack.forward_ratio}
+        | {f"calibration_{part}": value for part, value in stack.calibration.items()}
+        for found in results.processors
+        for stack in (found.model.stacks if found.model else ())
+    ]
+    names = ["model", "stack", "threads", "networks", "kinds", "forward_ratio"]
+    names += ["calibration_layer", "calibration_network"]
+    columns = (
+        words("model", "model"),
+        words("stack", "stack"),
+        words("networks it saw", "networks"),
+        number("threads", "threads", integer),
+        number("kinds", "kinds", integer),
+        number("forward ÷ layers", "forward_ratio", significant),
+        number("layer intervals widened by", "calibration_layer", significant),
+        number("network intervals widened by", "calibration_network", significant),
+    )
+    return Table("models", "Models", pd.DataFrame(rows, columns=names), columns)
+
+
+def remake(results: Results) -> Commands:
+    """The commands behind this report."""
+    commits: Any = results.runs["commit"].dropna().unique() if len(results.runs) else []
+    # An installed SiteCNN leaves its version where a checkout leaves its commit.
+    checkouts = [f"git checkout {commit}" for commit in commits if str(commit).isalnum()]
+    return Commands((*checkouts[-1:], "./run report", "sitecnn report -o results/report/report.html"))

@@ -1,0 +1,169 @@
+"""Where does the time go? The poster's Table 1 for every network, and every layer."""
+
+from collections import Counter
+from typing import Any
+
+import pandas as pd
+
+from sitecnn.report import figures
+from sitecnn.report.chapters import passes
+from sitecnn.report.page import (
+    Block,
+    Chapter,
+    Column,
+    Figure,
+    Note,
+    Table,
+    integer,
+    listed,
+    millions,
+    milliseconds,
+    number,
+    percent,
+    signed_percent,
+    significant,
+    timed,
+    words,
+)
+from sitecnn.report.results import ProcessorResults, Results
+from sitecnn.workload.flops import GROUPS
+
+
+def chapter(results: Results) -> Chapter:
+    """The chapter on time."""
+    times = passes.all_times(results.measured)
+    if times.empty:
+        return Chapter("time", "Where does the time go?", "No network was measured.", (Note("No passes yet.", True),))
+    blocks: list[Block] = [time_table(times)]
+    for found in results.measured:
+        mine = times[(times["board"] == found.board) & (times["processor"] == found.processor)]
+        if len(mine):
+            blocks.append(bars(found, mine))
+    if len(results.layers):
+        blocks.append(work_table(results.layers))
+    blocks += [table for found in results.measured for table in layer_tables(found, results.layers)]
+    return Chapter("time", "Where does the time go?", answer(times), tuple(blocks))
+
+
+def answer(times: pd.DataFrame) -> str:
+    """The largest group, over all networks."""
+    names = [f"{group}_share" for group in passes.COLUMNS if f"{group}_share" in times]
+    shares = times[names].dropna(how="all") if names else pd.DataFrame()
+    if shares.empty:
+        return "Only whole passes were measured, no layers."
+    leading = Counter(str(name).removesuffix("_share") for name in shares.idxmax(axis=1)).most_common()
+    parts = [f"{figures.GROUP_NAMES[group]} layers in {count}" for group, count in leading]
+    first = leading[0][0]
+    median = percent(shares[f"{first}_share"].median())
+    text = f"What takes most of a pass: {listed(parts)} of {len(shares)}"
+    return f"{text}; {figures.GROUP_NAMES[first]} layers take {median} in the median."
+
+
+def time_table(times: pd.DataFrame) -> Table:
+    """The poster's Table 1."""
+    columns: list[Column] = [
+        words("network", "network"),
+        words("board", "board"),
+        words("processor", "processor"),
+        number("batch", "batch", integer),
+    ]
+    columns += [timed(f"{title}, ms", group) for group, title in passes.TITLES.items()]
+    columns += [timed("layerwise pass, ms", "layerwise"), timed("forward pass, ms", "forward")]
+    columns += [number("layerwise over forward", "overhead", signed_percent), words("stack", "stack")]
+    note = (
+        "Median ± half the interquartile range, and the share of the sum of layers. A layerwise pass times each layer "
+        "by itself, a forward pass only the whole: what the first takes more is the price of looking."
+    )
+    return Table("time", "Time by layer group (the poster's Table 1)", times, tuple(columns), note)
+
+
+def bars(found: ProcessorResults, times: pd.DataFrame) -> Figure:
+    """Shares of the layer groups as bars."""
+    names = passes.labels(times)
+    pieces = [
+        {
+            "label": label,
+            "group": figures.GROUP_NAMES[group],
+            "ms": row[f"{group}_ms"],
+            "share": row[f"{group}_share"],
+        }
+        for label, row in zip(names, times.to_dict("records"), strict=True)
+        for group in passes.COLUMNS
+        if not pd.isna(row.get(f"{group}_share"))
+    ]
+    conv = times["conv_share"].median() if "conv_share" in times else 0.0
+    title = f"{found.name}: convolutions take {conv:.0%} of a pass in the median of {len(times)}"
+    alt_text = "Stacked bars: the share of each layer group in the layerwise pass, one bar per network."
+    return Figure(f"time-{found.slug}", title, alt_text, figures.share_bars(pd.DataFrame(pieces)))
+
+
+def work_table(layers: pd.DataFrame) -> Table:
+    """MACs and the poster's FLOPs by network."""
+    groups = layers["type"].map(GROUPS).fillna("other")
+    rows = []
+    for (network, batch), part in layers.groupby(["network", "batch"]):
+        flops = part["poster_flops"].groupby(groups).sum()
+        sums = {f"{group}_flops": int(flops.get(group, 0)) for group in ("conv", "fc", "pool", "relu")}
+        total = {"poster_flops": int(part["poster_flops"].sum()), "macs": int(part["macs"].sum())}
+        rows.append({"network": network, "batch": batch, "layers": len(part), **total, **sums})
+    columns = (
+        words("network", "network"),
+        number("batch", "batch", integer),
+        number("layers", "layers", integer),
+        number("MACs, M", "macs", millions),
+        number("poster FLOPs, M", "poster_flops", millions),
+        *(number(f"{passes.TITLES[group]}, M", f"{group}_flops", millions) for group in ("conv", "fc", "pool", "relu")),
+    )
+    note = "The poster's FLOPs are multiply-accumulates plus bias additions; of pooling, outputs × window."
+    return Table("work", "Work of the networks", pd.DataFrame(rows), columns, note)
+
+
+def layer_tables(found: ProcessorResults, work: pd.DataFrame) -> list[Table]:
+    """One table for each (stack, network, batch): every layer, measured and estimated."""
+    rows = found.subject("layer")
+    tables = []
+    groups: Any = rows.groupby(["stack", "network", "batch"])
+    for position, ((stack, network, batch), part) in enumerate(groups):
+        columns = ["layer_index", "layer", "layer_type", "kind", "median_ns", "spread_ns", "status"]
+        table = part.sort_values("layer_index")[columns].reset_index(drop=True)
+        table["ms"], table["spread_ms"] = table["median_ns"] / 1e6, table["spread_ns"] / 1e6
+        table["share"] = table["ms"] / table["ms"].sum()
+        table = _with_macs(table, work, network, batch)
+        table = _with_estimates(table, found.layers, stack, network, batch)
+        title = f"{network} on {found.name}, batch {batch}, layer by layer ({stack})"
+        name = f"layers-{found.slug}-{position:03d}"
+        tables.append(
+            Table(name, title, table.drop(columns=["median_ns", "spread_ns"]), LAYER_COLUMNS, searchable=True)
+        )
+    return tables
+
+
+LAYER_COLUMNS = (
+    number("#", "layer_index", integer),
+    words("layer", "layer"),
+    words("type", "layer_type"),
+    number("ms", "ms", milliseconds),
+    number("± ms", "spread_ms", milliseconds),
+    number("share", "share", percent),
+    number("MACs, M", "macs", millions),
+    number("GMAC/s", "gmacs_per_s", significant),
+    number("estimated, ms", "estimate_ms", milliseconds),
+    number("error", "error", signed_percent),
+)
+
+
+def _with_macs(table: pd.DataFrame, work: pd.DataFrame, network: str, batch: int) -> pd.DataFrame:
+    if work.empty:
+        return table.assign(macs=float("nan"), gmacs_per_s=float("nan"))
+    mine = work[(work["network"] == network) & (work["batch"] == batch)]
+    macs = table["layer"].map(mine.drop_duplicates("layer").set_index("layer")["macs"]).astype(float)
+    rate = macs.where(macs > 0) / table["ms"].where(table["ms"] > 0) / 1e6
+    return table.assign(macs=macs, gmacs_per_s=rate)
+
+
+def _with_estimates(table: pd.DataFrame, estimates: pd.DataFrame, stack: str, network: str, batch: int) -> pd.DataFrame:
+    if estimates.empty:
+        return table.assign(estimate_ms=float("nan"), error=float("nan"))
+    same = (estimates["stack"] == stack) & (estimates["network"] == network) & (estimates["batch"] == batch)
+    mine = estimates[same].drop_duplicates("layer").set_index("layer")
+    return table.assign(estimate_ms=table["layer"].map(mine["estimate_ms"]), error=table["layer"].map(mine["error"]))

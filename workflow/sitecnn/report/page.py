@@ -1,0 +1,184 @@
+"""What a chapter of the report is made of: notes, tables and figures, and how a value becomes text."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+Row = Mapping[str, Any]
+
+ABSENT = "–"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell as the page shows it; `value` is what it sorts by and what the text was made from."""
+
+    text: str
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its title with unit, and how a row of the table becomes a cell; `left` columns hold words."""
+
+    title: str
+    cell: Callable[[Row], Cell]
+    left: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows with the columns shown; the CSV beside the report holds all of `frame`, unrounded.
+
+    `searchable` tables are long ones: they are folded away and get a search field.
+    """
+
+    name: str
+    title: str
+    frame: pd.DataFrame
+    columns: tuple[Column, ...]
+    note: str = ""
+    searchable: bool = False
+
+    @property
+    def rows(self) -> list[list[Cell]]:
+        """Every cell, row by row."""
+        records: list[dict[str, Any]] = self.frame.to_dict("records")  # type: ignore[assignment]
+        return [[column.cell(row) for column in self.columns] for row in records]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart whose `title` states what it shows; `alt_text` says it to those who cannot see it."""
+
+    name: str
+    title: str
+    alt_text: str
+    chart: alt.Chart | alt.LayerChart
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Note:
+    """A sentence or a few; `missing` ones say what is not there, and why."""
+
+    text: str
+    missing: bool = False
+
+
+@dataclass(frozen=True)
+class Commands:
+    """Lines to type into a shell."""
+
+    lines: tuple[str, ...]
+
+
+Block = Table | Figure | Note | Commands
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A question, its answer in one sentence, and what the answer rests on."""
+
+    name: str
+    question: str
+    answer: str
+    blocks: tuple[Block, ...] = field(default=())
+
+
+def words(title: str, name: str) -> Column:
+    """A column of names."""
+    return Column(title, lambda row: Cell(ABSENT if is_missing(row[name]) else str(row[name])), left=True)
+
+
+def number(title: str, name: str, show: Callable[[float], str]) -> Column:
+    """A column of numbers."""
+    return Column(title, lambda row: number_cell(row.get(name), show))
+
+
+def flag(title: str, name: str) -> Column:
+    """A column of yes and no."""
+    return Column(title, lambda row: Cell(ABSENT if is_missing(row[name]) else "yes" if row[name] else "no"), left=True)
+
+
+def timed(title: str, name: str) -> Column:
+    """Milliseconds ± spread, with the share of the whole where the row has `{name}_share`."""
+
+    def cell(row: Row) -> Cell:
+        ms, spread, share = (row.get(f"{name}{part}") for part in ("_ms", "_spread_ms", "_share"))
+        if is_missing(ms) or ms is None:
+            return Cell(ABSENT)
+        text = milliseconds(ms) if spread is None or is_missing(spread) else plus_minus(ms, spread)
+        return Cell(text if share is None or is_missing(share) else f"{text} ({percent(share)})", float(ms))
+
+    return Column(title, cell)
+
+
+def number_cell(value: Any, show: Callable[[float], str]) -> Cell:
+    """A number as `show` writes it, a dash where it is missing."""
+    return Cell(ABSENT) if is_missing(value) else Cell(show(float(value)), float(value))
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a scalar is None, NaN, NaT or NA."""
+    return value is None or bool(pd.isna(value))
+
+
+def significant(value: float) -> str:
+    """Three significant digits at least, all digits before the point, never in powers of ten."""
+    return "0" if value == 0 else f"{value:,.{decimals(value, 3)}f}"
+
+
+def decimals(value: float, digits: int) -> int:
+    """Decimal places that show so many significant digits, 6 at most."""
+    if value == 0 or not math.isfinite(value):
+        return 0
+    return max(0, min(6, digits - 1 - math.floor(math.log10(abs(value)))))
+
+
+def plus_minus(value: float, spread: float) -> str:
+    """A value and its spread with as many decimals as either needs."""
+    places = max(decimals(value, 3), decimals(spread, 1))
+    return f"{value:,.{places}f} ± {spread:,.{places}f}"
+
+
+milliseconds = significant
+
+
+def integer(value: float) -> str:
+    """A whole number with thousands apart."""
+    return f"{value:,.0f}"
+
+
+def millions(value: float) -> str:
+    """Millions, to the poster's rounding."""
+    return f"{value / 1e6:,.0f}" if abs(value) >= 1e7 or value == 0 else f"{value / 1e6:,.2f}"
+
+
+def mebibytes(value: float) -> str:
+    """Bytes as MiB."""
+    return f"{value / 2**20:,.1f}"
+
+
+def percent(value: float) -> str:
+    """A fraction as percent."""
+    return f"{100 * value:.1f} %"
+
+
+def signed_percent(value: float) -> str:
+    """A signed fraction as percent."""
+    return f"{100 * value:+.1f} %"
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 network`, `2 networks`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def listed(names: list[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))

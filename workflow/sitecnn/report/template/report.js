@@ -1,0 +1,63 @@
+(() => {
+  "use strict";
+  const specs = JSON.parse(document.getElementById("figures").textContent);
+
+  // Figures become interactive when they come near the window; their static drawings stay for printing.
+  const draw = async (place) => {
+    const spec = specs[place.dataset.figure];
+    place.hidden = false;
+    try {
+      await window.vegaEmbed(place, spec, { renderer: "svg", actions: false, ast: true });
+      place.parentElement.classList.add("drawn");
+    } catch (error) {
+      place.hidden = true;
+      console.error(place.dataset.figure, error);
+    }
+  };
+  const observer = new IntersectionObserver((entries) => {
+    for (const entry of entries.filter((one) => one.isIntersecting)) {
+      observer.unobserve(entry.target);
+      draw(entry.target.querySelector(".live"));
+    }
+  }, { rootMargin: "600px" });
+  document.querySelectorAll("figure").forEach((figure) => observer.observe(figure));
+
+  // Numbers sort by what they were made from, words by the alphabet; empty cells come last either way.
+  const compare = (one, other, sign) => {
+    const [left, right] = [one.dataset.value, other.dataset.value];
+    if (left !== undefined && right !== undefined) return sign * (left - right);
+    if (left !== undefined || right !== undefined) return left !== undefined ? -1 : 1;
+    return sign * one.textContent.localeCompare(other.textContent, undefined, { numeric: true });
+  };
+  const sort = (table, index, head) => {
+    const descending = head.getAttribute("aria-sort") === "ascending";
+    table.querySelectorAll("th").forEach((other) => other.removeAttribute("aria-sort"));
+    head.setAttribute("aria-sort", descending ? "descending" : "ascending");
+    const body = table.tBodies[0];
+    const rows = [...body.rows].sort((a, b) => compare(a.cells[index], b.cells[index], descending ? -1 : 1));
+    body.append(...rows);
+  };
+  document.querySelectorAll("table").forEach((table) => {
+    table.querySelectorAll("th").forEach((head, index) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.append(...head.childNodes);
+      button.addEventListener("click", () => sort(table, index, head));
+      head.append(button);
+    });
+  });
+
+  document.querySelectorAll("details").forEach((details) => {
+    const field = document.createElement("input");
+    field.type = "search";
+    field.placeholder = "Search";
+    field.setAttribute("aria-label", `Search in: ${details.querySelector("summary").textContent}`);
+    field.addEventListener("input", () => {
+      const wanted = field.value.toLowerCase();
+      for (const row of details.querySelector("tbody").rows) {
+        row.hidden = !row.textContent.toLowerCase().includes(wanted);
+      }
+    });
+    details.querySelector("summary").after(field);
+  });
+})();
