@@ -177,7 +177,7 @@ def test_a_log_without_lines_per_layer(tmp_path, networks):
         (LOG, {"batch": 4}, "log:2: the log says 2, not 4: give --batch 2"),
         (LOG[:-40], {}, "not a whole log"),
         ("", {}, "not a whole log"),
-        (LOG.replace("0.0015", "nan"), {}, "log:9: times are not all finite"),
+        (LOG.replace("0.0015", "nan"), {}, "log:9: 'nan' ms is no time"),
         (LOG.replace("0.0015", "15000"), {}, "are the times in ms?"),
     ],
 )

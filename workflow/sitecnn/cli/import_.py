@@ -47,9 +47,9 @@ def run(args: argparse.Namespace) -> int:
     imported = _read(args, target)
     sources = [args.file] if args.format == "table" else args.file
     source = sources[0]
+    write_import(args.root, target, sources, args.format, imported, getattr(args, "library", None) or "")
     for reason in imported.reasons():
         print(f"sitecnn: {source}: {reason}", file=sys.stderr)
-    write_import(args.root, target, sources, args.format, imported, getattr(args, "library", None) or "")
     aggregate(args.root)
     counts = f"{imported.imported} imported, {imported.left_out} left out as of another library or processor"
     print(f"{source}: {imported.rows} rows: {counts}, {len(imported.refused)} refused")

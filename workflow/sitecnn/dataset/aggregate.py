@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sitecnn.dataset import passes, store
-from sitecnn.dataset.records import Chunk, Parsed, chunks, invalid_reasons, join_runs, parse, refusal, times
+from sitecnn.dataset.records import Chunk, Parsed, chunks, invalid_reasons, join_runs, parse, refusal, times, where
 from sitecnn.dataset.schema import MEASUREMENTS, NETWORKS, RUNS, SCHEMA_VERSION, SORT, STATUSES, conform
 from sitecnn.dataset.store import Manifest
 from sitecnn.errors import SiteCNNError
@@ -187,7 +187,7 @@ def _rows(chunk: Chunk, parsed: Parsed, batch: Batch) -> pa.Table:
     for line, record in parsed.others:
         try:
             passes_found += _take_record(board, chunk.origin, line, record, batch)
-        except (SiteCNNError, KeyError, TypeError, ValueError, IndexError, pa.ArrowInvalid) as error:
+        except (SiteCNNError, KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
             missing = f"no {error}" if isinstance(error, KeyError) else str(error)
             parsed.refused.append(refusal(chunk.origin, line, missing, json.dumps(record).encode()))
     table = join_runs(pa.concat_tables([parsed.kernels, *passes_found]), batch.runs)
@@ -195,7 +195,7 @@ def _rows(chunk: Chunk, parsed: Parsed, batch: Batch) -> pa.Table:
     for row in table.filter(unknown).select(["origin", "line", "run"]).to_pylist():
         parsed.refused.append(refusal(row["origin"], row["line"], f"run {row['run']} is nowhere before it"))
     batch.refused += sorted(parsed.refused, key=lambda entry: int(entry["line"]))
-    return table.filter(pc.invert(unknown))
+    return where(table, pc.invert(unknown))
 
 
 def _take_record(board: str, origin: str, line: int, record: dict[str, Any], batch: Batch) -> list[pa.Table]:
@@ -204,7 +204,8 @@ def _take_record(board: str, origin: str, line: int, record: dict[str, Any], bat
         case "run":
             batch.runs[record["run"]] = _run_row(board, origin, record)
         case "done":
-            batch.runs[record["run"]] |= {name: record[name] for name in ("planned", "owed", "seconds")}
+            row = batch.runs[record["run"]] | {name: record[name] for name in ("planned", "owed", "seconds")}
+            batch.runs[record["run"]] = _typed(row)
         case "refused":
             entries = [
                 {"origin": record["origin"], "line": row, "reason": record["reason"], "text": ""}
@@ -235,14 +236,14 @@ def _pass_table(origin: str, line: int, record: dict[str, Any], batch: Batch) ->
 
 def _run_row(board: str, origin: str, record: dict[str, Any]) -> dict[str, Any]:
     """A run record flattened; what the schema has no column for stays in record_json."""
-    found, now = record.get("board") or {}, record.get("conditions") or {}
-    engine, source = found.get("engine") or {}, record.get("origin") or {}
+    found, now, source = (passes.part(record, name) for name in ("board", "conditions", "origin"))
+    engine = passes.part(found, "engine")
     clocks, heat = now.get("cpu_mhz"), now.get("temperature_c")
     started = times(pa.chunked_array([[now.get("time")]], pa.string()))[0].as_py()
     names = ("run", "processor", "stack", "threads", "library", "protocol", "agent_sha256", "commit", "user", "host")
     row = {field.name: None for field in RUNS} | {name: record.get(name) for name in names}
-    if row["processor"] not in ("cpu", "gpu") or not isinstance(row["stack"], str):
-        raise ValueError("a run needs a processor, cpu or gpu, and a stack")
+    if row["processor"] not in ("cpu", "gpu") or not isinstance(row["stack"], str) or not row["run"]:
+        raise ValueError("a run needs a processor, cpu or gpu, a stack and a name")
     row |= {"board": board, "source": record.get("source", "agent"), "origin": source.get("file", origin)}
     row |= {"origin_sha256": source.get("sha256"), "origin_format": source.get("format")}
     row |= {"cpu": found.get("cpu"), "machine": found.get("machine"), "os": found.get("kernel")}
@@ -251,6 +252,11 @@ def _run_row(board: str, origin: str, record: dict[str, Any]) -> dict[str, Any]:
     row |= {"load": now.get("load"), "governor": now.get("governor")}
     row |= {"cpu_mhz": sum(clocks) / len(clocks) if clocks else None, "temperature_c": max(heat) if heat else None}
     row["record_json"] = json.dumps(record, sort_keys=True)
+    return _typed(row)
+
+
+def _typed(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of the runs table whose values are what its schema says; ValueError, TypeError or OverflowError if not."""
     typed: dict[str, Any] = pa.Table.from_pylist([row], RUNS).to_pylist()[0]
     return typed
 
@@ -264,7 +270,7 @@ def _write_part(generation: Path, chunk: Chunk, rows: pa.Table) -> dict[str, dic
     board, _, stem = chunk.origin.removesuffix(".jsonl").partition("/")
     files = {}
     for processor in sorted(pc.unique(rows["processor"]).to_pylist()):
-        table = _sorted(conform(rows.filter(pc.equal(rows["processor"], processor)), MEASUREMENTS))
+        table = _sorted(conform(where(rows, pc.equal(rows["processor"], processor)), MEASUREMENTS))
         name = f"measurements/board={board}/processor={processor}/{stem}.{chunk.offset:014d}.parquet"
         files[name] = store.write_table(generation, name, table)
     return files

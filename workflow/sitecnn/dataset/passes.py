@@ -12,11 +12,19 @@ from sitecnn.network import Layer, Network, parse_prototxt
 from sitecnn.workload.kernels import layer_kernel, macs
 from sitecnn.workload.memory import data_bytes, weights_bytes, workspace_bytes
 
+MANY_SAMPLES = 1000
+"""2 to the minus so many is still a float."""
+
 
 def network_rows(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Rows of a `network` or `memory` record; SiteCNNError, KeyError, TypeError or ValueError if it is none."""
-    block = record.get("block") or {}
-    after = block.get("after") or {}
+    """Rows of a `network` or `memory` record; SiteCNNError, KeyError, TypeError, ValueError or OverflowError if it
+    is none.
+    """
+    block = part(record, "block")
+    after = part(block, "after")
+    network = network_of(record["prototxt"])
+    if not isinstance(record["network"], str) or record["batch"] != network.batch:
+        raise ValueError(f"batch {record['batch']!r} of {record['network']!r}: its prototxt is of {network.batch}")
     base = {
         name: record.get(name)
         for name in ("key", "run", "network", "batch", "status", "reason", "seconds", "iterations")
@@ -24,22 +32,35 @@ def network_rows(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     base |= {name: block.get(name) for name in ("attempt", "sentinel_before_ns", "sentinel_after_ns")}
     base |= {"load": after.get("load"), "time": after.get("time")}
     if record["task"] == "memory":
-        found = record.get("memory_bytes", {})
+        found = part(record, "memory_bytes")
         yield {**base, "subject": "memory", **{name: found.get(name.removesuffix("_bytes")) for name in MEMORY}}
     elif record["status"] == "failed":
         yield {**base, "subject": "forward", "mode": "network"}
     else:
-        yield from _timed_rows(record, {**base, "mode": "network"})
+        yield from _timed_rows(record, network, {**base, "mode": "network"})
 
 
-def _timed_rows(record: Mapping[str, Any], base: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def part(record: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The object under a name, empty if there is none; ValueError where something else stands there."""
+    found = record.get(name) or {}
+    if not isinstance(found, dict):
+        raise ValueError(f"{name} is a {type(found).__name__}, not an object")
+    return found
+
+
+def _timed_rows(record: Mapping[str, Any], network: Network, base: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for subject in ("layerwise", "forward"):
         if record.get(f"{subject}_ns"):
             yield {**base, "subject": subject, **summary(record[f"{subject}_ns"])}
-    layers = network_of(record["prototxt"]).layers
+    if not all(isinstance(timed, dict) for timed in record["layers"]):
+        raise TypeError("layers are not all objects")
+    seen = set[int]()
     for position, timed in enumerate(record["layers"]):
         index = timed.get("index", position)
-        layer = layers[index]
+        layer = network.layers[index]
+        if index < 0 or index in seen:
+            raise ValueError(f"layer {index} is no position or there twice")
+        seen.add(index)
         if layer.name != timed["name"]:
             raise ValueError(f"layer {index} is {timed['name']!r} in the record, {layer.name!r} in its prototxt")
         named = {"layer": layer.name, "layer_index": index, "layer_type": layer.type, "fused": timed.get("fused")}
@@ -50,10 +71,7 @@ def summary(samples: list[float]) -> dict[str, Any]:
     """Samples with their median, half interquartile range, and 95 % order-statistic interval of the median."""
     ordered = sorted(samples)
     count = len(ordered)
-    outside, term, rank = 0.0, 0.5**count, 0
-    while rank < count // 2 and outside + term <= 0.025:
-        outside, term, rank = outside + term, term * (count - rank) / (rank + 1), rank + 1
-    low = max(rank - 1, 0)
+    low = lowest_rank(count)
     middle = (ordered[(count - 1) // 2] + ordered[count // 2]) / 2
     spread = (ordered[3 * count // 4] - ordered[count // 4]) / 2
     if not math.isfinite(sum(ordered)):
@@ -67,9 +85,22 @@ def summary(samples: list[float]) -> dict[str, Any]:
     }
 
 
+@lru_cache
+def lowest_rank(count: int) -> int:
+    """Where among `count` ordered samples the 95 % interval of the median begins (binomial; normal if many)."""
+    if count > MANY_SAMPLES:
+        return int(count / 2 - 1.96 * math.sqrt(count) / 2) - 1
+    outside, term, rank = 0.0, 0.5**count, 0
+    while rank < count // 2 and outside + term <= 0.025:
+        outside, term, rank = outside + term, term * (count - rank) / (rank + 1), rank + 1
+    return max(rank - 1, 0)
+
+
 @lru_cache(maxsize=256)
 def network_of(prototxt: str) -> Network:
     """The network of a record's text; alike texts are read once."""
+    if not isinstance(prototxt, str):
+        raise TypeError(f"prototxt is a {type(prototxt).__name__}, not text")
     return parse_prototxt(prototxt, "record")
 
 

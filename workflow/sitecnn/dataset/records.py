@@ -1,8 +1,9 @@
 """A stretch of a record file → Arrow: kernels by pyarrow's JSON reader, a million at a time; the rest line by line."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
 
-from sitecnn.dataset.schema import MEASUREMENTS, STATUSES, SUMMARY, conform
+from sitecnn.dataset.schema import MEASUREMENTS, MEMORY, STATUSES, SUMMARY, conform
 from sitecnn.workload.kernels import SIZE_NAMES
 
 CHUNK_BYTES = 24 << 20
@@ -40,6 +41,12 @@ LINE = pa.schema(
 )
 
 KERNEL_TASKS = pa.array(["gemm", "layer"])
+
+LONGEST_NS, MOST_BYTES = 1e16, 1e18
+"""Of a sample (four months) and of a process; what is more is no measurement."""
+
+BAD_SAMPLE = f"a sample of samples_ns is no number from 0 to {LONGEST_NS:g}"
+BAD_MEMORY = "memory_bytes is missing or impossible"
 
 
 @dataclass(frozen=True)
@@ -84,13 +91,13 @@ Parts = list[tuple[pa.Table, list[int]]]
 
 def parse(chunk: Chunk) -> Parsed:
     """Every line of a chunk, accounted for: a kernel's row, another record, or refused with a reason."""
-    lines = chunk.data.split(b"\n")[:-1]
     refused: list[dict[str, Any]] = []
     try:
-        table, numbers = _read(chunk.data), np.arange(len(lines))
-        if len(table) != len(lines):
-            raise pa.ArrowInvalid("blank lines")
-    except pa.ArrowInvalid:
+        table, numbers = _read(chunk.data), np.arange(chunk.lines)
+        if len(table) != chunk.lines:
+            raise ValueError("blank lines")
+    except ValueError:
+        lines = chunk.data.split(b"\n")[:-1]
         parts = _read_halves(chunk, lines, [number for number, line in enumerate(lines) if line.strip()], refused)
         table = pa.concat_tables([LINE.empty_table(), *(part for part, _ in parts)])
         numbers = np.array([number for _, some in parts for number in some], dtype=int)
@@ -99,15 +106,35 @@ def parse(chunk: Chunk) -> Parsed:
     )
     chosen = is_kernel.to_numpy()
     others = [int(number) for number in numbers[~chosen]]
-    rows = table.filter(is_kernel)
+    rows = where(table, is_kernel)
     lines_of_rows = chunk.first_line + numbers[chosen] + 1
     kernels = _kernel_rows(rows, chunk.origin, lines_of_rows)
     bad = invalid_reasons(kernels)
+    lines = chunk.data.split(b"\n") if others or bad.null_count < len(bad) else []
     for index in np.flatnonzero(bad.is_valid().to_numpy(zero_copy_only=False)):
         number = int(lines_of_rows[index])
         refused.append(refusal(chunk.origin, number, bad[int(index)].as_py(), lines[number - chunk.first_line - 1]))
-    parsed = [(chunk.first_line + number + 1, json.loads(lines[number])) for number in others]
-    return Parsed(kernels.filter(bad.is_null()), parsed, refused)
+    parsed = Parsed(where(kernels, bad.is_null()), refused=refused)
+    for number in others:
+        line = chunk.first_line + number + 1
+        try:
+            parsed.others.append((line, json_object(lines[number])))
+        except (ValueError, RecursionError) as error:
+            refused.append(refusal(chunk.origin, line, f"not a record: {error}", lines[number]))
+    return parsed
+
+
+def json_object(line: bytes) -> dict[str, Any]:
+    """A line's JSON object; ValueError or RecursionError where Python cannot hold it, though Arrow's reader can."""
+    found = json.loads(line)
+    if not isinstance(found, dict):
+        raise ValueError(f"a {type(found).__name__}, not an object")
+    return found
+
+
+def where(table: pa.Table, chosen: Any) -> pa.Table:
+    """The chosen rows: the table itself, uncopied, where that is all of them."""
+    return table if pc.all(chosen, min_count=0).as_py() else table.filter(chosen)
 
 
 def refusal(origin: str, line: int, reason: str, text: bytes = b"") -> dict[str, Any]:
@@ -116,6 +143,9 @@ def refusal(origin: str, line: int, reason: str, text: bytes = b"") -> dict[str,
 
 
 def _read(data: bytes) -> pa.Table:
+    """Lines as Arrow's reader takes them; ValueError (pa.ArrowInvalid is one) if any is not UTF-8 or of other types."""
+    if not data.isascii():
+        data.decode()
     options = pa.json.ParseOptions(explicit_schema=LINE, unexpected_field_behavior="ignore")
     read = pa.json.ReadOptions(use_threads=False, block_size=len(data) + 1)
     return pa.json.read_json(pa.BufferReader(data), read_options=read, parse_options=options)
@@ -128,7 +158,7 @@ def _read_halves(chunk: Chunk, lines: list[bytes], numbers: list[int], refused: 
         if len(table) == len(numbers):
             return [(table, numbers)]
         reason = "not one JSON object"
-    except pa.ArrowInvalid as error:
+    except ValueError as error:
         reason = str(error).splitlines()[0]
     if len(numbers) > 1:
         half = len(numbers) // 2
@@ -180,30 +210,62 @@ def _over_list(lists: pa.ChunkedArray, function: Callable[[Any], Any]) -> pa.Arr
 
 def invalid_reasons(table: pa.Table) -> pa.Array:
     """For each row, why it cannot be: null where it can."""
-    timed = pc.is_in(table["subject"], pa.array(["kernel", "layer", "layerwise", "forward"]))
     measured = pc.not_equal(table["status"], "failed")
-    median = table["median_ns"]
-    possible = pc.fill_null(pc.and_(pc.greater_equal(median, 0), pc.less(median, 1e16)), False)
+    timed = pc.and_kleene(pc.is_in(table["subject"], pa.array(["kernel", "layer", "layerwise", "forward"])), measured)
+    remembered = pc.and_kleene(pc.equal(table["subject"], "memory"), measured)
+    median, low, high = (table[name] for name in ("median_ns", "low_ns", "high_ns"))
+    smallest, largest = extremes(table["samples_ns"])
+    gemm = pc.and_(pc.equal(table["subject"], "kernel"), pc.equal(table["kind"], "gemm"))
     rules = [
-        (pc.is_null(table["key"]), "no key"),
+        (pc.equal(pc.fill_null(table["key"], ""), ""), "no key"),
         (pc.is_null(table["run"]), "no run"),
         (
             pc.invert(pc.fill_null(pc.is_in(table["status"], pa.array(STATUSES)), False)),
             "status is none of " + ", ".join(STATUSES),
         ),
         (pc.and_(pc.equal(table["subject"], "kernel"), pc.is_null(table["kind"])), "no kernel"),
-        (pc.and_kleene(pc.and_kleene(timed, measured), pc.invert(possible)), "median_ns is missing or impossible"),
-        (
-            pc.and_kleene(
-                pc.and_kleene(timed, measured), pc.equal(pc.fill_null(pc.list_value_length(table["samples_ns"]), 0), 0)
-            ),
-            "no samples_ns",
-        ),
+        (pc.and_kleene(gemm, _any(pc.is_null(table[name]) for name in ("m", "n", "k"))), "a gemm without m, n and k"),
+        (pc.less(pc.min_element_wise(*(table[name] for name in SIZE_NAMES)), 0), "a size is negative"),
+        (pc.and_kleene(timed, _outside(median, 0, LONGEST_NS)), "median_ns is missing or impossible"),
+        (pc.and_kleene(timed, pc.is_null(smallest)), "no samples_ns"),
+        (pc.and_kleene(timed, pc.or_(_outside(smallest, 0, LONGEST_NS), _outside(largest, 0, LONGEST_NS))), BAD_SAMPLE),
+        (pc.and_kleene(timed, _outside(median, smallest, largest)), "median_ns is outside of samples_ns"),
+        (pc.and_kleene(timed, pc.greater(low, high)), "low_ns is above high_ns"),
+        (pc.and_kleene(remembered, _any(_outside(table[name], 0, MOST_BYTES) for name in MEMORY)), BAD_MEMORY),
     ]
     reasons = pa.nulls(len(table), pa.string())
     for broken, reason in reversed(rules):
         reasons = pc.if_else(pc.fill_null(broken, False), reason, reasons)
     return reasons.combine_chunks() if isinstance(reasons, pa.ChunkedArray) else reasons
+
+
+def _any(conditions: Iterable[Any]) -> Any:
+    """Whether any condition holds; unknown ones do not."""
+    return reduce(pc.or_, (pc.fill_null(condition, False) for condition in conditions))
+
+
+def _outside(values: Any, least: Any, most: Any) -> Any:
+    """Whether a value is missing, no number, or beyond its bounds by more than rounding."""
+    inside = pc.and_(
+        pc.greater_equal(values, pc.multiply(least, 1 - 1e-9)), pc.less_equal(values, pc.multiply(most, 1 + 1e-9))
+    )
+    return pc.invert(pc.fill_null(inside, False))
+
+
+def extremes(samples: pa.ChunkedArray) -> tuple[pa.Array, pa.Array]:
+    """(smallest, largest) of each list, null where it is empty; NaN where one of its samples is null or NaN."""
+    lists = samples.combine_chunks()
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    filled = lengths > 0
+    starts = (np.cumsum(lengths) - lengths)[filled]
+    values = lists.flatten().to_numpy(zero_copy_only=False)
+    found = []
+    for extreme in (np.minimum, np.maximum):
+        result = np.zeros(len(lists))
+        if len(starts):
+            result[filled] = extreme.reduceat(values, starts)
+        found.append(pa.array(result, mask=~filled))
+    return found[0], found[1]
 
 
 def join_runs(table: pa.Table, runs: Mapping[str, Mapping[str, Any]]) -> pa.Table:

@@ -3,14 +3,14 @@
 import re
 from pathlib import Path
 
-from sitecnn.dataset.imports.record import Imported, Passes, Refused, Target, implausible, layer_index
+from sitecnn.dataset.imports.record import Imported, Passes, Refused, Target, brief, implausible, layer_index
 from sitecnn.errors import SiteCNNError
 from sitecnn.network import Network
 
-_LAYER = re.compile(r"(?:^|\]\s)\s*(\S+)\s+forward: ([\d.eE+-]+|nan|inf) ms\.")
-_FORWARD = re.compile(r"Average Forward pass: ([\d.eE+-]+|nan|inf) ms\.")
-_ITERATION = re.compile(r"Iteration: (\d+) ")
-_TESTING = re.compile(r"Testing for (\d+) iterations")
+_LAYER = re.compile(r"(?:^|\]\s)\s*(\S+)\s+forward: (\S+) ms\.")
+_FORWARD = re.compile(r"Average Forward pass: (\S+) ms\.")
+_ITERATION = re.compile(r"Iteration: (\d{1,9}) ")
+_TESTING = re.compile(r"Testing for (\d{1,9}) iterations")
 _DEVICE = re.compile(r"Use (CPU|GPU)")
 _SHAPE = re.compile(r"Top shape: (\d+) ")
 """tools/caffe.cpp, function time(); net.cpp prints the shapes."""
@@ -43,15 +43,26 @@ def _read_log(file: Path, processor: str, passes: Passes, refused: list[Refused]
                 problem = "is not in the definition" if index is None else "is there twice in one benchmark"
                 refused.append(Refused(number, f"{file.name}: layer {found[1]!r} {problem}"))
             else:
-                layers[index] = float(found[2])
+                layers[index] = _ms(file, number, found[2])
         elif found := _FORWARD.search(line):
             rows, whole = rows + 1, whole + 1
             kept += 1 + len(layers)
-            _take(file, number, float(found[1]), layers, passes)
+            _take(file, number, _ms(file, number, found[1]), layers, passes)
             layers = {}
     if not whole or layers:
         raise SiteCNNError(f"{file}: no line 'Average Forward pass: … ms.' at its end: not a whole log of `caffe time`")
     return rows, kept
+
+
+def _ms(file: Path, number: int, text: str) -> float:
+    """A time of a log; SiteCNNError where it is none."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise SiteCNNError(f"{file}:{number}: {brief(text)} ms is no time")
+    return value
 
 
 def _lines(file: Path) -> list[str]:
@@ -74,9 +85,6 @@ def _check(file: Path, lines: list[str], processor: str, batch: int) -> None:
 
 def _take(file: Path, number: int, forward_ms: float, layers: dict[int, float], passes: Passes) -> None:
     """One benchmark's times, if they can be."""
-    values = [forward_ms, *layers.values()]
-    if not all(0 <= value < float("inf") for value in values):
-        raise SiteCNNError(f"{file}:{number}: times are not all finite and positive")
     if unit := implausible(passes.network, forward_ms):
         raise SiteCNNError(f"{file}:{number}: {unit}")
     for index, layer_ms in layers.items():

@@ -18,6 +18,8 @@ _RENAMED = re.compile(r"^fused |_nchwc$|_nhwc$|_token_\d+$|/fused.*$")
 WARM_UP_RUNS = 1
 """The first run allocates; it is left out where there are others."""
 
+LONGEST_US = 1e13
+
 _MULTIPLY = frozenset({"Conv", "FusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul"})
 
 _PROCESSORS = {"CPUExecutionProvider": "cpu", "CUDAExecutionProvider": "gpu", "TensorrtExecutionProvider": "gpu"}
@@ -56,15 +58,17 @@ def _read_profile(file: Path, processor: str, passes: Passes, refused: list[Refu
         kind, name, duration = (
             (event.get(key) for key in ("cat", "name", "dur")) if isinstance(event, dict) else ("", "", 0)
         )
-        if not isinstance(name, str) or not isinstance(duration, int | float) or duration < 0:
+        if not isinstance(name, str) or not isinstance(duration, int | float) or not 0 <= duration < LONGEST_US:
             raise SiteCNNError(f"{file}: event {number}: no name and duration; is this ONNX Runtime's?")
         if kind == "Session" and name == "model_run":
             runs.append(duration / 1e3)
         elif kind == "Node" and name.endswith("_kernel_time"):
-            _check_provider(file, number, event, processor)
+            operator, provider = _arguments(event)
+            if _PROCESSORS.get(provider, processor) != processor:
+                raise SiteCNNError(f"{file}: event {number}: ran by {provider}, not on the {processor}: --processor")
             name = name.removesuffix("_kernel_time")
             nodes[name].append((number, duration / 1e3))
-            operators[name] = str((event.get("args") or {}).get("op_name", ""))
+            operators[name] = operator
     if not runs or not nodes:
         raise SiteCNNError(f"{file}: no run and nodes in it; is this ONNX Runtime's, written after end_profiling()?")
     skip = WARM_UP_RUNS if len(runs) > WARM_UP_RUNS else 0
@@ -80,10 +84,11 @@ def _read_profile(file: Path, processor: str, passes: Passes, refused: list[Refu
     return sum(map(len, nodes.values())), sum(len(timed[:skip]) for timed in nodes.values())
 
 
-def _check_provider(file: Path, number: int, event: dict[str, Any], processor: str) -> None:
-    provider = (event.get("args") or {}).get("provider", "")
-    if _PROCESSORS.get(provider, processor) != processor:
-        raise SiteCNNError(f"{file}: event {number}: ran by {provider}, not on the {processor}: give --processor")
+def _arguments(event: dict[str, Any]) -> tuple[str, str]:
+    """(operator, provider) of a node's event, empty where it does not say."""
+    said = event.get("args")
+    said = said if isinstance(said, dict) else {}
+    return str(said.get("op_name", "")), str(said.get("provider", ""))
 
 
 def layer_of(network: Network, name: str, operator: str) -> int | None:

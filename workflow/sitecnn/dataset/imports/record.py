@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,11 @@ class Imported:
         return [f"row {first[reason]}: {reason} ({count} rows so)" for reason, count in counts.items()]
 
 
+def brief(value: Any) -> str:
+    """A value of a file as a message can show it."""
+    return f"{value!r:.80}"
+
+
 def layer_index(network: Network, name: str, position: int | None = None) -> int | None:
     """Where the layer called `name` stands; the sole input may be called `input` or `data`. None if nowhere."""
     found = [index for index, layer in enumerate(network.layers) if layer.name == name]
@@ -83,14 +88,15 @@ def layer_index(network: Network, name: str, position: int | None = None) -> int
     return inputs[0] if len(inputs) == 1 and name in ("input", "data") else None
 
 
-def implausible(network: Network, pass_ms: float) -> str | None:
-    """Why a whole pass cannot take `pass_ms`; None if it can."""
-    work = sum(map(macs, network.layers))
+def implausible(network: Network, pass_ms: float, indices: Collection[int] | None = None) -> str | None:
+    """Why a pass (of the layers `indices` only, where given) cannot take `pass_ms`; None if it can."""
+    work = sum(macs(layer) for index, layer in enumerate(network.layers) if indices is None or index in indices)
+    what = "a pass" if indices is None else "a part of a pass"
     if pass_ms <= 0:
-        return f"a pass of {pass_ms:g} ms"
+        return f"{what} of {pass_ms:g} ms"
     rate = work / (pass_ms / 1e3)
     if work and not SLOWEST_MACS_PER_S < rate < FASTEST_MACS_PER_S:
-        return f"a pass of {pass_ms:g} ms would do {rate:.1e} multiply-accumulates/s: are the times in ms?"
+        return f"{what} of {pass_ms:g} ms would do {rate:.1e} multiply-accumulates/s: are the times in ms?"
     return None
 
 

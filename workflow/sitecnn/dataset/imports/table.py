@@ -1,23 +1,43 @@
 """Per-layer times in a CSV or Parquet table: one row per layer of a pass."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sitecnn.dataset.imports.record import LONGEST_SHARE, Imported, Passes, Refused, Target, implausible, layer_index
+from sitecnn.dataset.imports.record import (
+    LONGEST_SHARE,
+    Imported,
+    Passes,
+    Refused,
+    Target,
+    brief,
+    implausible,
+    layer_index,
+)
 from sitecnn.errors import SiteCNNError
 from sitecnn.network import Network, load_network
+from sitecnn.workload.kernels import macs
 from sitecnn.workload.memory import memory
 
+LONGEST_NAME = 200
 NEEDED = ("network", "batch", "layer", "layer_ms")
 OPTIONAL: dict[str, str | int | float] = {
     **{"library": "", "threads": 0, "repeat": 0},
     **dict.fromkeys(("iterations", "forward_ms", "data_bytes", "layer_index"), float("nan")),
 }
+LARGEST = 2.0**53
+NUMBERS = {
+    **dict.fromkeys(("batch", "iterations"), (1, True)),
+    **dict.fromkeys(("threads", "repeat", "layer_index", "data_bytes"), (0, True)),
+    **dict.fromkeys(("layer_ms", "forward_ms"), (0, False)),
+}
+"""Least value of each column of numbers and whether it is a whole one; at most LARGEST."""
+MAY_BE_MISSING = ("iterations", "layer_index", "data_bytes", "forward_ms")
+
 GPU_LIBRARY = re.compile(r"cuda|cudnn|opencl|clblast|viennacl|tensorrt|vulkan|metal|gpu", re.I)
 CPU_LIBRARY = re.compile(r"^cpu|openblas|atlas|mkl|blis|eigen|nnpack", re.I)
 
@@ -84,22 +104,26 @@ def _checked(rows: pd.DataFrame, refused: list[Refused]) -> pd.DataFrame:
     """The rows whose values are what their columns say, as numbers; the others are refused."""
     rows = rows.copy()
     good = pd.Series(True, index=rows.index)
-    for name, least in (("batch", 1), ("threads", 0), ("repeat", 0), ("layer_ms", 0)):
+    for name in ("network", "layer"):
+        missing = rows[name].isna() | (rows[name].astype(str) == "")
+        refused += [Refused(int(row), f"no {name}") for row in rows.loc[missing & good, "row"]]
+        good &= ~missing
+    for name, (least, whole) in NUMBERS.items():
         numbers = pd.to_numeric(rows[name], errors="coerce").astype(float)
-        bad = ~(np.isfinite(numbers) & (numbers >= least)) | ((name != "layer_ms") & (numbers % 1 != 0))
+        bad = ~numbers.between(least, LARGEST) | (whole & (numbers % 1 != 0))
+        bad &= rows[name].notna() | (name not in MAY_BE_MISSING)
+        what = f"not a {'whole ' if whole else ''}number of at least {least}"
         for row, value in rows.loc[bad & good, ["row", name]].itertuples(index=False):
-            refused.append(Refused(int(row), f"{name} is {value!r}, not a number of at least {least}"))
+            refused.append(Refused(int(row), f"{name} is {brief(value)}, {what}"))
         rows[name], good = numbers, good & ~bad
     rows = rows[good]
-    for name in ("forward_ms", "data_bytes", "iterations", "layer_index"):
-        rows[name] = pd.to_numeric(rows[name], errors="coerce").astype(float)
     return rows.astype({"batch": int, "threads": int, "repeat": int, "network": str, "layer": str})
 
 
 def _network(folder: Path, name: str, batch: int) -> Network:
     """DIR/{name}.prototxt or .onnx at this batch."""
-    if "/" in name or "\\" in name or name.startswith(".") or "\0" in name:
-        raise SiteCNNError(f"network {name!r} is no name of a file")
+    if "/" in name or "\\" in name or name.startswith(".") or "\0" in name or len(name) > LONGEST_NAME:
+        raise SiteCNNError(f"network {brief(name)} is no name of a file")
     for suffix in (".prototxt", ".onnx"):
         if (folder / f"{name}{suffix}").is_file():
             return load_network(folder / f"{name}{suffix}", batch=batch)
@@ -130,13 +154,12 @@ def _plausible_rows(network: Network, one: pd.DataFrame, refused: list[Refused])
     """(layer's index, ms) of the rows of one pass that can be; the others are refused."""
     expected = memory(network).data_bytes
     forward = float(one["forward_ms"].iloc[0])
-    whole = forward if np.isfinite(forward) else float(one["layer_ms"].sum())
-    complete = len(one) >= len(network.layers) or np.isfinite(forward)
-    unit = implausible(network, whole) if complete else None
+    positions = [None if np.isnan(position) else int(position) for position in one["layer_index"]]
+    indices = [layer_index(network, *named) for named in zip(one["layer"], positions, strict=True)]
+    unit = implausible(network, forward) if np.isfinite(forward) else _slow_layers(network, indices, one["layer_ms"])
     taken: set[int] = set()
     row: Any
-    for row in one.itertuples(index=False):
-        index = layer_index(network, row.layer, None if np.isnan(row.layer_index) else int(row.layer_index))
+    for row, index in zip(one.itertuples(index=False), indices, strict=True):
         reason = _reason(row, index, unit, expected, taken, network)
         if reason:
             refused.append(Refused(int(row.row), reason))
@@ -145,12 +168,19 @@ def _plausible_rows(network: Network, one: pd.DataFrame, refused: list[Refused])
             yield index, float(row.layer_ms)
 
 
+def _slow_layers(network: Network, indices: list[int | None], layer_ms: Iterable[float]) -> str | None:
+    """Why layers without a time of their pass cannot take so long; only those that multiply tell."""
+    heavy = {index for index in indices if index is not None and macs(network.layers[index])}
+    spent = sum(ms for index, ms in zip(indices, layer_ms, strict=True) if index in heavy)
+    return implausible(network, spent, heavy) if heavy else None
+
+
 def _reason(
     row: Any, index: int | None, unit: str | None, expected: int, taken: set[int], network: Network
 ) -> str | None:
     """Why a row cannot be; None if it can."""
     if index is None:
-        return f"layer {row.layer!r} is not in the definition of {row.network!r}"
+        return f"layer {brief(row.layer)} is not in the definition of {row.network!r}"
     if index in taken:
         return f"layer {row.layer!r} is there twice in one pass"
     if not np.isnan(row.data_bytes) and row.data_bytes != expected:

@@ -6,9 +6,11 @@ from typing import Any
 
 from sitecnn.dataset.imports.fusion import absorb, heaviest
 from sitecnn.dataset.imports.onnxruntime import read_json
-from sitecnn.dataset.imports.record import Imported, Passes, Refused, Target, implausible, layer_index
+from sitecnn.dataset.imports.record import Imported, Passes, Refused, Target, brief, implausible, layer_index
 from sitecnn.errors import SiteCNNError
 from sitecnn.network import Network
+
+LONGEST_MS = 1e10
 
 _WRAPPED = re.compile(r"^(?:PWN|\{ForeignNode)?[(\[{]*|[)\]}]+$")
 _JOINT = re.compile(r"\s*(?:\+|\|\||,|\.\.\.)\s*")
@@ -38,13 +40,13 @@ def _read_profile(file: Path, passes: Passes, refused: list[Refused]) -> int:
     total, found = 0.0, dict[int, float]()
     for number, entry in enumerate(entries, 1):
         if isinstance(entry, dict) and "count" in entry and "name" not in entry:
-            passes.iterations = int(entry["count"])
+            passes.iterations = entry["count"] if isinstance(entry["count"], int) else None
             continue
         name, average_ms = _entry(file, number, entry)
         total += average_ms
         indices = layers_named(passes.network, name)
         if not indices:
-            refused.append(Refused(number, f"{name!r} is no layer of the definition, nor several of them fused"))
+            refused.append(Refused(number, f"{brief(name)} is no layer of the definition, nor several of them fused"))
             continue
         index = heaviest(passes.network, indices)
         found[index] = found.get(index, 0.0) + average_ms
@@ -64,7 +66,7 @@ def _entry(file: Path, number: int, entry: Any) -> tuple[str, float]:
     """(name, average ms) of an entry."""
     name = entry.get("name") if isinstance(entry, dict) else None
     average_ms = entry.get("averageMs") if isinstance(entry, dict) else None
-    if not isinstance(name, str) or not isinstance(average_ms, int | float) or not 0 <= average_ms < float("inf"):
+    if not isinstance(name, str) or not isinstance(average_ms, int | float) or not 0 <= average_ms < LONGEST_MS:
         raise SiteCNNError(f"{file}: entry {number}: no name and averageMs; is this what --exportProfile wrote?")
     return name, float(average_ms)
 
