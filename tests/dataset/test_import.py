@@ -72,6 +72,14 @@ def test_the_same_import_again_changes_nothing(tmp_path, networks):
     assert before == {path: path.read_bytes() for path in (tmp_path / "results").rglob("*") if path.is_file()}
 
 
+def test_an_import_is_taken_back_with_its_record_file(tmp_path, networks, capsys):
+    assert run(tmp_path, "table", toy_table(tmp_path), "--networks", networks) == 0
+    named = Path(capsys.readouterr().out.split("records: ")[1].strip())
+    named.unlink()
+    assert main(["--root", str(tmp_path), "aggregate"]) == 0
+    assert read_measurements(tmp_path, "x", "cpu").empty
+
+
 @pytest.mark.parametrize(
     ("cells", "reason"),
     [

@@ -47,12 +47,13 @@ def run(args: argparse.Namespace) -> int:
     imported = _read(args, target)
     sources = [args.file] if args.format == "table" else args.file
     source = sources[0]
-    write_import(args.root, target, sources, args.format, imported, getattr(args, "library", None) or "")
+    record_file = write_import(args.root, target, sources, args.format, imported, getattr(args, "library", None) or "")
     for reason in imported.reasons():
         print(f"sitecnn: {source}: {reason}", file=sys.stderr)
     aggregate(args.root)
     counts = f"{imported.imported} imported, {imported.left_out} left out as of another library or processor"
     print(f"{source}: {imported.rows} rows: {counts}, {len(imported.refused)} refused")
+    print(f"records: {record_file}")
     return 1 if imported.refused else 0
 
 

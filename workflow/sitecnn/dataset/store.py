@@ -4,7 +4,8 @@
     results/dataset/.current → .generations/000007
     results/dataset/{measurements,runs,networks,refused.jsonl} → .current/…
 
-A run that dies leaves the link as it was. A new generation takes unchanged files over as hard links.
+A run that dies leaves the link as it was. A new generation takes unchanged files over as hard links. The one before it
+stays for its readers until the next begins.
 """
 
 import fcntl
@@ -78,7 +79,7 @@ def locked(root: Path) -> Iterator[None]:
 
 @contextmanager
 def new_generation(root: Path) -> Iterator[Path]:
-    """A folder for the next generation, gone again if the block fails; leftovers of killed runs are removed first."""
+    """A folder for the next generation, gone again if the block fails; all but the current are removed first."""
     # Absolute like `current`, which is to be told from the leftovers.
     generations = folder(root).resolve() / ".generations"
     generations.mkdir(exist_ok=True)
@@ -99,18 +100,18 @@ def new_generation(root: Path) -> Iterator[Path]:
 
 
 def commit(root: Path, generation: Path, manifest: Manifest) -> None:
-    """Make `generation` the dataset: everything on the disk first, then one rename, then the old one goes."""
+    """Make `generation` the dataset: everything on the disk first, then one rename.
+
+    The generation before stays until the next begins, for those who are reading it.
+    """
     text = json.dumps(asdict(manifest), indent=1, sort_keys=True) + "\n"
     (generation / "manifest.json").write_text(text, encoding="utf-8")
     for path in (generation / "manifest.json", generation / "refused.jsonl", generation, generation.parent):
         _sync(path)
-    before = current(root)
     for name in VISIBLE:
         _link(folder(root) / name, Path(".current") / name)
     _link(folder(root) / ".current", Path(".generations") / generation.name)
     _sync(folder(root))
-    if before:
-        shutil.rmtree(before)
 
 
 def _link(link: Path, target: Path) -> None:
