@@ -1,5 +1,6 @@
 """The examples of docs/dataset.md, run as they stand."""
 
+import json
 import re
 import statistics
 from pathlib import Path
@@ -78,7 +79,27 @@ def test_diff_finds_what_became_slower_and_nothing_else(tmp_path, capsys):
         aggregate(tmp_path / folder)
     both = ["--root", str(tmp_path / "old"), "dataset", "diff", "--board", "b", "--processor", "cpu"]
     assert main([*both, "--other", str(tmp_path / "new")]) == 1
-    assert "40 compared: 1 slower" in capsys.readouterr().out
+    assert "40 compared one by one: 1 slower" in capsys.readouterr().out
     assert main(both) == 0
-    assert "40 compared: 0 slower, 0 faster" in capsys.readouterr().out
+    assert "40 compared one by one: 0 slower, 0 faster" in capsys.readouterr().out
     assert main([*both, "--stack", "nothing"]) == 2
+
+
+def test_diff_tells_by_type_what_few_samples_cannot(tmp_path, capsys):
+    draw = __import__("random").Random(2017)
+    for folder, scale in (("old", 1.0), ("new", 1.05)):
+        records = []
+        for number in range(40):
+            samples = sorted((number + 1) * scale * draw.gauss(100, 1) for _ in range(3))
+            values = {"samples_ns": samples, "median_ns": samples[1], "low_ns": samples[0], "high_ns": samples[2]}
+            records.append(gemm_record(number, **values))
+        write(tmp_path / folder, [run_record(), *records])
+        aggregate(tmp_path / folder)
+    both = ["--root", str(tmp_path / "old"), "dataset", "diff", "--board", "b", "--processor", "cpu", "--json"]
+    assert main([*both, "--other", str(tmp_path / "new")]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["slower"] == found["faster"] == 0 and len(found["compared"]) == 40
+    (shift,) = found["types"]
+    assert (shift["subject"], shift["type"], shift["count"], shift["verdict"]) == ("kernel", "gemm", 40, "slower")
+    assert 1.03 < shift["ratio"] < 1.07
+    assert main([*both, "--other", str(tmp_path / "old")]) == 0

@@ -8,8 +8,6 @@ from typing import Any
 
 FILTERS = ("board", "processor", "stack", "network", "subject", "kind", "source", "status")
 
-OVERALL_LEVEL = 0.01
-
 
 def add_parser(subparsers: Any) -> None:
     """Register the command."""
@@ -31,7 +29,7 @@ def add_parser(subparsers: Any) -> None:
 def _add_diff(kinds: Any) -> None:
     diff = kinds.add_parser(
         "diff",
-        help="what became slower between two stacks or two datasets (Mann–Whitney U); status 1 if anything did",
+        help="what became slower between two stacks or two datasets (rank tests); status 1 if anything did",
         epilog="example: sitecnn dataset diff --board tx1 --processor gpu --stack cuda --against cudnn",
     )
     diff.add_argument("--board", required=True, metavar="NAME")
@@ -89,25 +87,31 @@ def run_verify(args: argparse.Namespace) -> int:
 
 
 def run_diff(args: argparse.Namespace) -> int:
-    """Print what changed, slowest first; 1 where something became slower."""
+    """Print what changed, by type and one by one, slowest first; 1 where something became slower."""
     from sitecnn.cli.tables import table
-    from sitecnn.dataset.difference import compare, of_stack, overall
+    from sitecnn.dataset.difference import compare, of_stack, shifts
 
     before = of_stack(args.root, args.board, args.processor, args.stack)
     after = of_stack(args.other or args.root, args.board, args.processor, args.against or args.stack)
     found = compare(before, after)
-    slower = int((found["verdict"] == "slower").sum())
-    ratio, p = overall(found)
-    status = 1 if slower or (ratio > 1 and p < OVERALL_LEVEL) else 0
+    types = shifts(found)
+    slower, faster = (int((found["verdict"] == verdict).sum()) for verdict in ("slower", "faster"))
+    status = 1 if slower or (types["verdict"] == "slower").any() else 0
     if args.json:
-        whole = {"median_ratio": ratio, "p": p, "slower": slower}
-        print(json.dumps({**whole, "compared": json.loads(found.to_json(orient="records"))}, indent=2))
+        named = {"types": types, "compared": found}
+        lists = {name: json.loads(table.to_json(orient="records")) for name, table in named.items()}
+        print(json.dumps({"slower": slower, "faster": faster, **lists}, indent=2))
         return status
+    by_type = [
+        (row["subject"], row["type"], str(row["count"]), f"{row['ratio']:.3f}", f"{row['p']:.2g}", row["verdict"])
+        for row in types.to_dict("records")
+    ]
+    print(table(("subject", "type", "count", "median ratio", "p", "verdict"), by_type, right={2, 3, 4}))
     head = ("subject", "network", "batch", "layer or kind", "before ms", "after ms", "ratio", "p", "verdict")
     rows = [_diff_row(row) for row in found[found["verdict"] != "same"].to_dict("records")]
-    print(table(head, rows, right={2, 4, 5, 6, 7}))
-    print(f"{len(found)} compared: {slower} slower, {(found['verdict'] == 'faster').sum()} faster")
-    print(f"median ratio {ratio:.3f} (signed-rank test of the ratios: p = {p:.2g})")
+    if rows:
+        print("\n" + table(head, rows, right={2, 4, 5, 6, 7}))
+    print(f"{len(found)} compared one by one: {slower} slower, {faster} faster")
     return status
 
 

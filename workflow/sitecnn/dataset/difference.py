@@ -11,7 +11,10 @@ from sitecnn.dataset.store import read_measurements
 from sitecnn.errors import SiteCNNError
 from sitecnn.workload.kernels import SIZE_NAMES
 
-IDENTITY = ["subject", "network", "batch", "layer", "layer_index", "kind", "variant", *SIZE_NAMES, "mode"]
+IDENTITY = ["subject", "network", "batch", "layer", "layer_index", "layer_type", "kind", "variant", *SIZE_NAMES, "mode"]
+
+SMALLEST_SHIFT = 0.02
+"""Two campaigns on one board differ by this much of themselves."""
 
 
 def compare(before: pd.DataFrame, after: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
@@ -28,9 +31,10 @@ def compare(before: pd.DataFrame, after: pd.DataFrame, level: float = 0.05) -> p
     )
     pairs["ratio"] = pairs["after_ms"] / pairs["before_ms"].where(pairs["before_ms"] > 0)
     sure = _discoveries(pairs["p"].to_numpy(dtype=float), level)
-    pairs["verdict"] = np.where(sure, np.where(pairs["ratio"] > 1, "slower", "faster"), "same")
-    names = ["subject", "network", "batch", "layer", "kind", "mode", "before_ms", "after_ms", "ratio", "p", "verdict"]
-    return pairs.sort_values("ratio", ascending=False, ignore_index=True)[names]
+    pairs["verdict"] = _verdicts(sure, pairs["ratio"])
+    names = ["subject", "network", "batch", "layer", "layer_type", "kind", "mode"]
+    figures = ["before_ms", "after_ms", "ratio", "p", "verdict"]
+    return pairs.sort_values("ratio", ascending=False, ignore_index=True)[[*names, *figures]]
 
 
 def _samples(rows: pd.DataFrame) -> pd.DataFrame:
@@ -41,16 +45,36 @@ def _samples(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(joined, columns=[*IDENTITY, "samples_ns"])
 
 
-def overall(found: pd.DataFrame) -> tuple[float, float]:
-    """(median ratio, p of Wilcoxon's signed-rank test that log ratios centre on 0) of layers: what few samples of
-    each layer cannot tell, many layers can. Without layers, of all that was compared.
+def shifts(found: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
+    """What few samples of each thing cannot tell, many things of one type can: for each subject and type of what
+    `compare` found, their `count`, median `ratio`, p of Wilcoxon's signed-rank test that log ratios centre on 0, and
+    `verdict` at a false discovery rate of `level`, `same` if the ratio is within SMALLEST_SHIFT of 1.
     """
+    possible = found[np.isfinite(found["ratio"].astype(float)) & (found["ratio"] > 0)]
+    types = possible["layer_type"].astype(object).fillna(possible["kind"].astype(object)).fillna("")
+    groups = possible["ratio"].astype(float).groupby([possible["subject"], types])
+    rows = [(*key, len(ratios), *_shift(ratios)) for key, ratios in groups if isinstance(key, tuple)]
+    table = pd.DataFrame(rows, columns=["subject", "type", "count", "ratio", "p"])
+    sure = _discoveries(table["p"].to_numpy(dtype=float), level) & (abs(table["ratio"] - 1) > SMALLEST_SHIFT)
+    table["verdict"] = _verdicts(sure, table["ratio"])
+    return table.sort_values("ratio", ascending=False, ignore_index=True)
+
+
+def overall(found: pd.DataFrame) -> tuple[float, float]:
+    """(median ratio, p of Wilcoxon's signed-rank test) of all layers; without layers, of all that was compared."""
     layers = found[found["subject"] == "layer"] if (found["subject"] == "layer").any() else found
-    ratios = layers["ratio"].to_numpy(dtype=float)
-    ratios = ratios[np.isfinite(ratios) & (ratios > 0)]
-    if not len(ratios):
-        return 1.0, 1.0
-    return float(np.median(ratios)), float(wilcoxon(np.log(ratios)).pvalue) if (ratios != 1).any() else 1.0
+    ratios = layers["ratio"].astype(float)
+    return _shift(ratios[np.isfinite(ratios) & (ratios > 0)])
+
+
+def _shift(ratios: "pd.Series[float]") -> tuple[float, float]:
+    """(median, p that log ratios centre on 0)."""
+    p = float(wilcoxon(np.log(ratios)).pvalue) if (ratios != 1).any() else 1.0
+    return (float(ratios.median()) if len(ratios) else 1.0), p
+
+
+def _verdicts(sure: Any, ratios: "pd.Series[float]") -> "np.ndarray[Any, np.dtype[np.str_]]":
+    return np.where(sure, np.where(ratios > 1, "slower", "faster"), "same")
 
 
 def _discoveries(p: "np.ndarray[Any, np.dtype[np.float64]]", level: float) -> "np.ndarray[Any, np.dtype[np.bool_]]":
