@@ -9,6 +9,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from sitecnn.report.page import whole_percent
 from sitecnn.workload.flops import GROUPS
 
 # Okabe & Ito (2008): eight colours that colour-blind readers can tell apart.
@@ -42,9 +43,9 @@ AXIS = {
     "labelFontSize": 12,
     "titleFontSize": 12,
     "titleFontWeight": "normal",
-    "labelLimit": 220,
+    "labelLimit": 300,
 }
-LEGEND = {"labelColor": "currentColor", "orient": "top", "labelFontSize": 12, "columns": 3}
+LEGEND = {"labelColor": "currentColor", "orient": "top", "labelFontSize": 12, "columns": 3, "labelLimit": 260}
 
 
 def group_of(layer_types: "pd.Series[Any]") -> "pd.Series[Any]":
@@ -74,7 +75,7 @@ def log(title: str, **options: Any) -> dict[str, Any]:
     """A logarithmic axis with plain numbers."""
     return {
         "title": title,
-        "scale": alt.Scale(type="log", nice=False, **options),
+        "scale": alt.Scale(type="log", nice=False, padding=10, **options),
         "axis": alt.Axis(format="~g", tickCount=6),
     }
 
@@ -116,7 +117,7 @@ def memory_bars(rows: pd.DataFrame, totals: pd.DataFrame) -> Any:
 def intervals(rows: pd.DataFrame, level: float) -> Any:
     """For each `label`: the estimate ÷ measured with its interval, beside 1."""
     base = alt.Chart(rows).encode(y=alt.Y("label:N", title=None, sort=None))
-    title = f"estimated ÷ measured, with its {level:.0%} interval"
+    title = f"estimated ÷ measured, with its {whole_percent(level)} interval"
     x = alt.X("ratio:Q", title=title, scale=alt.Scale(zero=False, nice=True))
     colour = alt.Color(
         "holds:N",
@@ -164,7 +165,8 @@ def measured_against_estimated(layers: pd.DataFrame) -> Any:
 def residuals(layers: pd.DataFrame) -> Any:
     """A point per layer: the signed `error` by kind, in percent; a tick for each kind's median."""
     errors = alt.X("error:Q", title="estimated ÷ measured − 1", axis=alt.Axis(format="+%"), scale=alt.Scale(clamp=True))
-    kinds = alt.Y("kind:N", title=None, sort="-x")
+    order = layers.groupby("kind")["error"].median().sort_values(ascending=False).index
+    kinds = alt.Y("kind:N", title=None, sort=list(order))
     base = alt.Chart(layers)
     tooltip = [
         "network:N",
@@ -235,7 +237,7 @@ def spread_by_iterations(rows: pd.DataFrame) -> Any:
     """Half the median's 95 % interval, relative, against calls per sample."""
     chart = alt.Chart(rows).mark_circle(size=30, opacity=0.6, clip=True)
     chart = chart.encode(
-        x=alt.X("iterations:Q", title="calls per sample", scale=alt.Scale(type="log", base=2)),
+        x=alt.X("iterations:Q", title="calls per sample", scale=alt.Scale(type="log", base=2, padding=10)),
         y=alt.Y("precision:Q", title="± of the median", axis=alt.Axis(format="~%"), scale=alt.Scale(type="sqrt")),
         color=by_group(),
         tooltip=[

@@ -105,14 +105,15 @@ def flag(title: str, name: str) -> Column:
     return Column(title, lambda row: Cell(ABSENT if is_missing(row[name]) else "yes" if row[name] else "no"), left=True)
 
 
-def timed(title: str, name: str) -> Column:
-    """Milliseconds ± spread, with the share of the whole where the row has `{name}_share`."""
+def timed(title: str, name: str, show: Callable[[float, float], str] | None = None) -> Column:
+    """Milliseconds ± spread as `show` writes them, with the share of the whole where the row has `{name}_share`."""
+    show = show or plus_minus
 
     def cell(row: Row) -> Cell:
         ms, spread, share = (row.get(f"{name}{part}") for part in ("_ms", "_spread_ms", "_share"))
         if is_missing(ms) or ms is None:
             return Cell(ABSENT)
-        text = milliseconds(ms) if spread is None or is_missing(spread) else plus_minus(ms, spread)
+        text = milliseconds(ms) if spread is None or is_missing(spread) else show(ms, spread)
         return Cell(text if share is None or is_missing(share) else f"{text} ({percent(share)})", float(ms))
 
     return Column(title, cell)
@@ -167,6 +168,11 @@ def mebibytes(value: float) -> str:
 def percent(value: float) -> str:
     """A fraction as percent."""
     return f"{100 * value:.1f} %"
+
+
+def whole_percent(value: float) -> str:
+    """A fraction as percent, rounded to whole ones."""
+    return f"{100 * value:.0f} %"
 
 
 def signed_percent(value: float) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from sitecnn.config import Config, load_config
 from sitecnn.dataset import read_measurements, store
 from sitecnn.errors import SiteCNNError
 from sitecnn.models.board_model import BoardModel, load, model_file
+from sitecnn.report import passes
 
 PUBLISHED = Path(__file__).parent / "published"
 
@@ -71,6 +73,23 @@ class Results:
     def measured(self) -> list[ProcessorResults]:
         """Processors with at least one measurement."""
         return [found for found in self.processors if len(found.measurements)]
+
+    @cached_property
+    def times(self) -> pd.DataFrame:
+        """Every network's passes on every processor: `passes.times`."""
+        return joined([passes.times(found.measurements) for found in self.measured])
+
+    def held_out(self, which: str) -> pd.DataFrame:
+        """The `networks` or `layers` table of every processor, with `board` and `processor`."""
+        return joined(
+            [getattr(found, which).assign(board=found.board, processor=found.processor) for found in self.measured]
+        )
+
+
+def joined(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """Tables one below the other; without those that are empty, whose columns have no types."""
+    full = [table for table in tables if len(table)]
+    return pd.concat(full, ignore_index=True) if full else pd.DataFrame()
 
 
 def load_results(root: Path, before: Path | None = None) -> Results:
@@ -139,7 +158,7 @@ def _table(path: Path) -> pd.DataFrame:
 
 def _network_tables(root: Path, name: str) -> pd.DataFrame:
     tables = [pd.read_parquet(path) for path in sorted((root / "results" / "networks").glob(f"*/{name}.parquet"))]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    return joined(tables)
 
 
 def _refused(path: Path) -> pd.DataFrame:

@@ -3,7 +3,6 @@
 import pandas as pd
 
 from sitecnn.report import figures
-from sitecnn.report.chapters import passes
 from sitecnn.report.page import (
     Block,
     Chapter,
@@ -17,6 +16,7 @@ from sitecnn.report.page import (
     plural,
     signed_percent,
     significant,
+    whole_percent,
     words,
 )
 from sitecnn.report.results import ProcessorResults, Results
@@ -28,7 +28,7 @@ RELEVANT_SHARE = 0.01
 def chapter(results: Results) -> Chapter:
     """The chapter on accuracy."""
     question = "How good are the estimates?"
-    networks, layers = (passes.held_out(results.measured, which) for which in ("networks", "layers"))
+    networks, layers = (results.held_out(which) for which in ("networks", "layers"))
     blocks: list[Block] = []
     if networks.empty:
         blocks.append(Note("No network was held out: that takes two networks and `sitecnn evaluate`.", True))
@@ -51,9 +51,9 @@ def answer(layers: pd.DataFrame) -> str:
     relevant = layers[layers["share"] > RELEVANT_SHARE]
     errors = relevant["error"].abs()
     return (
-        f"Layers over {RELEVANT_SHARE:.0%} of their network's time are off by {percent(float(errors.median()))} "
-        f"in the median, nine in ten of them by less than {percent(float(errors.quantile(0.9)))}; "
-        f"{percent(float(relevant['covered'].mean()))} of their intervals hold."
+        f"Layers over {whole_percent(RELEVANT_SHARE)} of their network's time are off by "
+        f"{percent(float(errors.median()))} in the median, nine in ten of them by less than "
+        f"{percent(float(errors.quantile(0.9)))}; {percent(float(relevant['covered'].mean()))} of their intervals hold."
     )
 
 
@@ -101,13 +101,13 @@ def layer_figures(found: ProcessorResults) -> list[Block]:
     shown = shown.assign(group=figures.group_of(shown["layer_type"]))
     relevant = shown[shown["share"] > RELEVANT_SHARE]
     if relevant.empty:
-        return [Note(f"{found.name}: no layer takes over {RELEVANT_SHARE:.0%} of its network.", True)]
+        return [Note(f"{found.name}: no layer takes over {whole_percent(RELEVANT_SHARE)} of its network.", True)]
     columns = ["network", "layer", "group", "measured_ms", "estimate_ms"]
     rounded = shown[columns].round({"measured_ms": 6, "estimate_ms": 6})
     close = (relevant["error"].abs() <= 0.1).mean()
     scatter = Figure(
         f"layers-{found.slug}",
-        f"{found.name}: {close:.0%} of the layers that matter are estimated to within 10 %",
+        f"{found.name}: {whole_percent(close)} of the layers that matter are estimated to within 10 %",
         "Scatter of estimated against measured milliseconds of every layer, with the diagonal.",
         figures.measured_against_estimated(rounded),
         "Drag to move, shift and wheel to zoom.",
@@ -124,7 +124,7 @@ def residual_figure(found: ProcessorResults, relevant: pd.DataFrame) -> Figure:
     columns = ["network", "layer", "group", "kind", "error", "measured_ms"]
     shown = relevant[columns].round({"error": 5, "measured_ms": 6})
     alt_text = "Signed errors of layers that matter, a row for each kind, with the median of each."
-    note = f"Layers over {RELEVANT_SHARE:.0%} of their network's time; bars mark medians."
+    note = f"Layers over {whole_percent(RELEVANT_SHARE)} of their network's time; bars mark medians."
     return Figure(f"residuals-{found.slug}", title, alt_text, figures.residuals(shown), note)
 
 

@@ -6,7 +6,6 @@ import pandas as pd
 
 from sitecnn.dataset.difference import compare, overall
 from sitecnn.report import figures
-from sitecnn.report.chapters import passes
 from sitecnn.report.page import (
     Block,
     Chapter,
@@ -16,6 +15,7 @@ from sitecnn.report.page import (
     integer,
     milliseconds,
     number,
+    percent,
     plural,
     significant,
     words,
@@ -26,7 +26,7 @@ from sitecnn.report.results import ProcessorResults, Results
 def chapter(results: Results) -> Chapter:
     """The chapter on comparisons."""
     question = "How do boards and runs compare?"
-    times = passes.all_times(results.measured)
+    times = results.times
     times = times[times["forward_ms"].notna()] if "forward_ms" in times else pd.DataFrame()
     blocks: list[Block] = []
     if len(times):
@@ -47,27 +47,38 @@ def boards_sentence(times: pd.DataFrame) -> str:
     """How many ways of running a network are set side by side."""
     if times.empty:
         return "No forward pass was measured."
-    ways = len(times[["board", "processor", "stack"]].drop_duplicates())
-    return f"{plural(ways, 'way')} of running {plural(times['network'].nunique(), 'network')} side by side."
+    networks = plural(times["network"].nunique(), "network")
+    return f"{plural(ways(times).nunique(), 'way')} of running {networks} side by side."
 
 
 def boards_figure(times: pd.DataFrame) -> Figure:
     """Forward passes of each network on each processor."""
-    label = times["board"] + " " + times["processor"]
-    if times.groupby(label)["stack"].nunique().max() > 1:
-        label = label + ", " + times["stack"]
+    label = ways(times)
     names = times["network"] + (", batch " + times["batch"].astype(str) if times["batch"].nunique() > 1 else "")
     rows = pd.DataFrame({"network": names, "processor": label, "ms": times["forward_ms"]})
-    fastest = rows.groupby("processor")["ms"].median().idxmin()
-    title = f"{fastest} is the fastest" if rows["processor"].nunique() > 1 else f"Forward passes on {fastest}"
+    title = fastest(rows)
     alt_text = "Forward pass in milliseconds of each network, a mark for each processor, logarithmic."
     return Figure("boards", title, alt_text, figures.processors_side_by_side(rows))
 
 
+def ways(times: pd.DataFrame) -> "pd.Series[str]":
+    """`board processor`, with the stack where a processor was measured with several."""
+    names = times["board"] + " " + times["processor"]
+    return names.where(times.groupby(names)["stack"].transform("nunique") == 1, names + ", " + times["stack"])
+
+
+def fastest(rows: pd.DataFrame) -> str:
+    """Who wins most of the passes that were measured in several ways."""
+    shared = rows[rows.groupby("network")["processor"].transform("nunique") > 1]
+    if shared.empty:
+        return "No pass was measured in more than one way"
+    winners = shared.loc[shared.groupby("network")["ms"].idxmin(), "processor"].value_counts()
+    return f"{winners.index[0]} is the fastest in {winners.iloc[0]} of {shared['network'].nunique()} passes"
+
+
 def boards_table(times: pd.DataFrame) -> Table:
     """A row for each network and batch, a column for each processor and stack."""
-    ways = times["board"] + " " + times["processor"] + ", " + times["stack"]
-    frame = times.assign(way=ways).pivot_table(
+    frame = times.assign(way=ways(times)).pivot_table(
         index=["network", "batch"], columns="way", values="forward_ms", sort=False
     )
     frame = frame.reset_index()
@@ -104,7 +115,7 @@ def change_sentence(name: str, table: pd.DataFrame) -> str:
     if p > 0.05:
         whole = "no change overall"
     else:
-        whole = f"{abs(ratio - 1):.1%} {'slower' if ratio > 1 else 'faster'} in the median (p = {p:.2g})"
+        whole = f"{percent(abs(ratio - 1))} {'slower' if ratio > 1 else 'faster'} in the median (p = {p:.2g})"
     return (
         f"{name}: {whole}; {counts.get('slower', 0)} things slower, {counts.get('faster', 0)} faster, of {len(table)}."
     )

@@ -3,7 +3,6 @@
 import pandas as pd
 
 from sitecnn.report import figures
-from sitecnn.report.chapters import passes
 from sitecnn.report.page import (
     Block,
     Chapter,
@@ -17,6 +16,7 @@ from sitecnn.report.page import (
     plural,
     signed_percent,
     timed,
+    whole_percent,
     words,
 )
 from sitecnn.report.results import ProcessorResults, Results
@@ -26,7 +26,7 @@ def chapter(results: Results) -> Chapter:
     """The chapter on the measurements themselves."""
     question = "What did profiling cost, and can it be trusted?"
     blocks: list[Block] = [cost_table(results)]
-    times = passes.all_times(results.measured)
+    times = results.times
     if "overhead" in times:
         blocks.append(overhead_table(times))
     for found in results.measured:
@@ -56,7 +56,7 @@ def cost_table(results: Results) -> Table:
     """What was measured by subject and status, with the board time it took."""
     rows = [
         {"board": found.board, "processor": found.processor, "subject": subject, "status": status}
-        | {"measurements": len(part), "minutes": part["seconds"].sum() / 60}
+        | {"measurements": len(part), "minutes": part["seconds"].sum(min_count=1) / 60}
         for found in results.measured
         for (subject, status), part in recorded(found).groupby(["subject", "status"])
     ]
@@ -70,7 +70,7 @@ def cost_table(results: Results) -> Table:
     )
     names = ["board", "processor", "subject", "status", "measurements", "minutes"]
     note = "A network's layers, its layerwise and its forward passes are one measurement."
-    return Table("cost", "What was measured", pd.DataFrame(rows, columns=names), columns, note)
+    return Table("cost", "Measurements by status", pd.DataFrame(rows, columns=names), columns, note)
 
 
 def recorded(found: ProcessorResults) -> pd.DataFrame:
@@ -113,7 +113,7 @@ def repeatability(found: ProcessorResults) -> list[Block]:
     if rows.empty:
         return [Note(f"{found.name}: no kernel's interval is known.", True)]
     within = (rows["precision"] <= 0.01).mean()
-    title = f"{found.name}: {within:.0%} of the kernels are known to within ±1 %"
+    title = f"{found.name}: {whole_percent(within)} of the kernels are known to within ±1 %"
     alt_text = "Scatter of the relative half interval of each kernel's median against calls per sample."
     note = "Half of the 95 % order-statistic interval of the median, relative to it."
     shown = rows.assign(iterations=rows["iterations"].astype(int)).round({"precision": 5, "ms": 6})
@@ -128,7 +128,8 @@ def drift(found: ProcessorResults) -> list[Block]:
         return [Note(f"{found.name}: too few sentinels to see a drift.", True)]
     relative = blocks["sentinel_before_ns"] / blocks["sentinel_before_ns"].median() - 1
     shown = pd.DataFrame({"block": range(1, len(blocks) + 1), "relative": relative.round(5)})
-    title = f"{found.name}: the sentinel stayed within {relative.min():+.1%} to {relative.max():+.1%} of its median"
+    low, high = signed_percent(relative.min()), signed_percent(relative.max())
+    title = f"{found.name}: the sentinel stayed within {low} to {high} of its median"
     alt_text = "Line of the sentinel's relative time, block by block of the campaign."
     note = "A fixed multiplication before every block of measurements tells whether the board became slower meanwhile."
     return [Figure(f"drift-{found.slug}", title, alt_text, figures.drift(shown), note)]

@@ -19,6 +19,7 @@ from sitecnn.report.page import (
     number,
     plural,
     significant,
+    whole_percent,
     words,
 )
 from sitecnn.report.results import ProcessorResults, Results
@@ -42,6 +43,7 @@ def chapter(results: Results) -> Chapter:
             continue
         answers.append(f"{found.name} reaches {significant(gemms['gflops'].max())} GFLOP/s at best")
         blocks += [roofline(found, gemms), *size_figures(found, gemms), surface(found, gemms), gemm_table(found, gemms)]
+    blocks.append(Note("Tile steps take a sweep in steps of one, which is not measured yet.", True))
     answer = "; ".join(answers) + "." if answers else "No matrix multiplication was measured by itself."
     return Chapter("gemm", question, answer, tuple(blocks))
 
@@ -79,27 +81,33 @@ def roofline(found: ProcessorResults, gemms: pd.DataFrame) -> Figure:
     """Rates under the best rate and the best bandwidth that were seen."""
     peak, streamed = float(gemms["gflops"].max()), bandwidth(found)
     near = float((gemms.loc[gemms["in_network"], "gflops"] > peak / 2).mean()) if gemms["in_network"].any() else 0.0
-    title = f"{found.name}: {near:.0%} of the networks' multiplications run at half the best rate or more"
+    title = f"{found.name}: {whole_percent(near)} of the networks' multiplications run at half the best rate or more"
     note = f"Dashed: the best rate seen, {significant(peak)} GFLOP/s"
-    note += f", and the best that kernels stream from memory, {significant(streamed)} GB/s." if streamed > 0 else "."
+    if streamed > 0:
+        note += f", and the best that kernels stream from memory, {significant(streamed)} GB/s; these multiplications"
+        note += " find their operands in cache, so small ones may beat that"
     columns = [*SIZES, "intensity", "gflops", "ms", "use"]
     shown = gemms[columns].round({"intensity": 4, "gflops": 4, "ms": 6})
     alt_text = "Scatter of GFLOP/s against arithmetic intensity, logarithmic, under a roof of peak rate and bandwidth."
     chart = figures.roofline(shown, peak, streamed if streamed > 0 else 1e9)
-    return Figure(f"roofline-{found.slug}", title, alt_text, chart, note)
+    return Figure(f"roofline-{found.slug}", title, alt_text, chart, f"{note}.")
 
 
-def size_figures(found: ProcessorResults, gemms: pd.DataFrame) -> list[Figure]:
+def size_figures(found: ProcessorResults, gemms: pd.DataFrame) -> list[Block]:
     """Time against one size with the other two held, as far as the measurements have such lines."""
-    drawn = []
+    drawn: list[Block] = []
     for name in SIZES:
         lines = lines_along(gemms, name)
         if lines.empty:
+            text = (
+                f"{found.name}: no {FEWEST_POINTS} multiplications differ in {name} alone, so there is no line to draw."
+            )
+            drawn.append(Note(text, True))
             continue
         growth = growth_exponent(lines)
         title = f"{found.name}: time grows with {name} to the power of {growth:.2f}"
         alt_text = f"Lines of milliseconds against {name}, logarithmic, for pairs of the other sizes."
-        note = "1.00 is proportional; less means that larger multiplications run at a higher rate."
+        note = "1.00 is proportional; below it larger multiplications run at a higher rate."
         drawn.append(Figure(f"gemm-{name}-{found.slug}", title, alt_text, figures.against_size(lines, name), note))
     return drawn
 

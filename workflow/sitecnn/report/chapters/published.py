@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from sitecnn.report.chapters import passes
+from sitecnn.report import passes
 from sitecnn.report.page import Chapter, Column, Note, Table, integer, mebibytes, number, timed, words
 from sitecnn.report.results import PUBLISHED, Results
 
@@ -42,7 +42,7 @@ def published_times() -> pd.DataFrame:
 
 def our_times(results: Results) -> pd.DataFrame:
     """VGG-16 at batch 1 wherever it was measured."""
-    times = passes.all_times(results.measured)
+    times = results.times
     if times.empty:
         return times
     return times[(times["network"].str.lower() == "vgg16") & (times["batch"] == 1)].assign(origin="measured")
@@ -56,11 +56,21 @@ def times_table(results: Results) -> Table:
         words("network", "network"),
         words("board", "board"),
         words("processor", "processor"),
-        *(timed(f"{passes.TITLES[group]}, ms", group) for group in ("conv", "pool", "relu", "fc")),
-        timed("layerwise pass, ms", "layerwise"),
-        timed("forward pass, ms", "forward"),
+        *(timed(f"{passes.TITLES[group]}, ms", group, as_printed) for group in ("conv", "pool", "relu", "fc")),
+        timed("layerwise pass, ms", "layerwise", as_printed),
+        timed("forward pass, ms", "forward", as_printed),
     )
     return Table("published-times", "VGGNet, one image (the poster's Table 1)", rows, columns)
+
+
+def as_printed(ms: float, spread: float) -> str:
+    """To a tenth, as the poster has it."""
+    return f"{ms:,.1f} ± {spread:,.1f}"
+
+
+def as_printed_mib(value: float) -> str:
+    """MiB, whole ones as the poster has them."""
+    return f"{value / 2**20:,.0f}" if value % 2**20 == 0 else mebibytes(value)
 
 
 def memory_rows(results: Results) -> pd.DataFrame:
@@ -87,7 +97,7 @@ def memory_rows(results: Results) -> pd.DataFrame:
 
 def memory_table(results: Results) -> Table:
     """Memory by part and in total."""
-    sizes = (number(f"{name}, MiB", name, mebibytes) for name in NETWORKS)
+    sizes = (number(f"{name}, MiB", name, as_printed_mib) for name in NETWORKS)
     columns = (words("origin", "origin"), words("what", "quantity"), *sizes)
     note = "The poster's MB are taken for MiB: weights and data then agree with the formulas to its rounding."
     return Table("published-memory", "Memory (the poster's Table 2)", memory_rows(results), columns, note)

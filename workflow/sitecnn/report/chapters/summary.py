@@ -2,8 +2,7 @@
 
 import pandas as pd
 
-from sitecnn.report import figures
-from sitecnn.report.chapters import passes
+from sitecnn.report import figures, passes
 from sitecnn.report.page import (
     Block,
     Chapter,
@@ -20,6 +19,7 @@ from sitecnn.report.page import (
     percent,
     plural,
     signed_percent,
+    whole_percent,
     words,
 )
 from sitecnn.report.results import Results
@@ -29,7 +29,7 @@ MOST_BARS = 40
 
 def chapter(results: Results) -> Chapter:
     """The summary."""
-    networks = passes.held_out(results.measured, "networks")
+    networks = results.held_out("networks")
     blocks: list[Block] = [overview(results)]
     if len(networks):
         blocks += [estimates_figure(networks, results.config.level), estimates_table(networks, results.config.level)]
@@ -68,7 +68,7 @@ def overview(results: Results) -> Table:
                 "kernels": count["kernel"],
                 "failed": int((measured["status"] == "failed").sum()),
                 "unstable": int((measured["status"] == "unstable").sum()),
-                "board_minutes": found.records["seconds"].sum() / 60,
+                "board_minutes": found.records["seconds"].sum(min_count=1) / 60,
             }
         )
     counts = [number(name, name, integer) for name in ("stacks", "networks", "layers", "kernels", "failed", "unstable")]
@@ -91,7 +91,7 @@ def estimates_table(networks: pd.DataFrame, level: float) -> Table:
         number("batch", "batch", integer),
         number("measured, ms", "measured_ms", milliseconds),
         number("estimated, ms", "estimate_ms", milliseconds),
-        number(f"{level:.0%} interval from, ms", "low_ms", milliseconds),
+        number(f"{whole_percent(level)} interval from, ms", "low_ms", milliseconds),
         number("to, ms", "high_ms", milliseconds),
         number("error", "error", signed_percent),
         flag("inside", "covered"),
@@ -132,7 +132,7 @@ def next_steps(results: Results, networks: pd.DataFrame) -> list[str]:
         steps.append("No GPU was measured: add one to a board's file, or import times that were measured elsewhere.")
     if len(networks) > 0 and networks["covered"].mean() < results.config.level - 0.1:
         steps.append(
-            f"Intervals hold less often than the {results.config.level:.0%} they claim: "
+            f"Intervals hold less often than the {whole_percent(results.config.level)} they claim: "
             f"add networks like the ones that miss, {listed(missing_names(networks))}, and fit again."
         )
     thin = [found.name for found in results.measured if found.measurements["network"].nunique() < 2]

@@ -1,12 +1,10 @@
 """Where does the time go? The poster's Table 1 for every network, and every layer."""
 
 from collections import Counter
-from typing import Any
 
 import pandas as pd
 
-from sitecnn.report import figures
-from sitecnn.report.chapters import passes
+from sitecnn.report import figures, passes
 from sitecnn.report.page import (
     Block,
     Chapter,
@@ -20,9 +18,11 @@ from sitecnn.report.page import (
     milliseconds,
     number,
     percent,
+    plural,
     signed_percent,
     significant,
     timed,
+    whole_percent,
     words,
 )
 from sitecnn.report.results import ProcessorResults, Results
@@ -31,7 +31,7 @@ from sitecnn.workload.flops import GROUPS
 
 def chapter(results: Results) -> Chapter:
     """The chapter on time."""
-    times = passes.all_times(results.measured)
+    times = results.times
     if times.empty:
         return Chapter("time", "Where does the time go?", "No network was measured.", (Note("No passes yet.", True),))
     blocks: list[Block] = [time_table(times)]
@@ -41,7 +41,7 @@ def chapter(results: Results) -> Chapter:
             blocks.append(bars(found, mine))
     if len(results.layers):
         blocks.append(work_table(results.layers))
-    blocks += [table for found in results.measured for table in layer_tables(found, results.layers)]
+    blocks += [layer_table(found, results.layers) for found in results.measured if len(found.subject("layer"))]
     return Chapter("time", "Where does the time go?", answer(times), tuple(blocks))
 
 
@@ -92,7 +92,7 @@ def bars(found: ProcessorResults, times: pd.DataFrame) -> Figure:
         if not pd.isna(row.get(f"{group}_share"))
     ]
     conv = times["conv_share"].median() if "conv_share" in times else 0.0
-    title = f"{found.name}: convolutions take {conv:.0%} of a pass in the median of {len(times)}"
+    title = f"{found.name}: convolutions take {whole_percent(conv)} of a pass in the median of {len(times)}"
     alt_text = "Stacked bars: the share of each layer group in the layerwise pass, one bar per network."
     return Figure(f"time-{found.slug}", title, alt_text, figures.share_bars(pd.DataFrame(pieces)))
 
@@ -118,52 +118,38 @@ def work_table(layers: pd.DataFrame) -> Table:
     return Table("work", "Work of the networks", pd.DataFrame(rows), columns, note)
 
 
-def layer_tables(found: ProcessorResults, work: pd.DataFrame) -> list[Table]:
-    """One table for each (stack, network, batch): every layer, measured and estimated."""
-    rows = found.subject("layer")
-    tables = []
-    groups: Any = rows.groupby(["stack", "network", "batch"])
-    for position, ((stack, network, batch), part) in enumerate(groups):
-        columns = ["layer_index", "layer", "layer_type", "kind", "median_ns", "spread_ns", "status"]
-        table = part.sort_values("layer_index")[columns].reset_index(drop=True)
-        table["ms"], table["spread_ms"] = table["median_ns"] / 1e6, table["spread_ns"] / 1e6
-        table["share"] = table["ms"] / table["ms"].sum()
-        table = _with_macs(table, work, network, batch)
-        table = _with_estimates(table, found.layers, stack, network, batch)
-        title = f"{network} on {found.name}, batch {batch}, layer by layer ({stack})"
-        name = f"layers-{found.slug}-{position:03d}"
-        tables.append(
-            Table(name, title, table.drop(columns=["median_ns", "spread_ns"]), LAYER_COLUMNS, searchable=True)
-        )
-    return tables
+def layer_table(found: ProcessorResults, work: pd.DataFrame) -> Table:
+    """Every layer of every network, measured and estimated."""
+    names = ["stack", "network", "batch", "layer_index", "layer", "layer_type", "kind", "median_ns", "spread_ns"]
+    rows = found.subject("layer")[names].sort_values(names[:4])
+    rows = rows.assign(ms=rows["median_ns"] / 1e6, spread_ms=rows["spread_ns"] / 1e6)
+    rows["share"] = rows["ms"] / rows.groupby(names[:3])["ms"].transform("sum")
+    rows = with_columns(rows, work, ["network", "batch", "layer"], ["macs"])
+    rows = with_columns(rows, found.layers, ["stack", "network", "batch", "layer"], ["estimate_ms", "error"])
+    macs = rows["macs"].astype(float)
+    rows["gmacs_per_s"] = macs.where(macs > 0) / rows["ms"].where(rows["ms"] > 0) / 1e6
+    columns: tuple[Column, ...] = (
+        words("network", "network"),
+        number("batch", "batch", integer),
+        number("#", "layer_index", integer),
+        words("layer", "layer"),
+        words("type", "layer_type"),
+        number("ms", "ms", milliseconds),
+        number("± ms", "spread_ms", milliseconds),
+        number("share", "share", percent),
+        number("MACs, M", "macs", millions),
+        number("GMAC/s", "gmacs_per_s", significant),
+        number("estimated, ms", "estimate_ms", milliseconds),
+        number("error", "error", signed_percent),
+    )
+    if rows["stack"].nunique() > 1:
+        columns = (*columns, words("stack", "stack"))
+    title = f"{plural(len(rows), 'layer')} on {found.name}, one by one"
+    return Table(f"layers-{found.slug}", title, rows.drop(columns=["median_ns", "spread_ns"]), columns, searchable=True)
 
 
-LAYER_COLUMNS = (
-    number("#", "layer_index", integer),
-    words("layer", "layer"),
-    words("type", "layer_type"),
-    number("ms", "ms", milliseconds),
-    number("± ms", "spread_ms", milliseconds),
-    number("share", "share", percent),
-    number("MACs, M", "macs", millions),
-    number("GMAC/s", "gmacs_per_s", significant),
-    number("estimated, ms", "estimate_ms", milliseconds),
-    number("error", "error", signed_percent),
-)
-
-
-def _with_macs(table: pd.DataFrame, work: pd.DataFrame, network: str, batch: int) -> pd.DataFrame:
-    if work.empty:
-        return table.assign(macs=float("nan"), gmacs_per_s=float("nan"))
-    mine = work[(work["network"] == network) & (work["batch"] == batch)]
-    macs = table["layer"].map(mine.drop_duplicates("layer").set_index("layer")["macs"]).astype(float)
-    rate = macs.where(macs > 0) / table["ms"].where(table["ms"] > 0) / 1e6
-    return table.assign(macs=macs, gmacs_per_s=rate)
-
-
-def _with_estimates(table: pd.DataFrame, estimates: pd.DataFrame, stack: str, network: str, batch: int) -> pd.DataFrame:
-    if estimates.empty:
-        return table.assign(estimate_ms=float("nan"), error=float("nan"))
-    same = (estimates["stack"] == stack) & (estimates["network"] == network) & (estimates["batch"] == batch)
-    mine = estimates[same].drop_duplicates("layer").set_index("layer")
-    return table.assign(estimate_ms=table["layer"].map(mine["estimate_ms"]), error=table["layer"].map(mine["error"]))
+def with_columns(rows: pd.DataFrame, other: pd.DataFrame, keys: list[str], names: list[str]) -> pd.DataFrame:
+    """`rows` with columns of `other`, matched by `keys`; missing where nothing matches."""
+    if other.empty:
+        return rows.assign(**dict.fromkeys(names, float("nan")))
+    return rows.merge(other.drop_duplicates(keys)[keys + names], on=keys, how="left")

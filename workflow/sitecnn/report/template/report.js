@@ -7,7 +7,7 @@
     const spec = specs[place.dataset.figure];
     place.hidden = false;
     try {
-      await window.vegaEmbed(place, spec, { renderer: "svg", actions: false, ast: true });
+      await window.vegaEmbed(place.firstElementChild, spec, { renderer: "svg", actions: false, ast: true });
       place.parentElement.classList.add("drawn");
     } catch (error) {
       place.hidden = true;

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sitecnn.report.results import ProcessorResults
 from sitecnn.workload.flops import GROUPS
 
 PASSES = ("layerwise", "forward")
@@ -13,20 +12,17 @@ COLUMNS = ("conv", "pool", "relu", "fc", "other")
 TITLES = {"conv": "CONV", "pool": "POOL", "relu": "ReLU", "fc": "FC", "other": "other"}
 
 
-def times(found: ProcessorResults) -> pd.DataFrame:
+def times(measurements: pd.DataFrame) -> pd.DataFrame:
     """The poster's Table 1: a row per (stack, network, batch), `{group}_ms`, `_spread_ms` and `_share`, and passes.
 
     Groups are summed pass by pass before the median is taken, so that a spread is that of the sum; it is half the
     interquartile range. Shares are of the sum of the groups.
     """
-    rows = found.subject("layer", *PASSES).dropna(subset="network")
-    rows = rows[rows["samples_ns"].map(lambda samples: samples is not None and len(samples) > 0)]
-    passes = [
-        {"board": found.board, "processor": found.processor, "stack": stack, "network": network, "batch": batch}
-        | _pass(part)
-        for (stack, network, batch), part in rows.groupby(["stack", "network", "batch"])
-    ]
-    return pd.DataFrame(passes)
+    names = ["board", "processor", "stack", "network", "batch"]
+    rows = measurements[measurements["subject"].isin(["layer", *PASSES]) & (measurements["status"] != "failed")]
+    rows = rows[rows["samples_ns"].map(lambda samples: samples is not None and len(samples) > 0).astype(bool)]
+    groups: Any = rows.dropna(subset="network").groupby(names)
+    return pd.DataFrame([dict(zip(names, key, strict=True)) | _pass(part) for key, part in groups])
 
 
 def _pass(part: pd.DataFrame) -> dict[str, float]:
@@ -57,27 +53,10 @@ def _summary(name: str, samples_ns: Any) -> dict[str, float]:
     return {f"{name}_ms": float(middle), f"{name}_spread_ms": float(high - low) / 2}
 
 
-def all_times(processors: list[ProcessorResults]) -> pd.DataFrame:
-    """`times` of every processor."""
-    tables = [table for table in map(times, processors) if len(table)]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
-
-
-def held_out(processors: list[ProcessorResults], which: str) -> pd.DataFrame:
-    """The `networks` or `layers` table of every processor, with `board` and `processor`."""
-    tables = [
-        getattr(found, which).assign(board=found.board, processor=found.processor)
-        for found in processors
-        if len(getattr(found, which))
-    ]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
-
-
 def labels(rows: pd.DataFrame) -> "pd.Series[Any]":
     """`network on board processor`, with the batch and the stack where they tell rows apart."""
     names = rows["network"].astype(str) + " on " + rows["board"] + " " + rows["processor"]
     if rows["batch"].nunique() > 1:
         names = names + ", batch " + rows["batch"].astype(str)
-    if names.duplicated().any():
-        names = names + ", " + rows["stack"].astype(str)
-    return names
+    stacks = rows.groupby(["board", "processor"])["stack"].transform("nunique")
+    return names.where(stacks == 1, names + ", " + rows["stack"].astype(str))

@@ -1,0 +1,140 @@
+"""A results folder as the workflow leaves it, of two small networks, with times from a simple law."""
+
+import json
+import random
+from math import prod
+from pathlib import Path
+
+from sitecnn.boards.plan import plan
+from sitecnn.cli import main
+from sitecnn.network import load_network, parse_prototxt
+from sitecnn.workload.kernels import macs
+
+TOY = """
+layer {{ name: "data" type: "Input" top: "data" input_param {{ shape {{ dim: 1 dim: 3 dim: {size} dim: {size} }} }} }}
+layer {{ name: {first} type: "Convolution" bottom: "data" top: "conv"
+  convolution_param {{ num_output: 16 kernel_size: 3 pad: 1 }} }}
+layer {{ name: "relu" type: "ReLU" bottom: "conv" top: "conv" }}
+layer {{ name: "pool" type: "Pooling" bottom: "conv" top: "pool" pooling_param {{ kernel_size: 2 stride: 2 }} }}
+layer {{ name: "conv2" type: "Convolution" bottom: "pool" top: "conv2" convolution_param {{ num_output: 32 kernel_size: 3 }} }}
+layer {{ name: "norm" type: "LRN" bottom: "conv2" top: "norm" }}
+layer {{ name: "fc" type: "InnerProduct" bottom: "norm" top: "fc" inner_product_param {{ num_output: 10 }} }}
+layer {{ name: "prob" type: "Softmax" bottom: "fc" top: "prob" }}
+"""  # noqa: E501
+
+RUN = {
+    "record": "run",
+    "run": "r1",
+    "protocol": 1,
+    "processor": "cpu",
+    "stack": "caffe-1.0+openblas-0.3+1-threads+performance",
+    "threads": 1,
+    "agent_sha256": "0" * 64,
+    "commit": "abc123",
+    "board": {"cpu": "a CPU", "machine": "x86_64", "kernel": "6.1", "python": "3.11",
+              "engine": {"name": "caffe", "version": "1.0"}, "blas": "OpenBLAS 0.3"},
+    "conditions": {"time": "2026-11-23T10:00:00Z", "load": 0.5, "cpu_mhz": [1000.0, 2000.0]},
+}  # fmt: skip
+
+
+def configure(root: Path, sizes: dict[str, int], first_layer: str = "conv1") -> None:
+    """config/ of a board `bench` and one network for each size of image."""
+    folder = root / "config"
+    (folder / "networks").mkdir(parents=True)
+    (folder / "boards").mkdir()
+    for name, size in sizes.items():
+        text = TOY.format(size=size, first=json.dumps(first_layer))
+        (folder / "networks" / f"{name}.prototxt").write_text(text, encoding="utf-8")
+    (folder / "config.yaml").write_text(f"networks: [{', '.join(sizes)}]\nboards: [bench]\nsweep: false\n")
+    (folder / "boards" / "bench.yaml").write_text("name: bench\nprocessors: {cpu: {threads: [1]}}\n")
+
+
+def convert(root: Path, names: list[str]) -> None:
+    """Stages 1 and 2."""
+    for name in names:
+        target = root / "results" / "networks" / name
+        target.mkdir(parents=True)
+        definition = str(root / "config" / "networks" / f"{name}.prototxt")
+        written = str(target / "network.prototxt")
+        assert (
+            main(["convert", definition, "--name", name, "-o", written, "--layers", str(target / "layers.parquet")])
+            == 0
+        )
+        assert main(["extract", written, "-o", str(target / "kernels.parquet")]) == 0
+
+
+def records(root: Path, names: list[str], factor: float = 1.0) -> list[dict]:
+    """The plan of these networks, answered as an agent would, `factor` times as slow."""
+    networks = [load_network(root / "results" / "networks" / name / "network.prototxt") for name in names]
+    tasks = plan(networks, sweep=False)
+    dice = random.Random(2017)
+    answers = [answer(task, number, dice, factor) for number, task in enumerate(tasks)]
+    return [RUN, *answers, {"record": "done", "run": "r1", "planned": len(tasks), "owed": 0, "seconds": 60.0}]
+
+
+def answer(task: dict, number: int, dice: random.Random, factor: float) -> dict:
+    after = {"time": f"2026-11-23T10:{number % 60:02d}:00Z", "load": 0.7, "cpu_mhz": [1000.0]}
+    block = {"attempt": 1, "sentinel_before_ns": 200.0 + number % 7, "sentinel_after_ns": 201.0, "after": after}
+    said = {"record": "measurement", "key": f"{number:032x}", "run": "r1", "block": block, "status": "ok", "reason": ""}
+    return {**task, **said, "seconds": 0.5, **RESULTS[task["task"]](task, dice, factor)}
+
+
+def samples(ns: float, dice: random.Random) -> list[float]:
+    return [ns * dice.uniform(0.97, 1.03) for _ in range(9)]
+
+
+def timed(ns: float, dice: random.Random) -> dict:
+    taken = sorted(samples(ns, dice))
+    summary = {"median_ns": taken[4], "spread_ns": (taken[6] - taken[2]) / 2, "low_ns": taken[1], "high_ns": taken[7]}
+    return {"samples_ns": taken, **summary, "iterations": 8, "warm_up": 2, "stop": "noise"}
+
+
+def gemm(task: dict, dice: random.Random, factor: float) -> dict:
+    kernel = task["kernel"]
+    return timed(factor * (1000 + 0.1 * kernel["m"] * kernel["n"] * kernel["k"]), dice)
+
+
+def layer_alone(task: dict, dice: random.Random, factor: float) -> dict:
+    layer = parse_prototxt(task["prototxt"], "task").layers[-1] if "prototxt" in task else None
+    work = 0.1 * macs(layer) + 2 * prod(layer.outputs[0]) if layer else 5000.0
+    return timed(factor * (1000 + work), dice)
+
+
+def passes(task: dict, dice: random.Random, factor: float) -> dict:
+    layers = parse_prototxt(task["prototxt"], "task").layers
+    taken = [samples(factor * (1000 + 0.1 * macs(one) + 2 * prod(one.outputs[0])), dice) for one in layers]
+    whole = [sum(column) for column in zip(*taken, strict=True)]
+    named = [{"name": one.name, "type": one.type, "samples_ns": of} for one, of in zip(layers, taken, strict=True)]
+    return {"layers": named, "layerwise_ns": whole, "forward_ns": [0.98 * ns for ns in whole]}
+
+
+def memory(task: dict, dice: random.Random, factor: float) -> dict:
+    base, total = 50 << 20, (50 << 20) + dice.randrange(1 << 20, 2 << 20)
+    return {"memory_bytes": {"base": base, "loaded": base, "load_peak": total, "total": total, "peak": total}}
+
+
+RESULTS = {"gemm": gemm, "layer": layer_alone, "network": passes, "memory": memory}
+
+
+def write_records(root: Path, lines: list[dict]) -> Path:
+    path = root / "results" / "records" / "bench" / "cpu-1-threads.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def make(root: Path, sizes: dict[str, int], first_layer: str = "conv1", factor: float = 1.0) -> Path:
+    """All stages up to the report."""
+    configure(root, sizes, first_layer)
+    convert(root, list(sizes))
+    write_records(root, records(root, list(sizes), factor))
+    stages(root)
+    return root
+
+
+def stages(root: Path) -> None:
+    """Aggregate, fit and evaluate what records there are."""
+    assert main(["--root", str(root), "aggregate"]) == 0
+    who = ["--board", "bench", "--processor", "cpu"]
+    assert main(["--root", str(root), "fit", *who]) == 0
+    assert main(["--root", str(root), "evaluate", *who, "-o", str(root / "results" / "evaluation" / "bench-cpu")]) == 0

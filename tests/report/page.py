@@ -1,0 +1,58 @@
+"""A report's page, read back: its tables with the value and text of each cell."""
+
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+
+
+@dataclass
+class ReadTable:
+    head: list[str] = field(default_factory=list)
+    rows: list[list[tuple[str, float | None]]] = field(default_factory=list)
+
+    def column(self, title: str) -> list[float | None]:
+        """The values of the column with this title."""
+        return [row[self.head.index(title)][1] for row in self.rows]
+
+    def words(self, title: str) -> list[str]:
+        return [row[self.head.index(title)][0] for row in self.rows]
+
+
+class _Reader(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.tables: dict[str, ReadTable] = {}
+        self.text: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.cell: str | None = None
+        self.value: float | None = None
+
+    def handle_starttag(self, tag, attributes):
+        named = dict(attributes)
+        self.tags.append((tag, named))
+        if tag == "table":
+            self.table = self.tables[named["id"].removeprefix("table-")] = ReadTable()
+        elif tag == "tr" and self.table.head:
+            self.table.rows.append([])
+        elif tag in ("td", "th"):
+            self.cell, self.value = "", float(named["data-value"]) if "data-value" in named else None
+
+    def handle_data(self, data):
+        self.text.append(data)
+        if self.cell is not None:
+            self.cell += data
+
+    def handle_endtag(self, tag):
+        if tag == "th":
+            self.table.head.append(self.cell)
+        elif tag == "td":
+            self.table.rows[-1].append((self.cell, self.value))
+        if tag in ("td", "th"):
+            self.cell = None
+
+
+def read(path: Path) -> _Reader:
+    """The page at `path`."""
+    reader = _Reader()
+    reader.feed(path.read_text(encoding="utf-8"))
+    return reader

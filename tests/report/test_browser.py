@@ -1,0 +1,182 @@
+"""The report in headless Chromium: drawn, quiet, sortable, fit for phones, print and axe-core.
+
+Needs Chromium and, for the accessibility test, `npm ci --prefix tests/report`.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sitecnn.cli import main
+from tests.report.made import make
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+AXE = Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium"),
+]
+
+FLAGS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update", "--hide-scrollbars"),
+    *("--enable-logging=stderr", "--virtual-time-budget=20000"),
+]
+
+
+def run(page: Path, folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    """Chromium over a page, with a profile of its own and a log of every request."""
+    command = [CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'profile'}", f"--log-net-log={folder / 'net.json'}"]
+    return subprocess.run([*command, *flags, page.as_uri()], capture_output=True, text=True, check=True, timeout=120)
+
+
+def ask(report: Path, folder: Path, script: str, *flags: str, first: str = "") -> tuple[dict, str]:
+    """What `script` (the body of an async function) returns once all figures had time to be drawn, and Chromium's log.
+
+    The window is so high that all of the page is near it.
+    """
+    asking = (
+        "<script>window.addEventListener('load', () => setTimeout(async () => {"
+        "for (let tries = 0; tries < 50 && document.querySelector('figure:not(.drawn)'); tries++)"
+        " await new Promise((done) => setTimeout(done, 300));"
+        f"const answer = await (async () => {{{script}}})();"
+        "const place = document.createElement('pre'); place.id = 'answer';"
+        "place.textContent = JSON.stringify(answer); document.body.append(place);}, 100));</script>"
+    )
+    page = folder / "page.html"
+    # Vega-Embed has a page's end in one of its strings.
+    text, _, end = report.read_text(encoding="utf-8").rpartition("</body>")
+    page.write_text(f"{text}{first}{asking}</body>{end}", encoding="utf-8")
+    size = [] if any(flag.startswith("--window-size") for flag in flags) else ["--window-size=1280,30000"]
+    done = run(page, folder, "--dump-dom", *size, *flags)
+    found = re.search(r'<pre id="answer">(.*?)</pre>', done.stdout, re.S)
+    assert found, done.stderr[-2000:]
+    unescaped = found[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    return json.loads(unescaped), done.stderr
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    root = make(tmp_path_factory.mktemp("browser"), {"small": 24, "middle": 32}, first_layer="<b>\"'&" + "x" * 300)
+    assert main(["--root", str(root), "report"]) == 0
+    return root / "results" / "report" / "report.html"
+
+
+def test_every_figure_is_drawn_and_the_console_is_silent(report, tmp_path):
+    count = "return {figures: document.querySelectorAll('figure').length,"
+    count += "drawn: document.querySelectorAll('figure.drawn .live svg').length};"
+    found, log = ask(report, tmp_path, count)
+    assert found["figures"] >= 8
+    assert found["drawn"] == found["figures"]
+    assert not [line for line in log.splitlines() if "CONSOLE" in line]
+
+
+def origins(folder: Path) -> set[str]:
+    """Whose requests the log of the last run holds."""
+    return set(re.findall(r'"initiator":"([^"]*)"', (folder / "net.json").read_text(encoding="utf-8")))
+
+
+def test_no_request_leaves_the_file(report, tmp_path):
+    """Chromium's own requests have no origin; a page's have, as the second page shows, whose image is elsewhere."""
+    ask(report, tmp_path, "return {};")
+    assert origins(tmp_path) <= {"not an origin"}
+    page = tmp_path / "other.html"
+    page.write_text('<img src="http://localhost:9/nothing.png">')
+    run(page, tmp_path, "--dump-dom")
+    assert not origins(tmp_path) <= {"not an origin"}
+
+
+def test_tables_sort_by_value_and_search(report, tmp_path):
+    script = """
+        const table = document.getElementById("table-layers-bench-cpu");
+        const column = [...table.tHead.rows[0].cells].findIndex((cell) => cell.textContent === "ms");
+        const button = table.tHead.rows[0].cells[column].querySelector("button");
+        const values = () => [...table.tBodies[0].rows].map((row) => Number(row.cells[column].dataset.value));
+        button.click();
+        const up = values();
+        button.click();
+        const down = values();
+        const field = document.querySelector("details:has(#table-layers-bench-cpu) input[type=search]");
+        field.value = "pool";
+        field.dispatchEvent(new Event("input"));
+        const left = [...table.tBodies[0].rows].filter((row) => !row.hidden).map((row) => row.textContent);
+        return {up, down, left};
+    """
+    found, _ = ask(report, tmp_path, script)
+    assert found["up"] == sorted(found["up"])
+    assert found["down"] == sorted(found["up"], reverse=True)
+    assert len(found["left"]) == 2
+    assert all("pool" in row for row in found["left"])
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280])
+def test_nothing_scrolls_sideways(report, tmp_path, width):
+    """In a frame of this width, because a window of headless Chromium is 500 pixels wide at least."""
+    script = """
+        const inside = document.querySelector("iframe").contentDocument;
+        for (let tries = 0; tries < 100 && inside.querySelectorAll("figure:not(.drawn)").length; tries++) {
+            await new Promise((done) => setTimeout(done, 100));
+        }
+        return {wide: inside.documentElement.scrollWidth, figures: inside.querySelectorAll("figure.drawn").length};
+    """
+    inner = tmp_path / "inner.html"
+    # Nothing is painted in virtual time, so nothing would come into view.
+    seen = """<head><script>IntersectionObserver = class {
+        constructor(tell) { this.tell = tell; }
+        observe(target) { queueMicrotask(() => this.tell([{isIntersecting: true, target}])); }
+        unobserve() {}
+    };</script>"""
+    inner.write_text(report.read_text(encoding="utf-8").replace("<head>", seen, 1), encoding="utf-8")
+    outer = tmp_path / "outer.html"
+    outer.write_text(f'<body><iframe src="inner.html" width="{width}" height="29000" style="border:0"></iframe></body>')
+    found, _ = ask(outer, tmp_path, script, "--allow-file-access-from-files", "--window-size=1400,30000")
+    assert found["figures"] >= 8
+    assert found["wide"] <= width
+
+
+def test_without_javascript_tables_and_figures_are_there(report, tmp_path):
+    page = tmp_path / "plain.html"
+    text = re.sub(r"<script.*?</script>", "", report.read_text(encoding="utf-8"), flags=re.S)
+    asking = """<script>addEventListener("load", () => {
+        const seen = (one) => one.getBoundingClientRect().height > 20;
+        const figures = [...document.querySelectorAll("figure")];
+        document.title = JSON.stringify({figures: figures.length,
+            drawn: figures.filter((one) => seen(one.querySelector(".static svg"))).length,
+            live: figures.filter((one) => seen(one.querySelector(".live"))).length,
+            tables: document.querySelectorAll("table td").length});
+    });</script>"""
+    page.write_text(text.replace("</body>", f"{asking}</body>"), encoding="utf-8")
+    found = json.loads(re.search(r"<title>(.*?)</title>", run(page, tmp_path, "--dump-dom").stdout)[1])
+    assert found["drawn"] == found["figures"] >= 8
+    assert found["live"] == 0
+    assert found["tables"] > 500
+
+
+def test_it_prints(report, tmp_path):
+    """All of the static figures, on pages."""
+    target = tmp_path / "report.pdf"
+    run(report, tmp_path, f"--print-to-pdf={target}")
+    assert target.read_bytes().startswith(b"%PDF")
+    assert target.stat().st_size > 100_000
+
+
+@pytest.mark.skipif(not AXE.is_file(), reason="no axe-core: npm ci --prefix tests/report")
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_axe_finds_nothing(report, tmp_path, dark):
+    script = """
+        document.querySelectorAll("details").forEach((one) => { one.open = true; });
+        const found = await axe.run(document, {resultTypes: ["violations"]});
+        return {dark: matchMedia("(prefers-color-scheme: dark)").matches, passes: found.passes.length,
+            violations: found.violations.map((one) => [one.id, one.nodes.slice(0, 3).map((node) => node.html)])};
+    """
+    flags = ["--blink-settings=preferredColorScheme=0"] if dark else ["--blink-settings=preferredColorScheme=1"]
+    library = AXE.read_text(encoding="utf-8").replace("</script", "<\\/script")
+    found, _ = ask(report, tmp_path, script, *flags, first=f"<script>{library}</script>")
+    assert found["dark"] == dark
+    assert found["passes"] > 10
+    assert found["violations"] == []

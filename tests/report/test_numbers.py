@@ -1,0 +1,190 @@
+"""Every number in the report equals the one in the Parquet or JSON that it comes from."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+
+from sitecnn.cli import main
+from tests.report.made import make
+from tests.report.page import read
+
+NETWORKS = {"small": 24, "middle": 32, "large": 48}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = make(tmp_path_factory.mktemp("numbers"), NETWORKS)
+    assert main(["--root", str(root), "report"]) == 0
+    return root
+
+
+@pytest.fixture(scope="module")
+def tables(root):
+    return read(root / "results" / "report" / "report.html").tables
+
+
+@pytest.fixture(scope="module")
+def passes(root):
+    """The network records as the agent wrote them."""
+    lines = (root / "results" / "records" / "bench" / "cpu-1-threads.jsonl").read_text().splitlines()
+    found = [json.loads(line) for line in lines]
+    return {record["network"]: record for record in found if record.get("task") == "network"}
+
+
+def select(root: Path, query: str) -> list[tuple]:
+    """Rows of an SQL query in which {results} is the results folder."""
+    return duckdb.sql(query.format(results=root / "results")).fetchall()
+
+
+SCALES = {"%": 0.01, "MiB": 2.0**20, "M": 1e6}
+
+
+def test_the_text_of_every_cell_is_its_value_rounded(tables):
+    """Whatever the cell shows, in whatever unit, is within half of its last digit of the value behind it."""
+    checked = 0
+    for name, table in tables.items():
+        for row in table.rows:
+            for title, (text, value) in zip(table.head, row, strict=True):
+                if value is None:
+                    continue
+                shown = re.match(r"[+-]?[\d,]+(\.\d+)?", text)
+                assert shown, f"{name}: {title}: {text!r}"
+                unit = title.rpartition(", ")[2]
+                scale = SCALES["%"] if text.endswith("%") else SCALES.get(unit, 1.0)
+                half = 0.5 * 10 ** -len((shown[1] or ".")[1:]) * scale
+                number = float(shown[0].replace(",", "")) * scale
+                assert abs(number - value) <= half * 1.001 + 1e-8 * abs(value), f"{name}: {title}: {text!r} of {value}"
+                checked += 1
+    assert checked > 500
+
+
+def test_every_value_is_in_the_csv_beside_it(root, tables):
+    for name, table in tables.items():
+        with (root / "results" / "report" / "tables" / f"{name}.csv").open(encoding="utf-8") as lines:
+            rows = list(csv.reader(lines))[1:]
+        assert len(rows) == len(table.rows), name
+        for row, shown in zip(rows, table.rows, strict=True):
+            held = [float(cell) for cell in row if re.fullmatch(r"[+-]?[\d.]+(e[+-]?\d+)?", cell)]
+            for _, value in shown:
+                assert value is None or any(abs(value - one) <= 1e-8 * abs(one) for one in held), (name, value)
+
+
+def test_networks_are_those_of_the_evaluation(root, tables):
+    columns = "network, measured_ms, estimate_ms, low_ms, high_ms, error"
+    wanted = select(root, f"select {columns} from '{{results}}/evaluation/bench-cpu/networks.parquet'")
+    table = tables["networks"]
+    titles = ["measured, ms", "estimated, ms", "90 % interval from, ms", "to, ms", "error"]
+    shown = list(zip(table.words("network"), *map(table.column, titles), strict=True))
+    assert [row[0] for row in shown] == [row[0] for row in wanted]
+    np.testing.assert_allclose([row[1:] for row in shown], [row[1:] for row in wanted], rtol=1e-8)
+
+
+def test_the_posters_table_1_is_the_sum_of_the_samples(tables, passes):
+    table = tables["time"]
+    groups = {"CONV, ms": "Convolution", "POOL, ms": "Pooling", "ReLU, ms": "ReLU", "FC, ms": "InnerProduct"}
+    for title, kind in groups.items():
+        for network, value in zip(table.words("network"), table.column(title), strict=True):
+            of = [layer["samples_ns"] for layer in passes[network]["layers"] if layer["type"] == kind]
+            assert value == pytest.approx(np.median(np.sum(of, axis=0)) / 1e6, rel=1e-8)
+    for title, field in (("layerwise pass, ms", "layerwise_ns"), ("forward pass, ms", "forward_ns")):
+        for network, value in zip(table.words("network"), table.column(title), strict=True):
+            assert value == pytest.approx(np.median(passes[network][field]) / 1e6, rel=1e-8)
+
+
+def test_layers_are_those_of_the_dataset_and_of_the_evaluation(root, tables):
+    query = """
+        select m.network, m.layer, m.median_ns / 1e6, l.macs, e.estimate_ms, e.error
+        from '{results}/dataset/measurements/**/*.parquet' m
+        join '{results}/networks/*/layers.parquet' l using (network, batch, layer)
+        join '{results}/evaluation/bench-cpu/layers.parquet' e using (network, batch, layer)
+        where m.subject = 'layer'
+    """
+    wanted = {row[:2]: row[2:] for row in select(root, query)}
+    table = tables["layers-bench-cpu"]
+    names = list(zip(table.words("network"), table.words("layer"), strict=True))
+    assert sorted(names) == sorted(wanted)
+    columns = zip(*(table.column(title) for title in ("ms", "MACs, M", "estimated, ms", "error")), strict=True)
+    for name, shown in zip(names, columns, strict=True):
+        assert shown == pytest.approx(wanted[name], rel=1e-8)
+
+
+def test_memory_is_that_of_the_layers_and_of_the_records(root, tables):
+    parts = ", ".join(f"sum({part}_bytes)" for part in ("weights", "data", "workspace", "workspace_poster"))
+    query = f"select network, {parts} from '{{results}}/networks/*/layers.parquet' group by network"
+    wanted = {name: sums for name, *sums in select(root, query)}
+    table = tables["memory"]
+    titles = ["weights, MiB", "data, MiB", "workspace (Caffe), MiB", "workspace (poster), MiB"]
+    for name, *shown in zip(table.words("network"), *map(table.column, titles), strict=True):
+        assert shown == pytest.approx([float(value) for value in wanted[name]])
+    query = """select network, base_bytes, total_bytes
+        from '{results}/dataset/measurements/**/*.parquet' where subject = 'memory'"""
+    measured = {name: values for name, *values in select(root, query)}
+    table = tables["memory-measured"]
+    titles = ["base, MiB", "base + parts, MiB", "measured, MiB"]
+    for name, base, computed, total in zip(table.words("network"), *map(table.column, titles), strict=True):
+        assert [base, total] == pytest.approx([float(value) for value in measured[name]])
+        assert computed == pytest.approx(base + float(sum(wanted[name][:3])))
+
+
+def test_multiplications_are_those_of_the_dataset(root, tables):
+    query = """
+        select m, n, k, trans_a, trans_b, accumulate, median_ns / 1e6, 2.0 * m * n * k / median_ns
+        from '{results}/dataset/measurements/**/*.parquet'
+        where subject = 'kernel' and kind = 'gemm' and mode = 'warm'
+    """
+    wanted = sorted(row[:3] + row[-2:] for row in select(root, query))
+    table = tables["gemm-bench-cpu"]
+    shown = sorted(zip(*map(table.column, ["m", "n", "k", "ms", "GFLOP/s"]), strict=True))
+    np.testing.assert_allclose(shown, wanted, rtol=1e-8)
+
+
+def test_coefficients_are_those_of_the_model(root, tables):
+    model = json.loads((root / "results" / "models" / "bench-cpu.json").read_text())
+    kinds = model["stacks"][0]["kinds"].values()
+    table = tables["model-bench-cpu"]
+    assert table.column("ns") == pytest.approx([ns for kind in kinds for ns in kind["coefficients_ns"]], rel=1e-8)
+    errors = [ns for kind in kinds for ns in kind["standard_errors_ns"]]
+    assert table.column("± ns") == pytest.approx(errors, rel=1e-8)
+
+
+def test_counts_and_board_time_are_those_of_the_records(root, tables):
+    lines = (root / "results" / "records" / "bench" / "cpu-1-threads.jsonl").read_text().splitlines()
+    measured = [record for record in map(json.loads, lines) if record["record"] == "measurement"]
+    table = tables["cost"]
+    assert sum(table.column("measurements")) == len(measured)
+    assert sum(table.column("minutes")) == pytest.approx(sum(record["seconds"] for record in measured) / 60)
+    overview = tables["overview"]
+    assert overview.column("board minutes") == pytest.approx([sum(record["seconds"] for record in measured) / 60])
+    assert overview.column("kernels") == [sum(record["task"] in ("gemm", "layer") for record in measured)]
+
+
+def test_published_figures_are_the_posters(tables):
+    """Table 1 and 2 as printed: Lu, Rallapalli, Chan and La Porta, 2017."""
+    table = tables["published-times"]
+    poster = [row for row in table.rows if row[0][0] == "poster"]
+    assert [cell[0] for cell in poster[1][2:]] == [
+        "TK1", "gpu", "263.1 ± 19.3 (75.7 %)", "7.2 ± 0.5 (2.1 %)", "17.5 ± 1.2 (5.0 %)", "57.6 ± 0.5 (16.6 %)",
+        "347.6 ± 20.1", "326.7 ± 2.1",
+    ]  # fmt: skip
+    assert [cell[0] for cell in poster[2][4:8]] == [
+        "1,952.9 ± 12.2 (69.1 %)", "71.3 ± 1.5 (2.5 %)", "52.5 ± 1.9 (1.9 %)", "747.7 ± 24.9 (26.5 %)"
+    ]  # fmt: skip
+    memory = tables["published-memory"].rows
+    assert [cell[0] for cell in memory[2]] == ["poster", "workspace", "11", "168", "46", "79"]
+    assert [cell[0] for cell in memory[6]] == ["poster", "TX1 gpu total", "589", "1,537", "226", "562"]
+
+
+def test_the_data_behind_figures_is_the_evaluations(root):
+    page = (root / "results" / "report" / "report.html").read_text(encoding="utf-8")
+    specs = json.loads(re.search(r'id="figures">(.*?)</script>', page, re.S)[1])
+    points = [row for rows in specs["layers-bench-cpu"]["datasets"].values() for row in rows if "layer" in row]
+    shown = {(row["network"], row["layer"]): (row["measured_ms"], row["estimate_ms"]) for row in points}
+    query = """select network, layer, measured_ms, estimate_ms from '{results}/evaluation/bench-cpu/layers.parquet'
+        where measured_ms > 0 and estimate_ms > 0"""
+    for network, layer, *values in select(root, query):
+        assert shown[network, layer] == pytest.approx(values, abs=1e-6)
