@@ -35,11 +35,18 @@ def run(page: Path, folder: Path, *flags: str) -> subprocess.CompletedProcess[st
     return subprocess.run([*command, *flags, page.as_uri()], capture_output=True, text=True, check=True, timeout=120)
 
 
-def ask(report: Path, folder: Path, script: str, *flags: str, first: str = "") -> tuple[dict, str]:
-    """What `script` (the body of an async function) returns once all figures had time to be drawn, and Chromium's log.
+def in_view(page: Path) -> str:
+    """A page that takes all of itself to be in view: in virtual time not everything is painted that would be."""
+    stub = """<head><script>IntersectionObserver = class {
+        constructor(tell) { this.tell = tell; }
+        observe(target) { queueMicrotask(() => this.tell([{isIntersecting: true, target}])); }
+        unobserve() {}
+    };</script>"""
+    return page.read_text(encoding="utf-8").replace("<head>", stub, 1)
 
-    The window is so high that all of the page is near it.
-    """
+
+def ask(report: Path, folder: Path, script: str, *flags: str, first: str = "") -> tuple[dict, str]:
+    """What `script` (the body of an async function) returns once all figures are drawn, and Chromium's log."""
     asking = (
         "<script>window.addEventListener('load', () => setTimeout(async () => {"
         "for (let tries = 0; tries < 50 && document.querySelector('figure:not(.drawn)'); tries++)"
@@ -50,7 +57,7 @@ def ask(report: Path, folder: Path, script: str, *flags: str, first: str = "") -
     )
     page = folder / "page.html"
     # Vega-Embed has a page's end in one of its strings.
-    text, _, end = report.read_text(encoding="utf-8").rpartition("</body>")
+    text, _, end = in_view(report).rpartition("</body>")
     page.write_text(f"{text}{first}{asking}</body>{end}", encoding="utf-8")
     size = [] if any(flag.startswith("--window-size") for flag in flags) else ["--window-size=1280,30000"]
     done = run(page, folder, "--dump-dom", *size, *flags)
@@ -125,13 +132,7 @@ def test_nothing_scrolls_sideways(report, tmp_path, width):
         return {wide: inside.documentElement.scrollWidth, figures: inside.querySelectorAll("figure.drawn").length};
     """
     inner = tmp_path / "inner.html"
-    # Nothing is painted in virtual time, so nothing would come into view.
-    seen = """<head><script>IntersectionObserver = class {
-        constructor(tell) { this.tell = tell; }
-        observe(target) { queueMicrotask(() => this.tell([{isIntersecting: true, target}])); }
-        unobserve() {}
-    };</script>"""
-    inner.write_text(report.read_text(encoding="utf-8").replace("<head>", seen, 1), encoding="utf-8")
+    inner.write_text(in_view(report), encoding="utf-8")
     outer = tmp_path / "outer.html"
     outer.write_text(f'<body><iframe src="inner.html" width="{width}" height="29000" style="border:0"></iframe></body>')
     found, _ = ask(outer, tmp_path, script, "--allow-file-access-from-files", "--window-size=1400,30000")
