@@ -35,15 +35,24 @@ def test_nine_samples_are_the_fewest_without_extremes():
     assert agent.median_interval(range(agent.FEWEST_SAMPLES - 1))[0] == 0
 
 
-def test_sampling_stops_when_the_median_is_known():
-    found = agent.collect(lambda: 1000, 60, lambda: None)
-    assert (found["stop"], len(found["samples_ns"]), found["median_ns"]) == ("noise", agent.FEWEST_SAMPLES, 1000)
+def until_enough(turns, seconds_each):
+    samples, reason = [], None
+    while not reason:
+        samples.append(next(turns))
+        reason = agent.stop_reason(samples, seconds_each * len(samples))
+    return len(samples), reason
 
 
-def test_sampling_of_noise_stops_by_count():
-    turns = itertools.cycle([1000, 3000])
-    found = agent.collect(lambda: next(turns), 60, lambda: None)
-    assert (found["stop"], len(found["samples_ns"])) == ("count", agent.MOST_SAMPLES)
+def test_sampling_stops_when_the_median_is_known_or_time_or_patience_is_over():
+    assert until_enough(itertools.repeat(1000), 0) == (agent.FEWEST_SAMPLES, "noise")
+    assert until_enough(itertools.cycle([1000, 3000]), 0) == (agent.MOST_SAMPLES, "count")
+    assert until_enough(itertools.cycle([1000, 3000]), 1) == (agent.FEWEST_IN_TIME, "time")
+
+
+def test_a_median_that_is_not_known_says_so():
+    assert agent.measured([100.0] * 9, "noise")["status"] == "ok"
+    found = agent.measured([100.0, 200.0] * 5, "time")
+    assert found["status"] == "unstable" and "known to 33 % only" in found["reason"]
 
 
 def test_warm_up_forgets_a_slow_start():
@@ -57,13 +66,15 @@ def measurement(key):
 
 def test_a_torn_last_line_is_cut_off_and_owed_again(tmp_path):
     path = tmp_path / "records.jsonl"
-    records = agent.Records(str(path))
+    plan = tmp_path / "plan.jsonl"
+    plan.write_text("")
+    records = agent.RecordFile(str(plan), str(path))
     records.append(measurement("a"))
     records.append(measurement("b"))
     whole = path.read_bytes()
     for length in range(whole.index(b"\n") + 1, len(whole)):
         path.write_bytes(whole[:length])
-        again = agent.Records(str(path))
+        again = agent.RecordFile(str(plan), str(path))
         assert again.finished == {"a"}
         again.append(measurement("b"))
         assert [json.loads(line)["key"] for line in path.read_text().splitlines()] == ["a", "b"]

@@ -28,9 +28,11 @@ def test_an_agent_that_cannot_start_is_no_success_although_an_older_run_was_done
     records.parent.mkdir(parents=True)
     records.write_text(json.dumps({"record": "done", "owed": 0}) + "\n")
     (tmp_path / "plan.jsonl").write_text("")
-    # This Python has no caffe, so the agent refuses.
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\nexit 2\n")
+    broken.chmod(0o755)
     with pytest.raises(SiteCNNError, match="stopped with status 2"):
-        profile(tmp_path, board(), tmp_path / "plan.jsonl")
+        profile(tmp_path, board(broken), tmp_path / "plan.jsonl")
 
 
 def test_a_python_that_is_not_there_names_the_boards_file(tmp_path):

@@ -42,8 +42,6 @@ def gemm_record(number, run="r1", **changes):
         "low_ns": samples[0],
         "high_ns": samples[2],
     }
-    after = {"time": "2026-11-23T10:01:00Z", "load": 0.7, "cpu_mhz": [1000.0, 2000.0], "temperature_c": [40.0, 50.5]}
-    block = {"attempt": 1, "sentinel_before_ns": 5.0, "sentinel_after_ns": 5.1, "before": {}, "after": after}
     said = {
         "status": "ok",
         "reason": "",
@@ -59,9 +57,15 @@ def gemm_record(number, run="r1", **changes):
         "key": f"{number:032x}",
         "run": run,
         "kernel": kernel,
-        "block": block,
     }
     return {**task, **said, **timed, **changes}
+
+
+def block_record(name="b1", run="r1", **changes):
+    after = {"time": "2026-11-23T10:01:00Z", "load": 0.7, "cpu_mhz": [1000.0, 2000.0], "temperature_c": [40.0, 50.5]}
+    sentinels = {"sentinel_before_ns": 5.0, "sentinel_after_ns": 5.1}
+    named = {"record": "block", "block": name, "run": run, "attempt": 1, **sentinels}
+    return {**named, "before": {}, "after": after, **changes}
 
 
 def network_record(run="r1", key="f" * 32, **changes):

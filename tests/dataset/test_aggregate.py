@@ -2,13 +2,14 @@ import hashlib
 import json
 import random
 
+import pyarrow.parquet as pq
 import pytest
 
 from sitecnn.dataset import aggregate, read_measurements, store
 from sitecnn.dataset.schema import MEASUREMENTS
 from sitecnn.dataset.verify import problems
 from sitecnn.workload.kernels import layer_kernel
-from tests.dataset.records import LAYERS, gemm_record, network_record, run_record, write
+from tests.dataset.records import LAYERS, block_record, gemm_record, network_record, run_record, write
 
 
 def tree(root):
@@ -27,15 +28,19 @@ def rows(root, board="b", processor="cpu"):
 
 
 def test_every_value_of_a_kernel_arrives(tmp_path):
-    write(tmp_path, [run_record(), gemm_record(5)])
+    write(
+        tmp_path, [run_record(), block_record(), gemm_record(5, block="b1", power_rails=["VDD_IN"], power_mw=[4500.5])]
+    )
     assert aggregate(tmp_path)["measurements"] == {"b/cpu": 1}
     row = rows(tmp_path).iloc[0]
     assert (row.subject, row.kind, row.m, row.n, row.k, row["mode"]) == ("kernel", "gemm", 6, 2, 3, "cold")
     assert list(row.samples_ns) == [15.0, 16.0, 18.5] and row.median_ns == 16.0
     assert (row.stack, row.threads, row.source, row.status, row.stop) == ("caffe+1", 1, "agent", "ok", "noise")
     assert (row.cpu_mhz, row.temperature_c, row.load) == (1500.0, 50.5, 0.7)
+    assert (row.attempt, row.sentinel_before_ns, row.sentinel_after_ns) == (1, 5.0, 5.1)
+    assert (list(row.power_rails), list(row.power_mw)) == (["VDD_IN"], [4500.5])
     assert row.measured_at.isoformat() == "2026-11-23T10:01:00+00:00"
-    assert (row.origin, row.line) == ("b/cpu.jsonl", 2)
+    assert (row.origin, row.line) == ("b/cpu.jsonl", 3)
 
 
 def test_a_network_becomes_its_layers_with_their_sizes_and_its_passes(tmp_path):
@@ -133,8 +138,44 @@ def test_every_record_is_a_row_or_refused_with_its_reason(tmp_path):
         assert expected in entry["reason"], entry
 
 
+def test_a_measurement_has_the_conditions_of_the_block_before_it_wherever_files_are_cut(tmp_path, monkeypatch):
+    monkeypatch.setattr("sitecnn.dataset.records.CHUNK_BYTES", 1500)
+    expected, number = {}, 0
+    write(tmp_path, [run_record()])
+    for block in range(12):
+        write(tmp_path, [block_record(f"b{block}", attempt=block)])
+        for _ in range(7):
+            write(tmp_path, [gemm_record(number, block=f"b{block}")])
+            expected[f"{number:032x}"] = block
+            number += 1
+            if number % 5 == 0:
+                aggregate(tmp_path)
+    aggregate(tmp_path)
+    found = rows(tmp_path)
+    assert dict(zip(found["key"], found["attempt"], strict=True)) == expected
+
+
+@pytest.mark.parametrize("blocks", [[], [block_record("b2")], [block_record("b1"), block_record("b2")]])
+def test_a_measurement_of_another_block_than_the_last_is_refused(tmp_path, blocks):
+    passes = network_record(block="b1")
+    write(tmp_path, [run_record(), *blocks, gemm_record(0, block="b1"), passes, gemm_record(1)])
+    assert aggregate(tmp_path)["refused"] == 2
+    refused = (tmp_path / "results/dataset/refused.jsonl").read_text()
+    assert refused.count("its block is not the last one before it") == 2
+    assert len(rows(tmp_path)) == 1
+
+
+def test_where_a_runs_seconds_went_is_kept(tmp_path):
+    cost = {"timed": 5.0, "warm_up": 1.0, "inputs": 2.0, "files": 0.5, "other": 0.25}
+    done = {"record": "done", "run": "r1", "planned": 1, "owed": 0, "seconds": 8.75, "cost_s": cost}
+    write(tmp_path, [run_record(), gemm_record(0), done])
+    aggregate(tmp_path)
+    row = pq.read_table(store.existing(tmp_path) / "runs" / "runs.parquet").to_pylist()[0]
+    assert {purpose: row[f"cost_{purpose}_s"] for purpose in cost} == cost and row["seconds"] == 8.75
+
+
 def test_of_one_key_the_best_and_then_the_last_stays(tmp_path):
-    later = {"block": {"attempt": 1, "after": {"time": "2026-11-24T00:00:00Z"}}}
+    block, later = block_record("b2", after={"time": "2026-11-24T00:00:00Z"}), {"block": "b2"}
     write(
         tmp_path,
         [run_record(), gemm_record(0, median_ns=11), gemm_record(1, status="failed", median_ns=None, samples_ns=None)],
@@ -142,7 +183,7 @@ def test_of_one_key_the_best_and_then_the_last_stays(tmp_path):
     write(tmp_path, [gemm_record(1, reason="second")])
     aggregate(tmp_path)
     again = [gemm_record(0, median_ns=12, reason="later", **later), gemm_record(0, status="unstable", **later)]
-    write(tmp_path, [run_record("r9"), *again, network_record(), network_record()], name="copy.jsonl")
+    write(tmp_path, [run_record("r9"), block, *again, network_record(), network_record()], name="copy.jsonl")
     assert aggregate(tmp_path)["superseded"] == 4
     found = rows(tmp_path)
     assert list(found[found["subject"] == "kernel"]["reason"]) == ["later", "second"]

@@ -44,7 +44,7 @@ def test_other_readers_see_the_same_numbers(folder):
 
 
 def test_every_column_is_in_the_page(folder):
-    table = PAGE[PAGE.index("## Schema 1") : PAGE.index("## Rules")]
+    table = PAGE[PAGE.index("## Schema 2") : PAGE.index("## Rules")]
     from sitecnn.workload.kernels import SIZE_NAMES
 
     ranges = {*SIZE_NAMES, "loaded_bytes", "load_peak_bytes", "total_bytes", "sentinel_before_ns", "sentinel_after_ns"}

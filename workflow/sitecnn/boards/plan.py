@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import prod
 from statistics import median
 from typing import Any
 
-from sitecnn.boards.sweep import sweep_layers
+from sitecnn.boards.context import in_context, up_to
+from sitecnn.boards.sweep import SMALL_GEMM, gemm_sizes, sweep_layers
 from sitecnn.errors import SiteCNNError
 from sitecnn.network import write_prototxt
 from sitecnn.network.graph import Layer, Network
@@ -15,6 +16,26 @@ from sitecnn.workload.kernels import Kernel, unique_kernels
 from sitecnn.workload.memory import footprint_bytes
 
 Task = dict[str, Any]
+
+
+EVICT_PASSES = 3
+"""How many footprints of strange data age the caches as one real pass does, which touches its own several times, and
+a last level keeps what it has seen twice (on an Intel server one footprint leaves layers 4 to 8 % too fast)."""
+
+DATA_DEPENDENT = frozenset({("pooling", "MAX")})
+"""Kernels whose branches depend on their input's values: they are given what their network would give them."""
+
+OVERHEAD_ITERATIONS = tuple(2**power for power in range(11))
+"""Calls per synchronisation of the curve that shows how its cost spreads."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a kernel is met: a layer of a network, and what is touched between two of its passes."""
+
+    network: Network
+    layer: Layer
+    evict_bytes: int
 
 
 def plan(networks: Iterable[Network], *, sweep: bool) -> list[Task]:
@@ -26,15 +47,19 @@ def plan(networks: Iterable[Network], *, sweep: bool) -> list[Task]:
     for network in networks:
         _refuse_unmodelled(network)
     truth = [task for network in networks for task in _network_tasks(network)]
-    footprints = {network: footprint_bytes(network) for network in networks}
-    found: dict[Kernel, tuple[Layer, int]] = {}
-    for network, footprint in footprints.items():
+    found: dict[Kernel, Place] = {}
+    for network in networks:
+        touched = EVICT_PASSES * footprint_bytes(network)
         for kernel, layer in unique_kernels(network.layers).items():
-            found.setdefault(kernel, (layer, footprint))
-    for kernel, layer in unique_kernels(sweep_layers()).items() if sweep else ():
-        found.setdefault(kernel, (layer, int(median(footprints.values()))))
+            found.setdefault(kernel, Place(network, layer, touched))
+    if sweep:
+        touched = int(median(place.evict_bytes for place in found.values()))
+        for network, layer in sweep_layers():
+            for kernel in unique_kernels([layer]):
+                found.setdefault(kernel, Place(network, layer, touched))
     ordered = sorted(found, key=_weight, reverse=True)
-    return [*truth, *(task for kernel in ordered for task in _kernel_tasks(kernel, *found[kernel]))]
+    tasks = [task for kernel in ordered for task in _kernel_tasks(kernel, found[kernel])]
+    return [*truth, *tasks, *(_gemm_tasks() if sweep else ())]
 
 
 def _refuse_unmodelled(network: Network) -> None:
@@ -51,37 +76,33 @@ def plan_lines(tasks: Iterable[Task]) -> str:
     return "".join(json.dumps(task, separators=(",", ":")) + "\n" for task in tasks)
 
 
-def one_layer_network(layer: Layer) -> Network:
-    """An Input for each bottom and the layer itself: what the agent loads to time a layer alone."""
-    plain = _plain(layer)
-    inputs = tuple(
-        Layer(name=bottom, type="Input", bottoms=(), tops=(bottom,), inputs=(), outputs=(shape,))
-        for bottom, shape in dict(zip(plain.bottoms, plain.inputs, strict=True)).items()
-    )
-    return Network(name=layer.type, batch=layer.inputs[0][0], layers=(*inputs, plain))
-
-
-def _plain(layer: Layer) -> Layer:
-    """The layer under neutral names, so that equal layers of two networks give the same text, hence the same key."""
-    names = {blob: f"in{index}" for index, blob in enumerate(dict.fromkeys(layer.bottoms))}
-    tops = tuple(names.get(blob, f"out{index}") for index, blob in enumerate(layer.tops))
-    return replace(layer, name="layer", bottoms=tuple(names[blob] for blob in layer.bottoms), tops=tops)
-
-
 def _network_tasks(network: Network) -> Iterator[Task]:
     prototxt = write_prototxt(network)
     for task in ("network", "memory"):
         yield {"task": task, "network": network.name, "batch": network.batch, "prototxt": prototxt}
 
 
-def _kernel_tasks(kernel: Kernel, layer: Layer, evict_bytes: int) -> Iterator[Task]:
+def _kernel_tasks(kernel: Kernel, place: Place) -> Iterator[Task]:
     if kernel.kind == "gemm":
         yield {"task": "gemm", "kernel": kernel.as_dict(), "mode": "warm"}
         return
-    prototxt = write_prototxt(one_layer_network(_im2col(kernel, layer) if kernel.kind == "im2col" else layer))
-    fill = "activations" if kernel.kind == "pooling" else "gaussian"
-    cold = {"mode": "cold", "evict_bytes": evict_bytes}
-    yield {"task": "layer", "kernel": kernel.as_dict(), **cold, "prototxt": prototxt, "fill": fill}
+    piece = _im2col(kernel, place.layer) if kernel.kind == "im2col" else None
+    context = in_context(place.network, place.layer, piece)
+    cold = {"mode": "cold", "evict_bytes": place.evict_bytes}
+    task = {"task": "layer", "kernel": kernel.as_dict(), **cold, "prototxt": write_prototxt(context.network)}
+    if (kernel.kind, kernel.variant) in DATA_DEPENDENT and context.fills:
+        source = write_prototxt(up_to(place.network, place.layer))
+        yield {**task, "source": source, "inputs": context.blobs}
+    else:
+        yield {**task, "fills": context.fills}
+
+
+def _gemm_tasks() -> Iterator[Task]:
+    """GEMMs in fine and in coarse steps of each size, and the curve of the overhead of synchronising."""
+    for kernel in gemm_sizes():
+        yield {"task": "gemm", "kernel": kernel.as_dict(), "mode": "warm"}
+    for iterations in OVERHEAD_ITERATIONS:
+        yield {"task": "gemm", "kernel": SMALL_GEMM.as_dict(), "mode": "overhead", "iterations": iterations}
 
 
 def _im2col(kernel: Kernel, layer: Layer) -> Layer:

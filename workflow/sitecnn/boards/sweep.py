@@ -7,7 +7,8 @@ could not be estimated without its own timings.
 from collections.abc import Iterator
 
 from sitecnn.network import parse_prototxt
-from sitecnn.network.graph import Layer
+from sitecnn.network.graph import Layer, Network
+from sitecnn.workload.kernels import Kernel, gemm
 
 # (channels, height = width): the stages of ImageNet networks from the first blob to the last.
 BLOBS = ((48, 224), (64, 112), (160, 56), (192, 56), (256, 28), (480, 14), (512, 28), (832, 7), (96, 27), (2048, 7))
@@ -28,41 +29,64 @@ CONVOLUTIONS = (
 # (inputs, outputs) of fully connected layers.
 PRODUCTS = ((512, 1000), (1280, 1000), (4096, 1024), (6272, 4096), (2048, 2048), (16384, 2048), (18432, 4096))
 
+# (type and settings, how many equal bottoms, the layers that make each: as in the networks that have such a layer).
 BLOB_LAYERS = (
-    ('type: "ReLU" top: "x"', 1),
-    ('type: "BatchNorm" top: "x"', 1),
-    ('type: "Scale" top: "x" scale_param { bias_term: true }', 1),
-    ('type: "LRN" top: "y" lrn_param { local_size: 5 }', 1),
-    ('type: "Pooling" top: "y" pooling_param { pool: MAX kernel_size: 3 stride: 2 }', 1),
-    ('type: "Pooling" top: "y" pooling_param { pool: MAX kernel_size: 3 stride: 1 pad: 1 }', 1),
-    ('type: "Pooling" top: "y" pooling_param { pool: MAX kernel_size: 2 stride: 2 }', 1),
-    ('type: "Pooling" top: "y" pooling_param { pool: AVE global_pooling: true }', 1),
-    ('type: "Eltwise" top: "y"', 2),
-    ('type: "Concat" top: "y"', 2),
+    ('type: "ReLU" top: "x"', 1, ()),
+    ('type: "BatchNorm" top: "x"', 1, ()),
+    ('type: "Scale" top: "x" scale_param { bias_term: true }', 1, ("BatchNorm",)),
+    ('type: "LRN" top: "y" lrn_param { local_size: 5 }', 1, ("ReLU",)),
+    ('type: "Pooling" top: "y" pooling_param { pool: MAX kernel_size: 3 stride: 2 }', 1, ("ReLU",)),
+    ('type: "Pooling" top: "y" pooling_param { pool: MAX kernel_size: 3 stride: 1 pad: 1 }', 1, ("ReLU",)),
+    ('type: "Pooling" top: "y" pooling_param { pool: MAX kernel_size: 2 stride: 2 }', 1, ("ReLU",)),
+    ('type: "Pooling" top: "y" pooling_param { pool: AVE global_pooling: true }', 1, ("ReLU",)),
+    ('type: "Eltwise" top: "y"', 2, ()),
+    ('type: "Concat" top: "y"', 2, ("ReLU",)),
 )
-"""Layers on one blob, with how many equal bottoms they take."""
+
+# A convolution that makes a blob cheaply, so that caches and data are as behind any other.
+PRODUCER = "convolution_param { num_output: %d kernel_size: 1 }"
+PRODUCER_CHANNELS = 16
+
+SMALL_GEMM = gemm(64, 49, 64)
+"""Short against a GPU's synchronisation, long against a CPU's timer."""
 
 
-def sweep_layers() -> Iterator[Layer]:
-    """One layer per size and type of the sweep, at batch 1."""
+def sweep_layers() -> Iterator[tuple[Network, Layer]]:
+    """One layer per size and type of the sweep, at batch 1, last in a network that makes its inputs."""
     for channels, size, outputs, kernel, stride in CONVOLUTIONS:
         settings = f"num_output: {outputs} kernel_size: {kernel} stride: {stride} pad: {kernel // 2}"
-        yield _layer(f'type: "Convolution" top: "y" convolution_param {{ {settings} }}', (channels, size, size))
+        relu = () if channels == 3 else ("ReLU",)
+        text = f'type: "Convolution" top: "y" convolution_param {{ {settings} }}'
+        yield _layer(text, (channels, size, size), 1, relu)
     for inputs, outputs in PRODUCTS:
         settings = f"inner_product_param {{ num_output: {outputs} }}"
-        yield _layer(f'type: "InnerProduct" top: "y" {settings}', (inputs, 1, 1))
-    for text, bottoms in BLOB_LAYERS:
+        yield _layer(f'type: "InnerProduct" top: "y" {settings}', (inputs, 1, 1), 1, ("ReLU",))
+    for text, bottoms, makers in BLOB_LAYERS:
         for channels, size in BLOBS:
-            yield _layer(text, (channels, size, size), bottoms)
+            yield _layer(text, (channels, size, size), bottoms, makers)
     for classes in (10, 100, 1000, 10000):
-        yield _layer('type: "Softmax" top: "y"', (classes, 1, 1))
+        yield _layer('type: "Softmax" top: "y"', (classes, 1, 1), 1, ())
 
 
-def _layer(text: str, shape: tuple[int, int, int], bottoms: int = 1) -> Layer:
+def gemm_sizes() -> Iterator[Kernel]:
+    """m, n and k in turn: doubled from 16 to 4096 and, for m and n, in steps of 4 that show the edges of tiles."""
+    for size in (2**power for power in range(4, 13)):
+        yield from (gemm(size, 512, 512), gemm(512, size, 512), gemm(512, 512, size))
+    for size in range(4, 161, 4):
+        yield from (gemm(size, 256, 256), gemm(256, size, 256))
+
+
+def _layer(text: str, shape: tuple[int, int, int], bottoms: int, makers: tuple[str, ...]) -> tuple[Network, Layer]:
+    channels, height, width = shape
+    dims = f"dim: 1 dim: {PRODUCER_CHANNELS} dim: {height} dim: {width}"
+    lines = [f'layer {{ name: "data" type: "Input" top: "data" input_param {{ shape {{ {dims} }} }} }}']
     names = ["x", "x2"][:bottoms]
-    dims = "dim: 1 " + " ".join(f"dim: {size}" for size in shape)
-    inputs = "".join(
-        f'layer {{ name: "{n}" type: "Input" top: "{n}" input_param {{ shape {{ {dims} }} }} }}' for n in names
-    )
+    for name in names:
+        produce = PRODUCER % channels
+        lines.append(f'layer {{ name: "make {name}" type: "Convolution" bottom: "data" top: "{name}" {produce} }}')
+        lines += [
+            f'layer {{ name: "{maker} {name}" type: "{maker}" bottom: "{name}" top: "{name}" }}' for maker in makers
+        ]
     wires = " ".join(f'bottom: "{name}"' for name in names)
-    return parse_prototxt(f'{inputs} layer {{ name: "layer" {wires} {text} }}', "sweep").layers[-1]
+    network = parse_prototxt("\n".join([*lines, f'layer {{ name: "layer" {wires} {text} }}']), "sweep")
+    return network, network.layers[-1]

@@ -16,7 +16,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sitecnn.dataset import passes, store
-from sitecnn.dataset.records import Chunk, Parsed, chunks, invalid_reasons, join_runs, parse, refusal, times, where
+from sitecnn.dataset.records import (
+    Chunk,
+    Parsed,
+    chunks,
+    invalid_reasons,
+    join_runs,
+    last_block,
+    parse,
+    refusal,
+    times,
+    where,
+)
 from sitecnn.dataset.schema import MEASUREMENTS, NETWORKS, RUNS, SCHEMA_VERSION, SORT, STATUSES, conform
 from sitecnn.dataset.store import Manifest
 from sitecnn.errors import SiteCNNError
@@ -172,12 +183,14 @@ def _in_order(pool: ThreadPoolExecutor, stream: Iterable[Chunk]) -> Iterator[tup
 def _new_chunks(manifest: Manifest, grown: dict[str, Path]) -> Iterator[Chunk]:
     """The unread lines of each record file; the manifest learns how far each was read."""
     for name, path in grown.items():
-        known = manifest.sources.get(name, {"bytes": 0, "lines": 0})
-        end, line = known["bytes"], known["lines"]
-        for chunk in chunks(path, name, end, line):
+        known = manifest.sources.get(name, {"bytes": 0, "lines": 0, "block": ""})
+        end, line, block = known["bytes"], known["lines"], known["block"].encode()
+        for chunk in chunks(path, name, end, line, block):
             end, line = chunk.offset + len(chunk.data), chunk.first_line + chunk.lines
+            block = last_block(chunk.data) or block
             yield chunk
-        manifest.sources[name] = {"bytes": end, "lines": line, "tail_sha256": _tail(path, end)}
+        read = {"bytes": end, "lines": line, "block": block.decode(errors="replace")}
+        manifest.sources[name] = {**read, "tail_sha256": _tail(path, end)}
 
 
 def _rows(chunk: Chunk, parsed: Parsed, batch: Batch) -> pa.Table:
@@ -205,6 +218,8 @@ def _take_record(board: str, origin: str, line: int, record: dict[str, Any], bat
             batch.runs[record["run"]] = _run_row(board, origin, record)
         case "done":
             row = batch.runs[record["run"]] | {name: record[name] for name in ("planned", "owed", "seconds")}
+            cost = passes.part(record, "cost_s")
+            row |= {f"cost_{purpose}_s": seconds for purpose, seconds in cost.items()}
             batch.runs[record["run"]] = _typed(row)
         case "refused":
             entries = [
@@ -217,7 +232,7 @@ def _take_record(board: str, origin: str, line: int, record: dict[str, Any], bat
         case "measurement":
             raise ValueError(f"task is {record.get('task')!r}, none of gemm, layer, network, memory")
         case other:
-            raise ValueError(f"record is {other!r}, none of run, measurement, done, refused")
+            raise ValueError(f"record is {other!r}, none of run, block, measurement, done, refused")
     return []
 
 

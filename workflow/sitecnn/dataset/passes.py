@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from sitecnn.dataset.schema import MEMORY
+from sitecnn.dataset.schema import GPU_MEMORY, MEMORY
 from sitecnn.errors import SiteCNNError
 from sitecnn.network import Layer, Network, parse_prototxt
 from sitecnn.workload.kernels import layer_kernel, macs
@@ -30,10 +30,14 @@ def network_rows(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         for name in ("key", "run", "network", "batch", "status", "reason", "seconds", "iterations")
     }
     base |= {name: block.get(name) for name in ("attempt", "sentinel_before_ns", "sentinel_after_ns")}
-    base |= {"load": after.get("load"), "time": after.get("time")}
+    base |= {name: after.get(name) for name in ("load", "time", "gpu_mhz", "memory_mhz")}
     if record["task"] == "memory":
         found = part(record, "memory_bytes")
-        yield {**base, "subject": "memory", **{name: found.get(name.removesuffix("_bytes")) for name in MEMORY}}
+        yield {
+            **base,
+            "subject": "memory",
+            **{name: found.get(name.removesuffix("_bytes")) for name in (*MEMORY, *GPU_MEMORY)},
+        }
     elif record["status"] == "failed":
         yield {**base, "subject": "forward", "mode": "network"}
     else:

@@ -21,10 +21,15 @@ CHUNK_BYTES = 24 << 20
 LONGEST_QUOTE = 2000
 
 _NUMBERS = pa.list_(pa.float64())
+_CLOCKS = ("gpu_mhz", "memory_mhz")
 _CONDITIONS = pa.struct(
-    [("time", pa.string()), ("load", pa.float64()), ("cpu_mhz", _NUMBERS), ("temperature_c", _NUMBERS)]
+    [
+        ("time", pa.string()),
+        *[(name, pa.float64()) for name in ("load", *_CLOCKS)],
+        *[(name, _NUMBERS) for name in ("cpu_mhz", "temperature_c")],
+    ]
 )
-_SENTINELS = [("sentinel_before_ns", pa.float64()), ("sentinel_after_ns", pa.float64())]
+_SENTINELS = ("sentinel_before_ns", "sentinel_after_ns")
 LINE = pa.schema(
     [
         *[(name, pa.string()) for name in ("record", "key", "run", "task", "mode", "status", "reason", "stop")],
@@ -36,9 +41,18 @@ LINE = pa.schema(
             "kernel",
             pa.struct([("kind", pa.string()), ("variant", pa.string()), *[(n, pa.int64()) for n in SIZE_NAMES]]),
         ),
-        ("block", pa.struct([("attempt", pa.int64()), *_SENTINELS, ("after", _CONDITIONS)])),
+        ("power_rails", pa.list_(pa.string())),
+        ("power_mw", _NUMBERS),
+        ("block", pa.string()),
+        ("attempt", pa.int64()),
+        *[(name, pa.float64()) for name in _SENTINELS],
+        ("after", _CONDITIONS),
     ]
 )
+"""What is read of a line that is a kernel's measurement, or a block that such lines refer to."""
+
+BLOCK = ["block", "attempt", *_SENTINELS, "after"]
+LOST_BLOCK = "its block is not the last one before it"
 
 KERNEL_TASKS = pa.array(["gemm", "layer"])
 
@@ -51,13 +65,14 @@ BAD_MEMORY = "memory_bytes is missing or impossible"
 
 @dataclass(frozen=True)
 class Chunk:
-    """Whole lines of a record file: where they stand and what they say."""
+    """Whole lines of a record file: where they stand, what they say, and the last block's line before them."""
 
     origin: str
     offset: int
     first_line: int
     data: bytes
     lines: int
+    block: bytes = b""
 
 
 @dataclass
@@ -69,8 +84,10 @@ class Parsed:
     refused: list[dict[str, Any]] = field(default_factory=list)
 
 
-def chunks(path: Path, origin: str, offset: int, line: int, *, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Chunk]:
-    """The whole lines of `path` from byte `offset` on; a torn last line is left for later."""
+def chunks(
+    path: Path, origin: str, offset: int, line: int, block: bytes = b"", *, chunk_bytes: int = CHUNK_BYTES
+) -> Iterator[Chunk]:
+    """The whole lines of `path` from byte `offset` on, after the block `block`; a torn last line is left for later."""
     with path.open("rb") as source:
         source.seek(offset)
         rest = b""
@@ -81,9 +98,19 @@ def chunks(path: Path, origin: str, offset: int, line: int, *, chunk_bytes: int 
                 continue
             data, rest = rest + piece[:end], piece[end:]
             count = data.count(b"\n")
-            yield Chunk(origin, offset, line, data, count)
+            yield Chunk(origin, offset, line, data, count, block)
+            block = last_block(data) or block
             offset += len(data)
             line += count
+
+
+def last_block(data: bytes) -> bytes:
+    """The last line that is a block's record; empty if none is."""
+    place = max(data.rfind(mark) for mark in (b'"record":"block"', b'"record": "block"'))
+    if place < 0:
+        return b""
+    start, end = data.rfind(b"\n", 0, place) + 1, data.find(b"\n", place)
+    return data[start:end]
 
 
 Parts = list[tuple[pa.Table, list[int]]]
@@ -105,23 +132,47 @@ def parse(chunk: Chunk) -> Parsed:
         pc.and_(pc.equal(table["record"], "measurement"), pc.is_in(table["task"], KERNEL_TASKS)), False
     )
     chosen = is_kernel.to_numpy()
-    others = [int(number) for number in numbers[~chosen]]
+    is_block = pc.fill_null(pc.equal(table["record"], "block"), False).to_numpy()
+    others = [int(place) for place in np.flatnonzero(~chosen & ~is_block)]
+    blocks, met = _blocks_met(table, is_block, chunk.block)
     rows = where(table, is_kernel)
     lines_of_rows = chunk.first_line + numbers[chosen] + 1
-    kernels = _kernel_rows(rows, chunk.origin, lines_of_rows)
-    bad = invalid_reasons(kernels)
+    of_rows = blocks.take(met[chosen])
+    kernels = _kernel_rows(rows, of_rows, chunk.origin, lines_of_rows)
+    lost = pc.and_(pc.is_valid(rows["block"]), pc.fill_null(pc.not_equal(rows["block"], of_rows["block"]), True))
+    bad = pc.if_else(lost, LOST_BLOCK, invalid_reasons(kernels)).combine_chunks()
     lines = chunk.data.split(b"\n") if others or bad.null_count < len(bad) else []
     for index in np.flatnonzero(bad.is_valid().to_numpy(zero_copy_only=False)):
         number = int(lines_of_rows[index])
         refused.append(refusal(chunk.origin, number, bad[int(index)].as_py(), lines[number - chunk.first_line - 1]))
     parsed = Parsed(where(kernels, bad.is_null()), refused=refused)
-    for number in others:
+    for place in others:
+        number = int(numbers[place])
         line = chunk.first_line + number + 1
         try:
-            parsed.others.append((line, json_object(lines[number])))
+            record = json_object(lines[number])
+            if record.get("block"):
+                record["block"] = _block_met(record["block"], blocks, met[place])
+            parsed.others.append((line, record))
         except (ValueError, RecursionError) as error:
             refused.append(refusal(chunk.origin, line, f"not a record: {error}", lines[number]))
     return parsed
+
+
+def _blocks_met(
+    table: pa.Table, is_block: "np.ndarray[Any, Any]", before: bytes
+) -> tuple[pa.Table, "np.ndarray[Any, Any]"]:
+    """The blocks of a table, the one before it first (nulls if there is none), and which of them each row follows."""
+    first = _read(before) if before else pa.table({name: pa.nulls(1, LINE.field(name).type) for name in LINE.names})
+    blocks = pa.concat_tables([first.select(BLOCK), table.select(BLOCK).filter(pa.array(is_block))])
+    return blocks.combine_chunks(), np.cumsum(is_block)
+
+
+def _block_met(name: Any, blocks: pa.Table, index: int) -> dict[str, Any]:
+    found: dict[str, Any] = blocks.slice(index, 1).to_pylist()[0]
+    if found["block"] != name:
+        raise ValueError(LOST_BLOCK)
+    return found
 
 
 def json_object(line: bytes) -> dict[str, Any]:
@@ -169,15 +220,14 @@ def _read_halves(chunk: Chunk, lines: list[bytes], numbers: list[int], refused: 
     return []
 
 
-def _kernel_rows(rows: pa.Table, origin: str, lines: "np.ndarray[Any, Any]") -> pa.Table:
-    """Kernels' records as rows of the schema; their run's columns are joined later."""
+def _kernel_rows(rows: pa.Table, blocks: pa.Table, origin: str, lines: "np.ndarray[Any, Any]") -> pa.Table:
+    """Kernels' records, each with its block, as rows of the schema; their run's columns are joined later."""
     columns = {name: rows[name] for name in ("key", "run", "mode", "iterations", "warm_up", "stop", "status", "reason")}
-    columns |= {name: rows[name] for name in ("seconds", "samples_ns", *SUMMARY)}
+    columns |= {name: rows[name] for name in ("seconds", "samples_ns", "power_rails", "power_mw", *SUMMARY)}
     columns |= {name: pc.struct_field(rows["kernel"], name) for name in ("kind", "variant", *SIZE_NAMES)}
-    columns |= {
-        name: pc.struct_field(rows["block"], name) for name in ("attempt", "sentinel_before_ns", "sentinel_after_ns")
-    }
-    after = pc.struct_field(rows["block"], "after")
+    columns |= {name: blocks[name] for name in ("attempt", *_SENTINELS)}
+    after = blocks["after"]
+    columns |= {name: pc.struct_field(after, name) for name in _CLOCKS}
     columns |= {"load": pc.struct_field(after, "load"), "measured_at": times(pc.struct_field(after, "time"))}
     for name, function in (("cpu_mhz", np.mean), ("temperature_c", np.max)):
         columns[name] = _over_list(pc.struct_field(after, name), function)

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from sitecnn.workload.kernels import SIZE_NAMES
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised when a column changes its name, type or meaning; `UPGRADES` then says how older files are read."""
 
 SUBJECTS = ("kernel", "layer", "layerwise", "forward", "memory")
@@ -17,6 +17,8 @@ STATUSES = ("ok", "unstable", "failed")
 
 SUMMARY = ("median_ns", "spread_ns", "low_ns", "high_ns")
 MEMORY = ("base_bytes", "loaded_bytes", "load_peak_bytes", "total_bytes", "peak_bytes")
+
+GPU_MEMORY = ("gpu_base_bytes", "gpu_loaded_bytes", "gpu_total_bytes")
 
 _TIME = pa.timestamp("ms", "UTC")
 
@@ -56,10 +58,16 @@ MEASUREMENTS = pa.schema(
         ("measured_at", _TIME),
         ("attempt", pa.int64()),
         *[(name, pa.float64()) for name in ("sentinel_before_ns", "sentinel_after_ns")],
-        *[(name, pa.float64()) for name in ("load", "cpu_mhz", "temperature_c")],
+        *[(name, pa.float64()) for name in ("load", "cpu_mhz", "temperature_c", "gpu_mhz", "memory_mhz")],
+        ("power_rails", _list(pa.string())),
+        ("power_mw", _list(pa.float64())),
+        *[(name, pa.int64()) for name in GPU_MEMORY],
     ]
 )
 """One row per measured thing; `board` and `processor` are in the folders' names."""
+
+COST = tuple(f"cost_{purpose}_s" for purpose in ("timed", "warm_up", "inputs", "files", "other"))
+"""Where a run's seconds went, as its agent books them."""
 
 RUNS = pa.schema(
     [
@@ -77,6 +85,7 @@ RUNS = pa.schema(
         ("planned", pa.int64()),
         ("owed", pa.int64()),
         ("seconds", pa.float64()),
+        *[(name, pa.float64()) for name in COST],
         ("record_json", pa.string()),
     ]
 )

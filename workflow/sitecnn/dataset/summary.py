@@ -60,7 +60,7 @@ def files(root: Path) -> list[Path]:
 def export(root: Path, target: Path, chosen: dict[str, list[str]]) -> int:
     """Rows whose columns are among the `chosen` values, as CSV or Parquet by the ending of `target`; returns how many.
 
-    A CSV's lists (samples_ns, fused) are joined by spaces. Memory does not grow with the dataset.
+    A CSV's lists (samples_ns, fused, power_mw) are joined by spaces. Memory does not grow with the dataset.
     """
     if target.suffix not in (".csv", ".parquet"):
         raise SiteCNNError(f"{target}: the ending says the format: .csv or .parquet")
@@ -88,7 +88,8 @@ def _parts(root: Path, where: ds.Expression) -> Iterator[pa.Table]:
 def _flat(table: pa.Table, target: Path) -> pa.Table:
     """`table` as CSV can hold it: lists as text."""
     if target.suffix == ".csv":
-        for name in ("samples_ns", "fused"):
+        lists = [field.name for field in table.schema if pa.types.is_list(field.type)]
+        for name in lists:
             position = table.schema.get_field_index(name)
             text = pc.binary_join(table[name].cast(pa.list_(pa.string())), " ")
             table = table.set_column(position, name, text)

@@ -48,7 +48,7 @@ def without_networks(rows: pd.DataFrame, networks: Collection[str]) -> pd.DataFr
 
 def fit_stack(rows: pd.DataFrame, stack: str) -> StackModel:
     """One stack's model from its measurements, its intervals not calibrated yet."""
-    timed = rows[rows["subject"].isin(["kernel", "layer"]) & (rows["mode"] != "warm")]
+    timed = rows[rows["subject"].isin(["kernel", "layer"]) & ~rows["mode"].isin(["warm", "overhead"])]
     kinds = {str(kind): _fit_kind(features_of(str(kind)), part) for kind, part in timed.groupby("kind", sort=True)}
     moving = timed[~timed["kind"].isin(list(FEATURES))]
     kinds[UNSEEN] = _fit_kind(ELEMENTWISE, moving if len(moving) else timed[timed["in_elements"].notna()])

@@ -1,0 +1,53 @@
+"""Real agents, started as a host or a person starts them, with constants changed where a test cannot wait."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+AGENT = Path(__file__).parents[2] / "workflow/sitecnn/boards/agent/agent.py"
+CAFFE_PYTHON = Path(__file__).parents[2] / "envs/pycaffe/.venv/bin/python"
+
+# The supervisor alone sees changed constants: its worker is a process of the agent's own file.
+CHANGED = "import sys; sys.path.insert(0, {folder!r}); import agent; {changes}; sys.exit(agent.main())"
+
+
+def gemm_task(m, n=16, k=16, **more):
+    flags = {"trans_a": 0, "trans_b": 0, "accumulate": 0}
+    kernel = {"kind": "gemm", "variant": "", "m": m, "n": n, "k": k, **flags}
+    return {"task": "gemm", "kernel": kernel, "mode": "warm", **more}
+
+
+def layer_task(prototxt, kind="relu", **more):
+    cold = {"mode": "cold", "evict_bytes": 1 << 20, "fills": {}}
+    return {"task": "layer", "kernel": {"kind": kind, "variant": ""}, "prototxt": prototxt, **cold, **more}
+
+
+def lines(records):
+    return "".join(json.dumps(record) + "\n" for record in records)
+
+
+def command(folder, *arguments, changes="", python=sys.executable):
+    start = CHANGED.format(folder=str(AGENT.parent), changes=changes) if changes else ""
+    program = ["-c", start] if changes else [str(AGENT)]
+    return [str(python), *program, "--lock", str(folder / "lock"), *arguments]
+
+
+def start_with_files(folder, tasks, *arguments, **options):
+    """An agent on plan.jsonl and records.jsonl of a folder."""
+    plan, records = folder / "plan.jsonl", folder / "records.jsonl"
+    plan.write_text(lines(tasks))
+    environment = options.pop("env", None)
+    files = ["--plan", str(plan), "--records", str(records)]
+    return subprocess.Popen(
+        command(folder, *files, *arguments, **options), stderr=subprocess.PIPE, text=True, env=environment
+    )
+
+
+def read(folder):
+    """All whole records of a folder."""
+    return [json.loads(line) for line in (folder / "records.jsonl").read_bytes().splitlines(keepends=True)]
+
+
+def measurements(records):
+    return [record for record in records if record["record"] == "measurement"]
