@@ -215,7 +215,7 @@ def paths(pattern):
 def read_text(path):
     """A small file's text, stripped; None where it cannot be read (sysfs differs from board to board)."""
     try:
-        with open(os.path.join(ROOT, path.lstrip("/"))) as source:
+        with open(path if path.startswith(ROOT) else os.path.join(ROOT, path.lstrip("/"))) as source:
             return source.read().strip()
     except (IOError, OSError, UnicodeDecodeError):
         return None
@@ -300,9 +300,11 @@ def power_rails():
         name = read_text(os.path.join(os.path.dirname(path), "rail_name_" + number)) or "rail-" + number
         rails.setdefault(name, lambda path=path: read_number(path))
     for path in paths("/sys/class/hwmon/hwmon*/curr[0-9]*_input"):
-        voltage, label = path.replace("/curr", "/in"), path.replace("/curr", "/in").replace("_input", "_label")
+        voltage, labels = path.replace("/curr", "/in"), [path.replace("_input", "_label")]
+        labels.append(voltage.replace("_input", "_label"))
         if read_number(voltage) is not None:
-            name = read_text(label) or os.path.basename(path)[:-6]
+            named = [read_text(label) for label in labels if read_text(label)]
+            name = (named + [os.path.basename(path)[:-6]])[0]
             rails.setdefault(name, lambda path=path, voltage=voltage: _milliwatts(path, voltage))
     return rails
 
@@ -898,8 +900,10 @@ class Bench(object):
         """One sample of each case after the other until every one has enough; yields (case, why it has enough)."""
         while cases:
             self.check()
+            # All of a group age each other's caches, so the network that touches most says how much each adds.
+            most = max(case.task["evict_bytes"] for case in cases)
+            share = min(most, self.evictor.pool_bytes) // len(cases)
             for case in cases:
-                share = min(case.task["evict_bytes"], self.evictor.pool_bytes) // len(cases)
                 case.sample(lambda: self.evictor.evict(share), self.cost)
             enough = [(case, stop_reason(case.samples, case.seconds)) for case in cases]
             for case, stop in enough:
@@ -1100,13 +1104,14 @@ def work(arguments):
 
     try:
         bench = Bench(arguments.processor, arguments.threads)
+        facts = bench.facts()
     except Refused as reason:
         return emit(None, {"refused": str(reason)})
     for line in iter(sys.stdin.readline, ""):
         request = json.loads(line)
         bench.cost = Cost()
         if request["do"] == "facts":
-            emit("end", bench.facts())
+            emit("end", facts)
         elif request["do"] == "sentinel":
             emit("end", bench.sentinel())
         else:
@@ -1308,7 +1313,10 @@ class Campaign(object):
         self.started = self.reported = time.time()
         self.cost, self.rails = Cost(), power_rails()
         self.worker = self.fresh_worker()
-        self.facts = self.ask({"do": "facts"})
+        try:
+            self.facts = self.ask({"do": "facts"})
+        except WorkerDied as death:
+            raise Refused("its first process did not start measuring: %s" % death)
         if "missing" in self.facts["engine"]:
             text = "agent: no Caffe here, so only matrix multiplications can be measured: %s"
             print(text % self.facts["engine"]["missing"], file=sys.stderr)

@@ -1,0 +1,131 @@
+"""What the agent reads and writes on Jetson boards, on files laid out as TK1's and TX1's L4T have them."""
+
+import json
+
+import pytest
+
+from sitecnn.boards.agent import agent
+
+TX1 = {
+    "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "interactive",
+    "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": "1734000",
+    "sys/devices/57000000.gpu/devfreq/57000000.gpu/min_freq": "76800000",
+    "sys/devices/57000000.gpu/devfreq/57000000.gpu/max_freq": "998400000",
+    "sys/devices/57000000.gpu/devfreq/57000000.gpu/cur_freq": "76800000",
+    "sys/kernel/debug/clock/override.emc/rate": "408000000",
+    "sys/kernel/debug/clock/override.emc/state": "0",
+    "sys/kernel/debug/clock/emc/max": "1600000000",
+    "sys/kernel/debug/clock/emc/rate": "408000000",
+    "sys/class/thermal/thermal_zone0/temp": "41500",
+}
+RAILS = "sys/devices/platform/7000c400.i2c/i2c-1/1-0040/iio_device"
+TX1 |= {f"{RAILS}/in_power{n}_input": str(value) for n, value in enumerate((4500, 800, 1200))}
+TX1 |= {f"{RAILS}/rail_name_{n}": name for n, name in enumerate(("VDD_IN", "VDD_GPU", "VDD_CPU"))}
+TK1 = {
+    "sys/devices/system/cpu/cpuquiet/tegra_cpuquiet/enable": "1",
+    "sys/kernel/debug/clock/override.gbus/rate": "72000000",
+    "sys/kernel/debug/clock/override.gbus/state": "0",
+    "sys/kernel/debug/clock/gbus/max": "852000000",
+    "sys/kernel/debug/clock/gbus/rate": "72000000",
+    "sys/class/thermal/thermal_zone0/temp": "38",
+}
+
+
+@pytest.fixture
+def board(tmp_path, monkeypatch):
+    """A function that lays out a board's files and makes the agent look there."""
+    root = tmp_path / "root"
+
+    def lay(files):
+        for name, text in files.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(text)
+        monkeypatch.setattr(agent, "ROOT", str(root))
+        return root
+
+    return lay
+
+
+def contents(root, files):
+    return {name: (root / name).read_text() for name in files}
+
+
+def test_tx1s_conditions(board):
+    board(TX1)
+    now = agent.conditions()
+    assert (now["cpu_mhz"], now["gpu_mhz"], now["memory_mhz"]) == ([1734.0], 76.8, 408.0)
+    assert (now["governor"], now["temperature_c"]) == ("interactive", [41.5])
+
+
+def test_tk1s_older_kernel_gives_degrees(board):
+    board(TK1)
+    now = agent.conditions()
+    assert (now["gpu_mhz"], now["temperature_c"]) == (72.0, [38.0]) and "governor" not in now
+
+
+def test_tx1s_rails_by_name(board):
+    board(TX1)
+    assert {name: read() for name, read in agent.power_rails().items()} == {
+        "VDD_IN": 4500,
+        "VDD_GPU": 800,
+        "VDD_CPU": 1200,
+    }
+
+
+def test_rails_of_newer_kernels_are_current_times_voltage(board):
+    hwmon = "sys/class/hwmon/hwmon3"
+    board({f"{hwmon}/in1_input": "5000", f"{hwmon}/curr1_input": "900", f"{hwmon}/curr1_label": "VDD_IN"})
+    assert {name: read() for name, read in agent.power_rails().items()} == {"VDD_IN": 4500.0}
+
+
+def test_a_board_without_rails_has_none(board):
+    board(TK1)
+    assert agent.power_rails() == {}
+
+
+@pytest.mark.parametrize("files", [TX1, TK1])
+def test_pinned_clocks_are_the_highest_and_come_back(board, tmp_path, files):
+    root = board(files)
+    clocks = agent.Clocks(str(tmp_path / "journal"))
+    clocks.pin()
+    pinned = contents(root, files)
+    changed = {name for name in files if pinned[name] != files[name]}
+    if files is TX1:
+        assert pinned["sys/devices/57000000.gpu/devfreq/57000000.gpu/min_freq"] == "998400000"
+        assert pinned["sys/kernel/debug/clock/override.emc/rate"] == "1600000000"
+        assert pinned["sys/kernel/debug/clock/override.emc/state"] == "1"
+        assert pinned["sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"] == "performance"
+        assert len(changed) == 4
+    else:
+        assert pinned["sys/kernel/debug/clock/override.gbus/rate"] == "852000000"
+        assert pinned["sys/devices/system/cpu/cpuquiet/tegra_cpuquiet/enable"] == "0"
+        assert len(changed) == 3
+    clocks.restore()
+    assert contents(root, files) == files
+
+
+def test_a_crash_with_pinned_clocks_is_mended_by_the_next_agent(board, tmp_path):
+    root = board(TX1)
+    agent.Clocks(str(tmp_path / "journal")).pin()
+    assert contents(root, TX1) != TX1
+    assert len(json.loads((tmp_path / "journal").read_text())) == 4
+    agent.Clocks(str(tmp_path / "journal")).restore()
+    assert contents(root, TX1) == TX1 and not (tmp_path / "journal").exists()
+
+
+def test_clocks_that_cannot_be_pinned_are_refused_and_nothing_is_left(board, tmp_path):
+    root = board(TX1)
+    rate = root / "sys/kernel/debug/clock/override.emc/rate"
+    rate.unlink()
+    rate.mkdir()
+    with pytest.raises(agent.Refused, match=r"cannot pin clocks: .*override.emc/rate"):
+        agent.Clocks(str(tmp_path / "journal")).pin()
+    rate.rmdir()
+    rate.write_text(TX1["sys/kernel/debug/clock/override.emc/rate"])
+    assert contents(root, TX1) == TX1
+
+
+def test_a_board_without_clocks_to_pin_says_so(board, tmp_path):
+    board({"sys/class/thermal/thermal_zone0/temp": "38"})
+    with pytest.raises(agent.Refused, match="no clocks to pin"):
+        agent.Clocks(str(tmp_path / "journal")).pin()
