@@ -16,9 +16,9 @@ from statistics import median
 from typing import Any
 
 from sitecnn.boards.agent import agent
-from sitecnn.boards.campaign import AGENT, board_python
 from sitecnn.boards.config import load_board
 from sitecnn.boards.plan import plan, plan_lines
+from sitecnn.boards.transports import AGENT, board_python
 from sitecnn.cli.tables import table
 from sitecnn.network import load_network
 from sitecnn.network.graph import Network

@@ -10,7 +10,9 @@ rule campaign:
         "results/logs/profile/{board}.log",
     conda:
         "../envs/sitecnn.yaml"
-    # A measurement shares the machine with nothing: the job takes every core there is.
-    threads: workflow.cores
+    # A measurement on this machine shares it with nothing and takes every core; one far away waits for its board.
+    threads: lambda wildcards: (
+        workflow.cores if boards[wildcards.board].transport == "local" else 1
+    )
     shell:
         "sitecnn profile --board {wildcards.board} --plan {input.plan:q} -o {output:q} 2>&1 | tee {log:q} >&2"

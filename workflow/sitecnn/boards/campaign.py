@@ -1,17 +1,94 @@
-"""A campaign: one board's agent run over its plan until nothing is owed; what it measured stands in record files."""
+"""A campaign: a board's agent run over its plan until nothing is owed; what it measured stands in record files."""
 
+import fcntl
 import json
 import os
 import subprocess
+import sys
+import threading
+import time
+from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sitecnn import __version__
+from sitecnn.boards import transports
+from sitecnn.boards.agent.agent import task_key
 from sitecnn.boards.config import Board
+from sitecnn.boards.transports import AGENT
 from sitecnn.errors import SiteCNNError
+from sitecnn.files import write_text
 
-AGENT = Path(__file__).parent / "agent" / "agent.py"
+RENEW_SECONDS = 4
+"""A newline tells the agent that its host is there; after 20 s of silence it ends itself."""
+
+WAITS_S = (1, 2, 4, 8, 15, 30, 60)
+"""Before each further try that brings nothing new; one that does begins the list anew."""
+
+CANNOT_START, BUDGET_OVER = 2, 1
+
+
+@dataclass
+class Records:
+    """A record file on the host: whole lines only, each measurement once."""
+
+    path: Path
+    finished: set[str] = field(default_factory=set)
+    stack: str = ""
+
+    def __post_init__(self) -> None:
+        """Cut off a torn last line and learn what is there."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.touch()
+        with self.path.open("r+b") as lines:
+            good = 0
+            for line in lines:
+                if not line.endswith(b"\n"):
+                    break
+                good += len(line)
+                self._learn(line)
+            lines.truncate(good)
+
+    def append(self, line: bytes) -> dict[str, Any] | None:
+        """Keep a record, on the disk before this returns; None for a line that is none or is there already."""
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        if not isinstance(record, dict) or "record" not in record:
+            print(f"{self.path.name}: not a record: {line[:200]!r}", file=sys.stderr)
+            return None
+        if record.get("record") == "measurement" and record.get("key") in self.finished:
+            return None
+        try:
+            with self.path.open("ab") as out:
+                out.write(line)
+                out.flush()
+                os.fsync(out.fileno())
+        except OSError as error:
+            mend = "what was measured is kept; mend that and run the same command again"
+            raise SiteCNNError(f"{self.path}: {error.strerror}; {mend}") from error
+        self._learn(line)
+        return record
+
+    def _learn(self, line: bytes) -> None:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            return
+        if isinstance(record, dict) and record.get("record") == "measurement":
+            self.finished.add(str(record.get("key")))
+        elif isinstance(record, dict) and record.get("record") == "run":
+            self.stack = str(record.get("stack"))
+
+    def owed(self, tasks: list[dict[str, Any]]) -> int:
+        """How many of the tasks have no record yet on the stack that was last seen."""
+        keys = {task_key(task, self.stack) for task in tasks}  # type: ignore[no-untyped-call]  # Python 2's
+        return len(keys - self.finished)
 
 
 def record_file(root: Path, board: str, processor: str, threads: int) -> Path:
@@ -22,40 +99,190 @@ def record_file(root: Path, board: str, processor: str, threads: int) -> Path:
 def profile(root: Path, board: Board, plan: Path) -> dict[str, Any]:
     """Measure all that `plan` still owes on every processor and thread count of a board.
 
-    Returns the `done` record of each stack. SiteCNNError if the agent cannot start or leaves something owed: a
-    campaign is complete only when its last record says so, whatever the exit status.
+    Returns the `done` record of each stack. SiteCNNError if the agent cannot start or leaves something owed; then
+    results/campaigns/{board}/interrupted.json says what. A campaign is complete only when its last record says so,
+    whatever the exit status.
     """
     if not plan.is_file():
         raise SiteCNNError(f"{plan}: no such plan; `sitecnn plan NETWORK... -o {plan}` writes one")
+    tasks = [json.loads(line) for line in plan.read_text(encoding="utf-8").splitlines() if line]
+    note = root / "results" / "campaigns" / board.name / "interrupted.json"
     done = {}
-    for processor, settings in board.processors.items():
-        for threads in settings.threads:
-            records = record_file(root, board.name, processor, threads)
-            records.parent.mkdir(parents=True, exist_ok=True)
-            _run_agent(root, board, plan, records, processor, threads)
-            done[f"{processor}-{threads}-threads"] = _last_done(records, board)
+    with exclusively(board):
+        for processor, settings in board.processors.items():
+            for threads in settings.threads:
+                stack = f"{processor}-{threads}-threads"
+                records = Records(record_file(root, board.name, processor, threads))
+                try:
+                    done[stack] = _until_done(root, board, tasks, records, processor, threads)
+                except (SiteCNNError, KeyboardInterrupt) as error:
+                    found = {"stack": stack, "owed": records.owed(tasks), "planned": len(tasks), "reason": str(error)}
+                    write_text(note, json.dumps({"board": board.name, **found}, indent=2) + "\n")
+                    raise
+    note.unlink(missing_ok=True)
     return done
 
 
 def probe(root: Path, board: Board) -> dict[str, Any]:
     """What the agent finds on the board; SiteCNNError if it cannot be started there."""
-    finished = _agent(root, board, ["--probe"], capture_output=True)
+    try:
+        command = transports.agent_command(root, board, ["--probe"])
+        finished = subprocess.run(command, capture_output=True, check=False, env=transports.environment(board))
+    except ConnectionError as error:
+        raise SiteCNNError(str(error)) from error
+    except OSError as error:
+        raise _no_program(board, error) from error
     if finished.returncode:
         reason = (finished.stderr.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
-        raise SiteCNNError(f"board {board.name}: the agent's probe failed: {reason}")
+        where = f"config/boards/{board.name}.yaml: python: {board.python}"
+        raise SiteCNNError(f"board {board.name}: the agent's probe failed: {reason} ({where})")
     found: dict[str, Any] = json.loads(finished.stdout)
     return found
 
 
-def _run_agent(root: Path, board: Board, plan: Path, records: Path, processor: str, threads: int) -> None:
-    arguments = ["--plan", str(plan), "--records", str(records), "--processor", processor]
-    arguments += ["--threads", str(threads), "--budget-s", str(board.budget_minutes * 60), "--commit", commit()]
-    status = _agent(root, board, arguments).returncode
-    if status not in (0, 1):
-        raise SiteCNNError(
-            f"board {board.name}: the agent stopped with status {status}, its own lines above say why;"
-            f" what was measured is kept, run the same command again to go on (records: {records})"
-        )
+def _until_done(
+    root: Path, board: Board, tasks: list[dict[str, Any]], records: Records, processor: str, threads: int
+) -> dict[str, Any]:
+    """Start the agent, and again if the connection or the agent is lost, until it says that nothing is owed."""
+    waits = deque(WAITS_S)
+    while True:
+        before = len(records.finished)
+        try:
+            done, status, said = run_agent(root, board, tasks, records, processor, threads)
+            if done and not done["owed"]:
+                return done
+            if done:
+                raise _over_budget(board, done, records)
+            _raise_if_hopeless(board, status, said, records)
+            reason = f"the agent ended with status {status}: {said or 'no message'}"
+        except ConnectionError as error:
+            reason = str(error)
+        except OSError as error:
+            raise _no_program(board, error) from error
+        waits = deque(WAITS_S) if len(records.finished) > before else waits
+        if not waits:
+            raise SiteCNNError(
+                f"board {board.name}: given up after {len(WAITS_S)} tries that brought nothing: {reason};"
+                f" {records.owed(tasks)} measurements are owed, run the same command again to go on"
+            )
+        wait = waits.popleft()
+        print(f"board {board.name}: {reason}; trying again in {wait} s", file=sys.stderr)
+        time.sleep(wait)
+
+
+def run_agent(
+    root: Path, board: Board, tasks: list[dict[str, Any]], records: Records, processor: str, threads: int
+) -> tuple[dict[str, Any] | None, int, str]:
+    """Start the agent once and keep what it sends: (its `done` record if it came, exit status, the last it said).
+
+    SiteCNNError, ConnectionError or OSError if it cannot be started.
+    """
+    arguments = ["--plan", "-", "--records", "-", "--processor", processor, "--threads", str(threads)]
+    arguments += ["--budget-s", str(board.budget_minutes * 60), "--commit", commit()]
+    arguments += ["--pin-clocks"] if board.clocks == "pinned" else []
+    command = transports.agent_command(root, board, arguments)
+    return _run(command, transports.environment(board), tasks, records)
+
+
+def _run(
+    command: list[str], environment: dict[str, str], tasks: list[dict[str, Any]], records: Records
+) -> tuple[dict[str, Any] | None, int, str]:
+    """One life of an agent: (its `done` record if it came, exit status, the last line it said)."""
+    pipe = subprocess.PIPE
+    agent = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe)
+    assert agent.stdin and agent.stdout and agent.stderr
+    lines = [{"finished": sorted(records.finished)}, *tasks]
+    text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines) + "\n"
+    last, over = deque[str](maxlen=1), threading.Event()
+    helpers = [
+        threading.Thread(target=_speak, args=(agent.stdin, text.encode(), over), daemon=True),
+        threading.Thread(target=_pass_on, args=(agent.stderr, last), daemon=True),
+    ]
+    for helper in helpers:
+        helper.start()
+    done = None
+    try:
+        for line in agent.stdout:
+            record = records.append(line) if line.endswith(b"\n") else None
+            done = record if record and record["record"] == "done" else done
+    finally:
+        over.set()
+        if sys.exc_info()[0]:
+            agent.terminate()
+        status = agent.wait()
+        for helper in helpers:
+            helper.join(timeout=5)
+    return done, status, "".join(last)
+
+
+def _speak(target: IO[bytes], text: bytes, over: threading.Event) -> None:
+    """The plan, then a sign of life every few seconds until the agent is done or gone."""
+    try:
+        target.write(text)
+        target.flush()
+        while not over.wait(RENEW_SECONDS):
+            target.write(b"\n")
+            target.flush()
+        target.close()
+    except OSError:
+        over.set()
+
+
+def _pass_on(source: IO[bytes], last: deque[str]) -> None:
+    for line in source:
+        text = line.decode(errors="replace").rstrip()
+        print(text, file=sys.stderr, flush=True)
+        last.extend([text] if text else [])
+
+
+def _raise_if_hopeless(board: Board, status: int, said: str, records: Records) -> None:
+    """SiteCNNError for an end that another try would only repeat."""
+    kept = f"what was measured is kept, run the same command again to go on (records: {records.path})"
+    if status == CANNOT_START:
+        raise SiteCNNError(f"board {board.name}: the agent stopped with status 2: {said}; {kept}")
+    if status in (126, 127) or "Traceback" in said or "can't open file" in said:
+        where = f"config/boards/{board.name}.yaml: python: {board.python}"
+        raise SiteCNNError(f"{where}: cannot be started on the board (status {status}): {said}; {kept}")
+    if board.transport == "local" and status not in (0, 1) and status > 0:
+        raise SiteCNNError(f"board {board.name}: the agent stopped with status {status}: {said}; {kept}")
+    failure = transports.refused(board, status, said)
+    if isinstance(failure, SiteCNNError):
+        raise failure
+
+
+def _over_budget(board: Board, done: dict[str, Any], records: Records) -> SiteCNNError:
+    return SiteCNNError(
+        f"board {board.name}: its budget of {board.budget_minutes:g} minutes is used up, {done['owed']} of"
+        f" {done['planned']} measurements are still owed; run the same command again to go on, or raise budget_minutes"
+        f" (records: {records.path})"
+    )
+
+
+def _no_program(board: Board, error: OSError) -> SiteCNNError:
+    mend = "./run report builds the local one" if board.transport == "local" else "is it installed here?"
+    return SiteCNNError(
+        f"config/boards/{board.name}.yaml: python: {error.filename or board.transport} cannot be started:"
+        f" {error.strerror}; {mend}"
+    )
+
+
+@contextmanager
+def exclusively(board: Board) -> Iterator[None]:
+    """Hold a board among all workflows of this user on this host; another that holds it is named and waited for."""
+    address = board.ssh.host if board.ssh else board.slurm.model_dump_json() if board.slurm else "this machine"
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sitecnn" / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{sha256(address.encode()).hexdigest()[:16]}.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            print(f"board {board.name}: waiting for {lock.read().strip()}, which measures on it", file=sys.stderr)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()}")
+        lock.flush()
+        yield
 
 
 def commit() -> str:
@@ -66,43 +293,3 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return f"sitecnn {__version__}"
     return found.stdout.strip()
-
-
-def _agent(root: Path, board: Board, arguments: list[str], **options: Any) -> subprocess.CompletedProcess[bytes]:
-    command = [board_python(root, board), str(AGENT), *arguments]
-    try:
-        return subprocess.run(command, check=False, env=_clean_environment(), **options)
-    except OSError as error:
-        raise SiteCNNError(
-            f"config/boards/{board.name}.yaml: python: {command[0]} cannot be started: {error.strerror};"
-            " ./run report builds the local one"
-        ) from error
-
-
-def board_python(root: Path, board: Board) -> str:
-    """The board's Python: a bare command is looked up on its PATH, a path is relative to the project."""
-    return str((root / board.python).absolute()) if "/" in board.python else board.python
-
-
-def _clean_environment() -> dict[str, str]:
-    """This process's environment without what would lead the board's Python to the host's packages."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
-
-
-def _last_done(records: Path, board: Board) -> dict[str, Any]:
-    last = None
-    for record in _read(records):
-        last = record if record["record"] == "done" else None
-    if last is None or last["owed"]:
-        owed = last["owed"] if last else "an unknown number of"
-        raise SiteCNNError(
-            f"board {board.name}: the campaign is interrupted, {owed} measurements are still owed;"
-            f" run the same command again to go on (records: {records})"
-        )
-    return last
-
-
-def _read(records: Path) -> Iterator[dict[str, Any]]:
-    if records.exists():
-        with records.open("rb") as lines:
-            yield from map(json.loads, lines)

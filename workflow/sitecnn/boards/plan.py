@@ -38,15 +38,17 @@ class Place:
     evict_bytes: int
 
 
-def plan(networks: Iterable[Network], *, sweep: bool) -> list[Task]:
+def plan(networks: Iterable[Network], *, sweep: bool, truth_only: Iterable[Network] = ()) -> list[Task]:
     """The networks' passes and memory, which are the truth, then their kernels and, if asked, the sweep's.
+
+    Of the networks `truth_only`, no kernel is planned: they show how well a model estimates what it never saw.
 
     Kernels come longest first: a board that runs out of time has left out those that weigh least.
     """
-    networks = list(networks)
-    for network in networks:
+    networks, truth_only = list(networks), list(truth_only)
+    for network in (*networks, *truth_only):
         _refuse_unmodelled(network)
-    truth = [task for network in networks for task in _network_tasks(network)]
+    truth = [task for network in (*networks, *truth_only) for task in _network_tasks(network)]
     found: dict[Kernel, Place] = {}
     for network in networks:
         touched = EVICT_PASSES * footprint_bytes(network)

@@ -1,21 +1,42 @@
-"""`sitecnn board`: the boards there are, and what one of them has."""
+"""`sitecnn board`: the boards there are, what one of them has, a new one, and whether one is fit to measure."""
 
 import argparse
 import json
+import sys
 from typing import Any
 
 
 def add_parser(subparsers: Any) -> None:
     """Register the command and its actions."""
     parser = subparsers.add_parser(
-        "board", help="list boards, ask one what it has", epilog="example: sitecnn board probe local"
+        "board",
+        help="list boards, add one, ask one what it has",
+        epilog="example: sitecnn board add tx1 --ssh nvidia@tx1",
     )
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="boards that have a file in config/boards")
     listing.set_defaults(run=run_list)
-    probing = actions.add_parser("probe", help="CPU, memory, libraries and versions of a board, as JSON")
+    probing = actions.add_parser("probe", help="CPU, GPU, memory, libraries and versions of a board, as JSON")
     probing.add_argument("board", metavar="NAME")
     probing.set_defaults(run=run_probe)
+    doctor = actions.add_parser("doctor", help="whether a board is fit to measure, each line ok or the mend")
+    doctor.add_argument("board", metavar="NAME")
+    doctor.set_defaults(run=run_doctor)
+    schema = actions.add_parser("schema", help="every key of a board's file, as a JSON schema")
+    schema.set_defaults(run=run_schema)
+    adding = actions.add_parser("add", help="probe a board and write its file in config/boards")
+    adding.add_argument("board", metavar="NAME")
+    way = adding.add_mutually_exclusive_group()
+    way.add_argument("--ssh", metavar="[USER@]HOST", help="reached by ssh")
+    way.add_argument("--slurm", metavar="CONSTRAINT", help="a Slurm node with this feature")
+    adding.add_argument("--port", type=int, help="of its sshd")
+    adding.add_argument("--ssh-config", metavar="FILE", help="an ssh configuration instead of ~/.ssh/config")
+    adding.add_argument("--python", default="python3", help="the Python on the board (default: python3)")
+    adding.add_argument("--python-path", action="append", default=[], metavar="DIR", help="where pycaffe is")
+    adding.add_argument("--library-path", action="append", default=[], metavar="DIR", help="where libraries are")
+    adding.add_argument("--description", default="", metavar="TEXT")
+    adding.add_argument("--force", action="store_true", help="replace a file that is there")
+    adding.set_defaults(run=run_add)
 
 
 def run_list(args: argparse.Namespace) -> int:
@@ -36,4 +57,41 @@ def run_probe(args: argparse.Namespace) -> int:
     from sitecnn.boards.config import load_board
 
     print(json.dumps(probe(args.root, load_board(args.root, args.board)), indent=2))
+    return 0
+
+
+def run_schema(args: argparse.Namespace) -> int:
+    """Print the JSON schema of board files; 0."""
+    from sitecnn.boards.config import Board
+
+    print(json.dumps(Board.model_json_schema(), indent=2))
+    return 0
+
+
+def run_doctor(args: argparse.Namespace) -> int:
+    """Print a line per check; 0 if all is well, 1 if something is to be mended."""
+    from sitecnn.boards.config import load_board
+    from sitecnn.boards.doctor import examine
+
+    healthy = True
+    for check in examine(args.root, load_board(args.root, args.board)):
+        healthy &= check.well
+        print(f"{'ok  ' if check.well else 'MEND'}  {check.what}: {check.found}", flush=True)
+    return 0 if healthy else 1
+
+
+def run_add(args: argparse.Namespace) -> int:
+    """Probe the board, write its file, and say what was found; 0."""
+    from sitecnn.boards.add import add
+
+    settings = {"name": args.board, "description": args.description, "python": args.python}
+    settings |= {"python_path": args.python_path, "library_path": args.library_path}
+    if args.ssh:
+        ssh = {"host": args.ssh, "port": args.port, "config_file": args.ssh_config}
+        settings |= {"transport": "ssh", "ssh": {name: value for name, value in ssh.items() if value}}
+    elif args.slurm:
+        settings |= {"transport": "slurm", "slurm": {"constraint": args.slurm}}
+    path, found = add(args.root, settings, force=args.force)
+    print(f"{path}: written; `sitecnn board doctor {args.board}` examines it further", file=sys.stderr)
+    print(json.dumps(found, indent=2))
     return 0

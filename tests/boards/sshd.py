@@ -1,0 +1,93 @@
+"""A real sshd on a loopback port, with keys, configuration and home of its own."""
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin")
+
+
+@dataclass
+class Sshd:
+    """A server and the client's configuration that reaches it as host `board`."""
+
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def config_file(self) -> Path:
+        return self.folder / "ssh_config"
+
+    def start(self) -> None:
+        """Start listening; the same keys and port each time."""
+        command = [SSHD, "-D", "-e", "-f", str(self.folder / "sshd_config")]
+        with (self.folder / "sshd.log").open("ab") as log:
+            self.process = subprocess.Popen(command, stderr=log, start_new_session=True)
+        for _ in range(100):
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                return
+            time.sleep(0.05)
+        raise RuntimeError((self.folder / "sshd.log").read_text())
+
+    def kill(self) -> None:
+        """The server and every session of it at once, as a board that loses power."""
+        if self.process:
+            for pid in descendants(self.process.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self.process.wait()
+
+    def new_host_key(self) -> None:
+        """What a board that was set up anew, or another machine in its place, shows."""
+        make_key(self.folder / "host_key")
+
+
+def descendants(pid: int) -> list[int]:
+    """A process and all below it."""
+    found = [pid]
+    for parent in found:
+        with suppress(OSError):
+            for task in Path(f"/proc/{parent}/task").iterdir():
+                found += [int(child) for child in (task / "children").read_text().split()]
+    return found
+
+
+def make_key(path: Path) -> None:
+    for old in (path, path.with_suffix(".pub")):
+        old.unlink(missing_ok=True)
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
+
+
+def make_sshd(folder: Path) -> Sshd:
+    """Keys and configuration of a server for this very user; not started yet."""
+    folder.chmod(0o700)
+    for name in ("host_key", "user_key"):
+        make_key(folder / name)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    shutil.copy(folder / "user_key.pub", folder / "authorized_keys")
+    key = (folder / "host_key.pub").read_text()
+    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {key}")
+    user = pwd.getpwuid(os.getuid()).pw_name
+    if os.getuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)
+    (folder / "home").mkdir()
+    (folder / "sshd_config").write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_key\nPidFile none\nUsePAM no\n"
+        f"AuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\nPasswordAuthentication no\n"
+        f"PermitRootLogin yes\nSetEnv HOME={folder}/home XDG_CACHE_HOME={folder}/home/cache TMPDIR={folder}/home\n"
+    )
+    (folder / "ssh_config").write_text(
+        f"Host board\n  HostName 127.0.0.1\n  Port {port}\n  User {user}\n  IdentityFile {folder}/user_key\n"
+        f"  IdentitiesOnly yes\n  UserKnownHostsFile {folder}/known_hosts\n"
+    )
+    return Sshd(folder, port)

@@ -1,0 +1,57 @@
+"""A new board's file: what was said of it, and what its agent found there."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sitecnn.boards.campaign import probe
+from sitecnn.boards.config import Board
+from sitecnn.config import validate
+from sitecnn.errors import SiteCNNError
+from sitecnn.files import write_text
+
+
+def add(root: Path, settings: dict[str, Any], *, force: bool) -> tuple[Path, dict[str, Any]]:
+    """Probe the board that `settings` describe and write config/boards/{name}.yaml; (path, what was found).
+
+    SiteCNNError, and no file, if a setting is wrong, the board cannot be reached, or the file is there already.
+    """
+    origin = f"sitecnn board add {settings['name']}"
+    board = validate({**settings, "processors": {"cpu": {"threads": [1]}}}, Board, origin)
+    path = root / "config" / "boards" / f"{board.name}.yaml"
+    if path.exists() and not force:
+        raise SiteCNNError(f"{path}: is there already; --force replaces it")
+    found = probe(root, board)
+    write_text(path, board_yaml(settings, found))
+    return path, found
+
+
+def board_yaml(settings: dict[str, Any], found: dict[str, Any]) -> str:
+    """The file's text: comments say what the board is and what it lacks. JSON's values are YAML's."""
+    caffe, blas, gpu = (found.get(name) for name in ("engine", "blas", "gpu"))
+    what = _one_line(found.get("model") or found.get("cpu"))
+    lines = [f"# {what}, {found.get('cpus')} cores, {found.get('machine')}"]
+    lines += [f"# Caffe: {_missing(caffe)}", f"# BLAS: {_missing(blas)}", f"# GPU: {_missing(gpu)}"]
+    lines += [f"{name}: {json.dumps(value)}" for name, value in settings.items() if value]
+    threads = sorted({1, int(found.get("cpus") or 1)})
+    lines += ["processors:", f"  cpu: {{threads: {threads}}}"]
+    if isinstance(gpu, dict) and "missing" not in gpu:
+        lines += ["  gpu: {threads: [1]}"]
+    pinned = found.get("clocks_to_pin")
+    lines += [
+        f"clocks: as_found  # pinned holds {len(pinned)} clocks at their highest, as root"
+        if pinned
+        else "clocks: as_found"
+    ]
+    return "\n".join([*lines, "budget_minutes: 15", ""])
+
+
+def _missing(part: Any) -> str:
+    if isinstance(part, dict):
+        text = part.get("missing") or " ".join(str(part[name]) for name in ("name", "version", "cuda") if name in part)
+        return _one_line(("none: " if "missing" in part else "") + text)
+    return _one_line(part)
+
+
+def _one_line(text: Any) -> str:
+    return " ".join(str(text).split())
