@@ -16,6 +16,13 @@ model_names = [
     for processor in board.processors
 ]
 
+
+def cores_of_campaign(wildcards):
+    """Every core for a measurement on this machine, which shares it with nothing; one to wait for a board far away."""
+    is_here = boards[wildcards.board].transport == "local"
+    return workflow.cores if is_here else 1
+
+
 # Every rule calls `sitecnn`, the command that a person runs by hand: the one beside this Snakemake.
 shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
 

@@ -1,4 +1,9 @@
 # Stage 5: dataset → board models, and each network estimated from a model that never saw it.
+held_out_option = (
+    f"--held-out {' '.join(settings.held_out)}" if settings.held_out else ""
+)
+
+
 rule fit_model:
     input:
         rules.aggregate.output,
@@ -8,8 +13,10 @@ rule fit_model:
         "results/logs/fit/{board}-{processor}.log",
     conda:
         "../envs/sitecnn.yaml"
+    params:
+        held_out=held_out_option,
     shell:
-        "sitecnn fit --board {wildcards.board} --processor {wildcards.processor} > {log:q} 2>&1"
+        "sitecnn fit --board {wildcards.board} --processor {wildcards.processor} {params.held_out} > {log:q} 2>&1"
 
 
 rule evaluate:
@@ -18,12 +25,15 @@ rule evaluate:
     output:
         networks="results/evaluation/{board}-{processor}/networks.parquet",
         layers="results/evaluation/{board}-{processor}/layers.parquet",
+        baselines="results/evaluation/{board}-{processor}/baselines.parquet",
+        summary="results/evaluation/{board}-{processor}/summary.parquet",
     log:
         "results/logs/evaluate/{board}-{processor}.log",
     conda:
         "../envs/sitecnn.yaml"
     params:
         level=settings.level,
+        held_out=held_out_option,
     shell:
         "sitecnn evaluate --board {wildcards.board} --processor {wildcards.processor} "
-        "--level {params.level} -o $(dirname {output.networks:q}) > {log:q} 2>&1"
+        "--level {params.level} {params.held_out} -o $(dirname {output.networks:q}) > {log:q} 2>&1"

@@ -32,6 +32,7 @@ rule extract:
 rule plan:
     input:
         networks=expand(rules.convert.output.network, network=settings.networks),
+        held_out=expand(rules.convert.output.network, network=settings.held_out),
     output:
         "results/campaigns/{board}/plan.jsonl",
     log:
@@ -40,5 +41,7 @@ rule plan:
         "../envs/sitecnn.yaml"
     params:
         sweep="--sweep" if settings.sweep else "",
+        truth_only="--truth-only" if settings.held_out else "",
     shell:
-        "sitecnn plan {input.networks:q} {params.sweep} -o {output:q} > {log:q} 2>&1"
+        "sitecnn plan {input.networks:q} {params.truth_only} {input.held_out:q} {params.sweep} "
+        "-o {output:q} > {log:q} 2>&1"

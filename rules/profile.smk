@@ -10,9 +10,6 @@ rule campaign:
         "results/logs/profile/{board}.log",
     conda:
         "../envs/sitecnn.yaml"
-    # A measurement on this machine shares it with nothing and takes every core; one far away waits for its board.
-    threads: lambda wildcards: (
-        workflow.cores if boards[wildcards.board].transport == "local" else 1
-    )
+    threads: cores_of_campaign
     shell:
         "sitecnn profile --board {wildcards.board} --plan {input.plan:q} -o {output:q} 2>&1 | tee {log:q} >&2"
