@@ -1,14 +1,16 @@
 """A results folder as the workflow leaves it, of two small networks, with times from a simple law."""
 
 import json
+import math
 import random
+from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 
 from sitecnn.boards.plan import plan
 from sitecnn.cli import main
 from sitecnn.network import load_network, parse_prototxt
-from sitecnn.workload.kernels import macs
+from sitecnn.workload.kernels import gemm, macs
 
 TOY = """
 layer {{ name: "data" type: "Input" top: "data" input_param {{ shape {{ dim: 1 dim: 3 dim: {size} dim: {size} }} }} }}
@@ -24,8 +26,7 @@ layer {{ name: "prob" type: "Softmax" bottom: "fc" top: "prob" }}
 
 RUN = {
     "record": "run",
-    "run": "r1",
-    "protocol": 1,
+    "protocol": 2,
     "processor": "cpu",
     "stack": "caffe-1.0+openblas-0.3+1-threads+performance",
     "threads": 1,
@@ -35,6 +36,14 @@ RUN = {
               "engine": {"name": "caffe", "version": "1.0"}, "blas": "OpenBLAS 0.3"},
     "conditions": {"time": "2026-11-23T10:00:00Z", "load": 0.5, "cpu_mhz": [1000.0, 2000.0]},
 }  # fmt: skip
+
+COST_S = {"timed": 30.0, "warm_up": 12.0, "inputs": 9.0, "files": 1.5, "other": 7.5}
+BLOCK_TASKS = 16
+
+TILE = 16
+"""Rows that the made-up matrix multiplication computes at a time."""
+SYNCHRONISING_NS = 50_000.0
+"""What it costs to wait for it, shared by the calls of a sample."""
 
 
 def configure(root: Path, sizes: dict[str, int], first_layer: str = "conv1") -> None:
@@ -63,35 +72,62 @@ def convert(root: Path, names: list[str]) -> None:
         assert main(["extract", written, "-o", str(target / "kernels.parquet")]) == 0
 
 
-def records(root: Path, names: list[str], factor: float = 1.0) -> list[dict]:
+def records(
+    root: Path, names: list[str], factor: float = 1.0, *, sweep: bool = False, run: str = "r1", seed: int = 2017
+) -> list[dict]:
     """The plan of these networks, answered as an agent would, `factor` times as slow."""
     networks = [load_network(root / "results" / "networks" / name / "network.prototxt") for name in names]
-    tasks = plan(networks, sweep=False)
-    dice = random.Random(2017)
-    answers = [answer(task, number, dice, factor) for number, task in enumerate(tasks)]
-    return [RUN, *answers, {"record": "done", "run": "r1", "planned": len(tasks), "owed": 0, "seconds": 60.0}]
+    tasks = [*plan(networks, sweep=sweep), *([] if sweep else multiplications())]
+    dice = random.Random(seed)
+    answers = [line for number, task in enumerate(tasks) for line in answer(task, number, dice, factor, run)]
+    done = {"record": "done", "run": run, "planned": len(tasks), "owed": 0, "seconds": 60.0, "cost_s": COST_S}
+    return [{**RUN, "run": run}, *answers, done]
 
 
-def answer(task: dict, number: int, dice: random.Random, factor: float) -> dict:
-    after = {"time": f"2026-11-23T10:{number % 60:02d}:00Z", "load": 0.7, "cpu_mhz": [1000.0]}
-    block = {"attempt": 1, "sentinel_before_ns": 200.0 + number % 7, "sentinel_after_ns": 201.0, "after": after}
-    said = {"record": "measurement", "key": f"{number:032x}", "run": "r1", "block": block, "status": "ok", "reason": ""}
-    return {**task, **said, "seconds": 0.5, **RESULTS[task["task"]](task, dice, factor)}
+def multiplications() -> Iterator[dict]:
+    """As the plan's sweep has them: small steps of m, and one product with ever more calls per synchronisation."""
+    for m in range(4, 161, 4):
+        yield {"task": "gemm", "kernel": gemm(m, 256, 256).as_dict(), "mode": "warm"}
+    for power in range(11):
+        kernel = gemm(64, 49, 64).as_dict()
+        yield {"task": "gemm", "kernel": kernel, "mode": "overhead", "iterations": 2**power}
+
+
+def answer(task: dict, number: int, dice: random.Random, factor: float, run: str) -> Iterator[dict]:
+    """A measurement, and its block where it is the first of one."""
+    block = f"b{number // BLOCK_TASKS}"
+    if number % BLOCK_TASKS == 0:
+        after = {"time": f"2026-11-23T10:{number // BLOCK_TASKS % 60:02d}:00Z", "load": 0.7, "cpu_mhz": [1000.0]}
+        sentinels = {"sentinel_before_ns": 200.0 + number % 7, "sentinel_after_ns": 201.0}
+        yield {"record": "block", "block": block, "run": run, "attempt": 1, **sentinels, "before": after,
+               "after": after}  # fmt: skip
+    said = {
+        "record": "measurement",
+        "key": f"{run}-{number:x}".zfill(32),
+        "run": run,
+        "block": block,
+        "status": "ok",
+        "reason": "",
+    }
+    yield {**task, **said, "seconds": 0.5, **RESULTS[task["task"]](task, dice, factor)}
 
 
 def samples(ns: float, dice: random.Random) -> list[float]:
     return [ns * dice.uniform(0.97, 1.03) for _ in range(9)]
 
 
-def timed(ns: float, dice: random.Random) -> dict:
+def timed(ns: float, dice: random.Random, iterations: int = 8) -> dict:
     taken = sorted(samples(ns, dice))
     summary = {"median_ns": taken[4], "spread_ns": (taken[6] - taken[2]) / 2, "low_ns": taken[1], "high_ns": taken[7]}
-    return {"samples_ns": taken, **summary, "iterations": 8, "warm_up": 2, "stop": "noise"}
+    return {"samples_ns": taken, **summary, "iterations": iterations, "warm_up": 2, "stop": "noise"}
 
 
-def gemm(task: dict, dice: random.Random, factor: float) -> dict:
-    kernel = task["kernel"]
-    return timed(factor * (1000 + 0.1 * kernel["m"] * kernel["n"] * kernel["k"]), dice)
+def multiplied(task: dict, dice: random.Random, factor: float) -> dict:
+    """Whole tiles of m take time; where the calls of a sample are fixed, they share a synchronisation."""
+    kernel, iterations = task["kernel"], task.get("iterations", 8)
+    work = 0.1 * math.ceil(kernel["m"] / TILE) * TILE * kernel["n"] * kernel["k"]
+    waiting = SYNCHRONISING_NS / iterations if task["mode"] == "overhead" else 0.0
+    return timed(factor * (1000 + work + waiting), dice, iterations)
 
 
 def layer_alone(task: dict, dice: random.Random, factor: float) -> dict:
@@ -113,11 +149,11 @@ def memory(task: dict, dice: random.Random, factor: float) -> dict:
     return {"memory_bytes": {"base": base, "loaded": base, "load_peak": total, "total": total, "peak": total}}
 
 
-RESULTS = {"gemm": gemm, "layer": layer_alone, "network": passes, "memory": memory}
+RESULTS = {"gemm": multiplied, "layer": layer_alone, "network": passes, "memory": memory}
 
 
-def write_records(root: Path, lines: list[dict]) -> Path:
-    path = root / "results" / "records" / "bench" / "cpu-1-threads.jsonl"
+def write_records(root: Path, lines: list[dict], board: str = "bench") -> Path:
+    path = root / "results" / "records" / board / "cpu-1-threads.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     return path
@@ -135,6 +171,12 @@ def make(root: Path, sizes: dict[str, int], first_layer: str = "conv1", factor: 
 def stages(root: Path) -> None:
     """Aggregate, fit and evaluate what records there are."""
     assert main(["--root", str(root), "aggregate"]) == 0
-    who = ["--board", "bench", "--processor", "cpu"]
+    fit(root, "bench")
+
+
+def fit(root: Path, board: str) -> None:
+    """A board's model and how well it estimates networks that it did not see."""
+    who = ["--board", board, "--processor", "cpu"]
+    folder = root / "results" / "evaluation" / f"{board}-cpu"
     assert main(["--root", str(root), "fit", *who]) == 0
-    assert main(["--root", str(root), "evaluate", *who, "-o", str(root / "results" / "evaluation" / "bench-cpu")]) == 0
+    assert main(["--root", str(root), "evaluate", *who, "-o", str(folder)]) == 0

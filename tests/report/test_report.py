@@ -4,11 +4,14 @@ import json
 import re
 import shutil
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from sitecnn.cli import main
+from sitecnn.report.chapters.matrix_multiplication import tile_step
 from sitecnn.report.page import plus_minus, significant
-from tests.report.made import configure, convert, make, records, stages, write_records
+from tests.report.made import SYNCHRONISING_NS, TILE, configure, convert, make, records, stages, write_records
 from tests.report.page import read
 
 HOSTILE = "</script><script>alert(1)</script> \"'&<b> ünï–cødé 中文 {{ 7*7 }} =1+1 \u2028" + "x" * 300
@@ -130,23 +133,132 @@ def test_every_figure_lies_beside_it_in_three_formats_and_every_table_as_csv(who
     assert {path.stem for path in (folder / "tables").iterdir()} == tables
 
 
-def test_an_unchanged_chart_is_not_drawn_again(whole):
-    write(whole)
-    folder = whole / "results" / "report"
-    before = {path: path.stat().st_mtime_ns for path in [*folder.glob("figures/*"), *folder.glob(".drawn/*")]}
-    write(whole)
-    assert {path: path.stat().st_mtime_ns for path in before} == before
+def slower(lines, factor, chosen):
+    """Records with the layers that `chosen` takes `factor` times as slow, and passes accordingly; keys of their own."""
+    for line in lines:
+        if line.get("task") == "network":
+            for layer in line["layers"]:
+                if chosen(layer["type"]):
+                    layer["samples_ns"] = [factor * ns for ns in layer["samples_ns"]]
+            columns = zip(*(layer["samples_ns"] for layer in line["layers"]), strict=True)
+            line["layerwise_ns"] = [sum(column) for column in columns]
+            line["forward_ns"] = [0.98 * ns for ns in line["layerwise_ns"]]
+        elif line.get("task") == "layer" and chosen(line["kernel"]["kind"].title()):
+            timed = {name: factor * line[name] for name in ("median_ns", "spread_ns", "low_ns", "high_ns")}
+            line.update(timed, samples_ns=[factor * ns for ns in line["samples_ns"]])
+    return lines
 
 
-def test_before_and_after_an_upgrade(whole, tmp_path):
-    """Everything 30 % slower is said to be so; against itself nothing has changed."""
-    slower = make(tmp_path / "slower", {"small": 24, "middle": 32}, factor=1.3)
-    text = " ".join(read(write(slower, "--before", str(whole))).text)
-    said = re.search(r"the older folder to this one: (\d+\.\d) % slower in the median", text)
-    assert said and 28 <= float(said[1]) <= 32
-    shutil.copytree(whole, tmp_path / "same")
-    text = " ".join(read(write(tmp_path / "same", "--before", str(whole))).text)
-    assert "no change overall; 0 things slower, 0 faster" in text
+def test_before_and_after_an_upgrade(tmp_path):
+    """Convolutions 30 % slower, and nothing else, are said to be; the measurements are others, by other dice."""
+    sizes = {f"network{size}": size for size in (20, 24, 28, 32, 36, 40)}
+    before = make(tmp_path / "before", sizes)
+    after = tmp_path / "after"
+    shutil.copytree(before, after, symlinks=True)
+    lines = slower(records(after, list(sizes), seed=7), 1.3, lambda kind: kind == "Convolution")
+    write_records(after, lines)
+    assert main(["--root", str(after), "aggregate"]) == 0
+    page = read(write(after, "--before", str(before)))
+    text = " ".join(page.text)
+    said = re.search(r"the older folder to this one: (.*?) of \d+ types of work", text)
+    assert said and re.fullmatch(r"([Cc]onvolution (layer|kernel)s (29|30|31)\.\d % slower(, )?){2}", said[1])
+    (name,) = (name for name in page.tables if name.startswith("shift-"))
+    table = page.tables[name]
+    verdicts = dict(
+        zip(zip(table.words("what"), table.words("type"), strict=True), table.words("verdict"), strict=True)
+    )
+    assert verdicts["layer", "Convolution"] == verdicts["kernel", "convolution"] == "slower"
+    assert {verdicts["layer", kind] for kind in ("ReLU", "Pooling", "LRN", "InnerProduct")} == {"same"}
+    assert verdicts["kernel", "gemm"] == "same"
+
+
+def test_a_folder_against_itself_has_not_changed(whole):
+    text = " ".join(read(write(whole, "--before", str(whole))).text)
+    assert "the older folder to this one: no type of work changed for certain; of" in text
+    assert "0 became slower and 0 faster" in text
+
+
+def test_stacks_of_one_processor_are_compared_in_the_order_they_were_measured(tmp_path):
+    """An upgrade that makes everything 20 % faster, measured an hour later under a stack of its own."""
+    make(tmp_path, {"small": 24, "middle": 32})
+    lines = records(tmp_path, ["small", "middle"], 0.8, run="r2", seed=11)
+    lines[0]["stack"] = "an upgraded stack"
+    for line in lines:
+        if line["record"] == "block":
+            line["after"] = {**line["after"], "time": line["after"]["time"].replace("T10", "T11")}
+    path = tmp_path / "results" / "records" / "bench" / "cpu-1-threads.jsonl"
+    with path.open("a") as out:
+        out.writelines(json.dumps(line) + "\n" for line in lines)
+    assert main(["--root", str(tmp_path), "aggregate"]) == 0
+    text = " ".join(read(write(tmp_path)).text)
+    said = re.search(r"\+performance to an upgraded stack: gemm kernels (\d+\.\d) % faster", text)
+    assert said and 17 <= float(said[1]) <= 23
+
+
+def test_two_boards_side_by_side(tmp_path):
+    """The second is twice as slow in everything."""
+    make(tmp_path, {"small": 24, "middle": 32})
+    rewritten = (tmp_path / "config" / "config.yaml").read_text().replace("[bench]", "[bench, slow]")
+    (tmp_path / "config" / "config.yaml").write_text(rewritten)
+    (tmp_path / "config" / "boards" / "slow.yaml").write_text("name: slow\nprocessors: {cpu: {threads: [1]}}\n")
+    write_records(tmp_path, records(tmp_path, ["small", "middle"], 2.0, run="r2", seed=5), "slow")
+    assert main(["--root", str(tmp_path), "aggregate"]) == 0
+    page = read(write(tmp_path))
+    assert "bench cpu is the fastest in 2 of 2 passes" in " ".join(page.text)
+    table = page.tables["boards"]
+    assert table.column("slow cpu ÷ bench cpu") == pytest.approx([2.0, 2.0], rel=0.03)
+    assert {"bench", "slow"} == set(page.tables["time"].words("board"))
+    assert "No model was fitted for slow cpu." in " ".join(page.text)
+
+
+def test_a_campaign_that_was_interrupted(whole, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(whole, root, symlinks=True)
+    (root / "results" / "campaigns" / "bench").mkdir(parents=True)
+    why = {"reason": "the <link> was cut", "owed": 17}
+    (root / "results" / "campaigns" / "bench" / "interrupted.json").write_text(json.dumps(why))
+    text = " ".join(read(write(root)).text)
+    assert "bench: the campaign was interrupted (reason: the <link> was cut, owed: 17); run it again" in text
+    assert "The campaign on bench was interrupted" in text
+
+
+def test_the_step_of_tiles_and_the_cost_of_waiting_are_found(whole):
+    """The law that made the records: whole tiles of 16 rows, and 50 µs shared by the calls of a sample."""
+    text = " ".join(read(write(whole)).text)
+    assert f"bench cpu: time rises in steps of {TILE} in m" in text
+    said = re.search(r"waiting for a call costs ([\d.]+) µs beside its own ([\d.]+) µs; shared by (\d+) calls", text)
+    waiting, call = SYNCHRONISING_NS / 1e3, (1000 + 0.1 * 64 * 49 * 64) / 1e3
+    assert float(said[1]) == pytest.approx(waiting, rel=0.05)
+    assert float(said[2]) == pytest.approx(call, rel=0.05)
+    assert int(said[3]) == pytest.approx(waiting / (0.01 * call), rel=0.1)
+
+
+def test_a_straight_line_has_no_steps():
+    sizes = np.arange(4.0, 161.0, 4.0)
+    noise = np.random.default_rng(2017).normal(1, 0.02, len(sizes))
+    assert tile_step(sizes, (5 + 0.3 * sizes) * noise) is None
+    assert tile_step(sizes, (5 + 0.3 * np.ceil(sizes / 24) * 24) * noise) == 24
+
+
+def test_baselines_stand_beside_the_model(whole, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(whole, root, symlinks=True)
+    folder = root / "results" / "evaluation" / "bench-cpu"
+    networks = pd.read_parquet(folder / "networks.parquet")
+    ours = networks.assign(split="network", method="sitecnn")
+    others = [
+        ours.assign(method=method, estimate_ms=ours["measured_ms"] * ratio, error=ratio - 1)
+        for method, ratio in (("MACs alone", 1.75), ("roofline", 0.5))
+    ]
+    names = ["stack", "split", "method", "network", "batch", "measured_ms", "estimate_ms", "error"]
+    pd.concat([ours, *others])[names].to_parquet(folder / "baselines.parquet")
+    page = read(write(root))
+    table = page.tables["baselines-bench-cpu"]
+    medians = dict(zip(table.words("method"), table.column("median |error|"), strict=True))
+    assert medians == pytest.approx({"sitecnn": networks["error"].abs().median(), "MACs alone": 0.75, "roofline": 0.5})
+    assert "the best simpler method, roofline, by 50.0 %" in " ".join(page.text)
+    (folder / "baselines.parquet").unlink()
+    assert "no baselines were evaluated" in missing(write(root))
 
 
 @pytest.mark.parametrize(

@@ -233,6 +233,63 @@ def against_size(gemms: pd.DataFrame, name: str) -> Any:
     return styled(chart, 260)
 
 
+def tile_steps(gemms: pd.DataFrame) -> Any:
+    """Time against m or n in small steps, on straight axes."""
+    chart = alt.Chart(gemms).mark_line(point=alt.OverlayMarkDef(size=24), clip=True)
+    chart = chart.encode(
+        x=alt.X("size:Q", title="m or n"),
+        y=alt.Y("ms:Q", title="ms"),
+        color=alt.Color("others:N", title=None, scale=alt.Scale(range=list(SERIES)), sort=None),
+        tooltip=[
+            "others:N",
+            "size:Q",
+            alt.Tooltip("ms:Q", format=".3~g"),
+            alt.Tooltip("gflops:Q", format=".3~g"),
+        ],
+    ).add_params(zoomable())
+    return styled(chart, 300)
+
+
+def overhead_curve(rows: pd.DataFrame) -> Any:
+    """Microseconds per call, with the median's 95 % interval, against calls per synchronisation; a line for `label`."""
+    x = alt.X("iterations:Q", title="calls per synchronisation", scale=alt.Scale(type="log", base=2, padding=10))
+    y = alt.Y("us:Q", title="µs per call", scale=alt.Scale(zero=False))
+    colour = alt.Color("label:N", title=None, scale=alt.Scale(range=list(SERIES)))
+    base = alt.Chart(rows)
+    bars = base.mark_rule(opacity=0.6).encode(
+        x=x, y=alt.Y("low_us:Q", title="µs per call"), y2="high_us:Q", color=colour
+    )
+    tooltip = ["label:N", "iterations:Q", alt.Tooltip("us:Q", format=".4~g")]
+    line = base.mark_line(point=alt.OverlayMarkDef(size=40)).encode(x=x, y=y, color=colour, tooltip=tooltip)
+    return styled(bars + line, 280)
+
+
+def cost_bars(rows: pd.DataFrame) -> Any:
+    """Stacked bars of board `minutes` by `purpose`, one per `label`."""
+    names = list(dict.fromkeys(rows["purpose"]))
+    chart = alt.Chart(rows).mark_bar().encode(
+        x=alt.X("minutes:Q", title="minutes of board time"),
+        y=alt.Y("label:N", title=None, sort=None),
+        color=alt.Color("purpose:N", title=None, scale=alt.Scale(domain=names, range=list(SERIES[: len(names)]))),
+        order="order:Q",
+        tooltip=["label:N", "purpose:N", alt.Tooltip("minutes:Q", format=".3~g")],
+    )  # fmt: skip
+    return styled(chart, 40 + 30 * rows["label"].nunique())
+
+
+def method_errors(rows: pd.DataFrame, ours: str) -> Any:
+    """A point per network: |error| by method, best first, with each method's median; `ours` has a colour of its own."""
+    order = list(rows.groupby("method")["size"].median().sort_values().index)
+    y = alt.Y("method:N", title=None, sort=order)
+    x = alt.X("size:Q", title="|estimated ÷ measured − 1|", axis=alt.Axis(format="~%"), scale=alt.Scale(type="sqrt"))
+    colour = alt.condition(f"datum.method == '{ours}'", alt.value(SERIES[0]), alt.value(SERIES[4]))
+    tooltip = ["network:N", "method:N", alt.Tooltip("error:Q", format="+.1%"),
+               alt.Tooltip("measured_ms:Q", format=".4~g"), alt.Tooltip("estimate_ms:Q", format=".4~g")]  # fmt: skip
+    points = alt.Chart(rows).mark_circle(size=60, opacity=0.7).encode(x=x, y=y, color=colour, tooltip=tooltip)
+    middle = alt.Chart(rows).mark_tick(thickness=3, size=22, color="currentColor").encode(x="median(size):Q", y=y)
+    return styled(points + middle, 40 + 30 * len(order))
+
+
 def spread_by_iterations(rows: pd.DataFrame) -> Any:
     """Half the median's 95 % interval, relative, against calls per sample."""
     chart = alt.Chart(rows).mark_circle(size=30, opacity=0.6, clip=True)

@@ -22,7 +22,8 @@ PUBLISHED = Path(__file__).parent / "published"
 class ProcessorResults:
     """What was found on one processor of a board; tables are empty where a stage left nothing.
 
-    `networks` and `layers` are of held-out networks, measured against estimated.
+    `networks` and `layers` are of held-out networks, measured against estimated; `baselines` are the same networks
+    estimated by simpler methods. `interrupted` is why the last campaign did not end, empty if it did.
     """
 
     board: str
@@ -32,7 +33,9 @@ class ProcessorResults:
     model: BoardModel | None = None
     networks: pd.DataFrame = field(default_factory=pd.DataFrame)
     layers: pd.DataFrame = field(default_factory=pd.DataFrame)
+    baselines: pd.DataFrame = field(default_factory=pd.DataFrame)
     done: dict[str, Any] = field(default_factory=dict)
+    interrupted: str = ""
 
     @property
     def name(self) -> str:
@@ -129,6 +132,7 @@ def _partitions(root: Path) -> list[tuple[str, str]]:
 def _processor(root: Path, board: str, processor: str, described: Board | None) -> ProcessorResults:
     path = model_file(root, board, processor)
     folder = root / "results" / "evaluation" / f"{board}-{processor}"
+    campaign = root / "results" / "campaigns" / board
     return ProcessorResults(
         board=board,
         processor=processor,
@@ -137,19 +141,29 @@ def _processor(root: Path, board: str, processor: str, described: Board | None) 
         model=load(path) if path.exists() else None,
         networks=_table(folder / "networks.parquet"),
         layers=_table(folder / "layers.parquet"),
-        done=_done(root / "results" / "campaigns" / board / "done.json", processor),
+        baselines=_table(folder / "baselines.parquet"),
+        done={name: last for name, last in _json(campaign / "done.json").items() if name.startswith(processor)},
+        interrupted=_why(campaign / "interrupted.json"),
     )
 
 
-def _done(path: Path, processor: str) -> dict[str, Any]:
-    """The campaign's last words by record file, of those that this processor wrote."""
+def _json(path: Path) -> dict[str, Any]:
+    """A campaign's file, empty where there is none."""
     if not path.exists():
         return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise SiteCNNError(f"{path}: not JSON: {error}; remove it and run the campaign again") from error
-    return {name: part for name, part in content.items() if name.startswith(processor)}
+    if not isinstance(content, dict):
+        raise SiteCNNError(f"{path}: a {type(content).__name__}, not an object; remove it and run the campaign again")
+    return content
+
+
+def _why(path: Path) -> str:
+    """Why a campaign was interrupted, in one line; empty where it was not."""
+    said = _json(path)
+    return ", ".join(f"{name}: {value}" for name, value in said.items()) or ("no reason given" if path.exists() else "")
 
 
 def _table(path: Path) -> pd.DataFrame:

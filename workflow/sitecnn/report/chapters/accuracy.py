@@ -9,6 +9,7 @@ from sitecnn.report.page import (
     Figure,
     Note,
     Table,
+    flag,
     integer,
     listed,
     number,
@@ -20,6 +21,9 @@ from sitecnn.report.page import (
     words,
 )
 from sitecnn.report.results import ProcessorResults, Results
+
+OURS = "sitecnn"
+"""What the model is called among the methods that it is compared with."""
 
 RELEVANT_SHARE = 0.01
 """Layers under 1 % of their network's time hardly matter to it."""
@@ -34,9 +38,9 @@ def chapter(results: Results) -> Chapter:
         blocks.append(Note("No network was held out: that takes two networks and `sitecnn evaluate`.", True))
     else:
         blocks.append(processor_table(networks, layers))
+        blocks += [block for found in results.measured for block in baseline_blocks(found)]
         blocks += [block for found in results.measured for block in layer_figures(found)]
-        blocks.append(kinds_table(layers))
-    blocks.append(Note("Baselines to compare with (roofline, MACs alone) are not evaluated yet.", True))
+        blocks += [kinds_table(layers), *extrapolated(layers)]
     blocks += [model_table(found) for found in results.measured if found.model]
     unfitted = [found.name for found in results.processors if not found.model]
     if unfitted:
@@ -90,6 +94,77 @@ def processor_table(networks: pd.DataFrame, layers: pd.DataFrame) -> Table:
     )
     note = "Leave one network out: each was estimated by a model that saw none of its timings. Correlation: Spearman's."
     return Table("accuracy", "Errors of held-out networks", pd.DataFrame(rows), columns, note)
+
+
+def baseline_blocks(found: ProcessorResults) -> list[Block]:
+    """Held-out networks as simpler methods estimate them, beside the model."""
+    if found.baselines.empty:
+        return [Note(f"{found.name}: no baselines were evaluated to compare with.", True)]
+    rows = found.baselines.assign(size=found.baselines["error"].abs())
+    blocks: list[Block] = []
+    if OURS not in set(rows["method"]):
+        blocks.append(Note(f"{found.name}: the baselines lack the model's own errors ({OURS}).", True))
+    summary = rows.groupby(["split", "method", "stack"], as_index=False).agg(
+        networks=("size", "size"),
+        median_error=("size", "median"),
+        worst_error=("size", "max"),
+        within_10=("size", lambda sizes: (sizes <= 0.1).mean()),
+        bias=("error", "mean"),
+    )
+    columns = (
+        words("held out", "split"),
+        words("method", "method"),
+        number("networks", "networks", integer),
+        number("median |error|", "median_error", percent),
+        number("worst |error|", "worst_error", percent),
+        number("within ±10 %", "within_10", percent),
+        number("mean error", "bias", signed_percent),
+        words("stack", "stack"),
+    )
+    title = f"{found.name}: the model and simpler methods, on networks that none of them saw"
+    frame = summary.sort_values(["split", "median_error"], ignore_index=True)
+    return [baseline_figure(found, rows), Table(f"baselines-{found.slug}", title, frame, columns), *blocks]
+
+
+def baseline_figure(found: ProcessorResults, rows: pd.DataFrame) -> Figure:
+    """Each method's errors on held-out networks, of the split by network where there is one."""
+    splits = list(dict.fromkeys(rows["split"]))
+    split = "network" if "network" in splits else splits[0]
+    shown = rows[rows["split"] == split].round({"error": 5, "size": 5, "measured_ms": 6, "estimate_ms": 6})
+    medians = shown.groupby("method")["size"].median().sort_values()
+    others = medians.drop(OURS, errors="ignore")
+    said = [f"the model is off by {percent(medians[OURS])} in the median"] if OURS in medians else []
+    said += [f"the best simpler method, {others.index[0]}, by {percent(others.iloc[0])}"] if len(others) else []
+    columns = ["network", "method", "size", "error", "measured_ms", "estimate_ms"]
+    alt_text = "Absolute errors of held-out networks, a row for each method, with the median of each."
+    note = f"One {split} held out at a time; bars mark medians." if split != "held out" else "Bars mark medians."
+    chart = figures.method_errors(shown[columns], OURS)
+    return Figure(f"baselines-{found.slug}", f"{found.name}: {', '.join(said)}", alt_text, chart, note)
+
+
+def extrapolated(layers: pd.DataFrame) -> list[Block]:
+    """Layers of sizes or kinds beyond those that the model had seen."""
+    beyond = layers[layers["extrapolated"].astype(bool)]
+    if beyond.empty:
+        return [Note("No layer of a held-out network lay beyond the sizes that its model had seen.")]
+    within = layers.loc[layers.index.difference(beyond.index), "error"].abs()
+    title = f"{plural(len(beyond), 'layer')} beyond what the model had seen: off by "
+    title += f"{percent(beyond['error'].abs().median())} in the median"
+    title += f", the others by {percent(within.median())}" if len(within) else ""
+    columns = (
+        words("network", "network"),
+        words("board", "board"),
+        words("processor", "processor"),
+        words("layer", "layer"),
+        words("kind", "kind"),
+        number("share of its network", "share", percent),
+        number("measured, ms", "measured_ms", significant),
+        number("estimated, ms", "estimate_ms", significant),
+        number("error", "error", signed_percent),
+        flag("inside its interval", "covered"),
+    )
+    frame = beyond.sort_values("share", ascending=False, ignore_index=True)
+    return [Table("extrapolated", title, frame, columns, searchable=True)]
 
 
 def layer_figures(found: ProcessorResults) -> list[Block]:

@@ -1,16 +1,19 @@
 """Boards side by side, and the same board before and after a change."""
 
+import hashlib
 from itertools import pairwise
 
+import numpy as np
 import pandas as pd
 
-from sitecnn.dataset.difference import compare, overall
+from sitecnn.dataset.difference import SMALLEST_SHIFT, compare, shifts
 from sitecnn.report import figures
 from sitecnn.report.page import (
     Block,
     Chapter,
     Figure,
     Note,
+    Row,
     Table,
     integer,
     milliseconds,
@@ -18,9 +21,12 @@ from sitecnn.report.page import (
     percent,
     plural,
     significant,
+    whole_percent,
     words,
 )
 from sitecnn.report.results import ProcessorResults, Results
+
+MOST_NAMED = 3
 
 
 def chapter(results: Results) -> Chapter:
@@ -32,7 +38,8 @@ def chapter(results: Results) -> Chapter:
     if len(times):
         blocks += [boards_figure(times), boards_table(times)]
     changes = all_changes(results)
-    blocks += [change_table(name, table) for name, table in changes.items()]
+    for name, table in changes.items():
+        blocks += [shift_table(name, shifts(table)), change_table(name, table)]
     if not changes:
         text = (
             "Nothing to compare in time: no processor was measured with two stacks. After an upgrade measure again, "
@@ -83,7 +90,11 @@ def boards_table(times: pd.DataFrame) -> Table:
     )
     frame = frame.reset_index()
     columns = [words("network", "network"), number("batch", "batch", integer)]
-    columns += [number(f"{way}, ms", way, milliseconds) for way in frame.columns[2:]]
+    sides = list(frame.columns[2:])
+    columns += [number(f"{way}, ms", way, milliseconds) for way in sides]
+    if len(sides) == 2:
+        frame = frame.assign(ratio=frame[sides[1]] / frame[sides[0]])
+        columns.append(number(f"{sides[1]} ÷ {sides[0]}", "ratio", significant))
     return Table("boards", "Forward passes side by side", frame, tuple(columns))
 
 
@@ -109,16 +120,47 @@ def stacks_by_date(found: ProcessorResults) -> list[str]:
 
 
 def change_sentence(name: str, table: pd.DataFrame) -> str:
-    """The verdict on one change."""
-    ratio, p = overall(table)
+    """The verdict on one change: types of work that shifted, the most first, and how many things did by themselves."""
     counts = table["verdict"].value_counts()
-    if p > 0.05:
-        whole = "no change overall"
-    else:
-        whole = f"{percent(abs(ratio - 1))} {'slower' if ratio > 1 else 'faster'} in the median (p = {p:.2g})"
-    return (
-        f"{name}: {whole}; {counts.get('slower', 0)} things slower, {counts.get('faster', 0)} faster, of {len(table)}."
+    things = f"of {plural(len(table), 'thing')} measured in both, {counts.get('slower', 0)} became slower and "
+    things += f"{counts.get('faster', 0)} faster"
+    found = shifts(table)
+    sure = found[found["verdict"] != "same"].sort_values("ratio", key=lambda ratios: -abs(np.log(ratios)))
+    if sure.empty:
+        return f"{name}: no type of work changed for certain; {things}."
+    named: list[Row] = sure.head(MOST_NAMED).to_dict("records")  # type: ignore[assignment]
+    parts = [f"{what(row)} {percent(abs(row['ratio'] - 1))} {row['verdict']}" for row in named]
+    more = f" and {len(sure) - MOST_NAMED} more" if len(sure) > MOST_NAMED else ""
+    return f"{name}: {', '.join(parts)}{more} of {plural(len(found), 'type')} of work; {things}."
+
+
+def what(row: Row) -> str:
+    """A type of work as people say it: `Convolution layers`, `gemm kernels`, `forward passes`."""
+    kind = str(row["type"]).replace("_", " ")
+    return f"{kind} {row['subject']}s" if kind else f"{row['subject']} passes"
+
+
+def shift_table(name: str, found: pd.DataFrame) -> Table:
+    """Types of work with how far each shifted."""
+    columns = (
+        words("what", "subject"),
+        words("type", "type"),
+        number("things", "count", integer),
+        number("after ÷ before, median", "ratio", significant),
+        number("p", "p", significant),
+        words("verdict", "verdict"),
     )
+    note = (
+        "Wilcoxon's signed-rank test over all things of a type, at a false discovery rate of 5 %; less than "
+        f"{whole_percent(SMALLEST_SHIFT)} is called the same, for two runs of one board differ by as much."
+    )
+    return Table(f"shift-{slug(name)}", f"Types of work: {name}", found, columns, note)
+
+
+def slug(name: str) -> str:
+    """A comparison's name as part of a file's; names that begin alike stay apart."""
+    plain = "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in name)
+    return f"{plain[:60]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def change_table(name: str, table: pd.DataFrame) -> Table:
@@ -136,5 +178,4 @@ def change_table(name: str, table: pd.DataFrame) -> Table:
         words("verdict", "verdict"),
     )
     note = "Two-sided Mann–Whitney U tests at a false discovery rate of 5 % (Benjamini & Hochberg 1995)."
-    slug = "".join(letter if letter.isalnum() else "-" for letter in name)[:80]
-    return Table(f"change-{slug}", f"Changes: {name}", table, columns, note, searchable=True)
+    return Table(f"change-{slug(name)}", f"Thing by thing: {name}", table, columns, note, searchable=True)

@@ -1,5 +1,9 @@
 """What did profiling cost, and can it be trusted? Board time, overhead, repeatability, drift, and what failed."""
 
+import math
+from typing import Any
+
+import numpy as np
 import pandas as pd
 
 from sitecnn.report import figures
@@ -15,26 +19,33 @@ from sitecnn.report.page import (
     percent,
     plural,
     signed_percent,
+    significant,
     timed,
     whole_percent,
     words,
 )
 from sitecnn.report.results import ProcessorResults, Results
 
+PURPOSES = {
+    "timed": "timed calls",
+    "warm_up": "warming up",
+    "inputs": "making inputs",
+    "files": "writing files",
+    "other": "anything else",
+}
+FEWEST_POINTS = 3
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
 
 def chapter(results: Results) -> Chapter:
     """The chapter on the measurements themselves."""
     question = "What did profiling cost, and can it be trusted?"
-    blocks: list[Block] = [cost_table(results)]
+    blocks: list[Block] = [cost_table(results), *account(results.runs)]
     times = results.times
     if "overhead" in times:
         blocks.append(overhead_table(times))
     for found in results.measured:
-        blocks += [*repeatability(found), *drift(found)]
-    text = (
-        "The same kernel timed with ever more calls per synchronisation, to see its cost spread, is not measured yet."
-    )
-    blocks.append(Note(text, True))
+        blocks += [*overhead_curve(found), *repeatability(found), *drift(found)]
     blocks += bad_measurements(results)
     return Chapter("cost", question, answer(results), tuple(blocks))
 
@@ -97,10 +108,90 @@ def overhead_table(times: pd.DataFrame) -> Table:
     return Table("overhead", "What timing every layer adds", frame, columns)
 
 
+def account(runs: pd.DataFrame) -> list[Block]:
+    """Where the board's time went, as its agent booked it."""
+    names = [f"cost_{purpose}_s" for purpose in PURPOSES]
+    booked = runs.dropna(subset=names) if set(names) <= set(runs.columns) else pd.DataFrame()
+    if booked.empty:
+        return [Note("No agent said what its time went into.", True)]
+    frame = booked.groupby(["board", "processor", "stack"], as_index=False)[[*names, "seconds"]].sum()
+    sums = frame[names].sum()
+    title = f"{whole_percent(sums.iloc[0] / sums.sum())} of the board time was spent in timed calls"
+    stacks = frame["stack"] if frame.duplicated(["board", "processor"]).any() else ""
+    labels = frame["board"] + " " + frame["processor"] + (", " + stacks if len(stacks) else "")
+    pieces = [
+        {"label": label, "purpose": PURPOSES[purpose], "order": order, "minutes": round(row[name] / 60, 6)}
+        for label, row in zip(labels, frame.to_dict("records"), strict=True)
+        for order, (purpose, name) in enumerate(zip(PURPOSES, names, strict=True))
+    ]
+    alt_text = "Stacked bars of each processor's board minutes by what they were spent on."
+    chart = figures.cost_bars(pd.DataFrame(pieces))
+    columns = (
+        words("board", "board"),
+        words("processor", "processor"),
+        *(number(f"{PURPOSES[purpose]}, s", name, milliseconds) for purpose, name in zip(PURPOSES, names, strict=True)),
+        number("all, s", "seconds", milliseconds),
+        words("stack", "stack"),
+    )
+    return [
+        Figure("account", title, alt_text, chart),
+        Table("account", "What the board's time went into", frame, columns),
+    ]
+
+
+def overhead_curve(found: ProcessorResults) -> list[Block]:
+    """One kernel with ever more calls per synchronisation: the cost of waiting for it is shared by all of them."""
+    rows = found.subject("kernel")
+    rows = rows[rows["mode"] == "overhead"].dropna(subset=["median_ns", "iterations"])
+    rows = rows.groupby(["stack", "iterations"], as_index=False)[["median_ns", "low_ns", "high_ns"]].median()
+    lines = [line for _, line in rows.groupby("stack") if len(line) >= FEWEST_POINTS]
+    if not lines:
+        return [Note(f"{found.name}: no kernel was timed with ever more calls per synchronisation.", True)]
+    shown = pd.concat(lines).astype({"iterations": int})
+    many = len(lines) > 1
+    shown = shown.assign(
+        us=shown["median_ns"] / 1e3,
+        low_us=shown["low_ns"] / 1e3,
+        high_us=shown["high_ns"] / 1e3,
+        label=shown["stack"] if many else found.name,
+    )
+    title = f"{found.name}: {synchronising(lines[0])}"
+    columns = ["label", "iterations", "us", "low_us", "high_us"]
+    chart = figures.overhead_curve(shown[columns].round(5))
+    alt_text = "Line of microseconds per call against calls per synchronisation, from one on."
+    note = "The same multiplication throughout, warm; bars are the median's 95 % intervals."
+    frame = shown[["stack", "iterations", "median_ns", "low_ns", "high_ns"]].reset_index(drop=True)
+    cells = (
+        number("calls per synchronisation", "iterations", integer),
+        *(number(title, name, integer) for title, name in
+          (("ns per call", "median_ns"), ("from, ns", "low_ns"), ("to, ns", "high_ns"))),
+        words("stack", "stack"),
+    )  # fmt: skip
+    table = Table(f"synchronising-{found.slug}", f"{found.name}: time per call", frame, cells, searchable=True)
+    return [Figure(f"synchronising-{found.slug}", title, alt_text, chart, note), table]
+
+
+def synchronising(line: pd.DataFrame) -> str:
+    """What waiting for a call costs, and from how many calls on it no longer matters."""
+    calls, ns = line["iterations"].to_numpy(dtype=float), line["median_ns"].to_numpy(dtype=float)
+    waiting, call = cost_of_waiting(calls, ns)
+    if waiting <= 0:
+        return f"waiting for each call of {significant(call / 1e3)} µs costs nothing that can be seen"
+    enough = math.ceil(waiting / (0.01 * call))
+    text = f"waiting for a call costs {significant(waiting / 1e3)} µs beside its own {significant(call / 1e3)} µs"
+    return f"{text}; shared by {plural(enough, 'call')} or more it adds less than 1 %"
+
+
+def cost_of_waiting(calls: Floats, ns: Floats) -> tuple[float, float]:
+    """(b, a) of time per call = a + b ÷ calls, by least squares on relative errors, ns."""
+    found = np.polyfit(1 / calls, ns, 1, w=1 / ns)
+    return float(found[0]), float(found[1])
+
+
 def precision(found: ProcessorResults) -> pd.DataFrame:
     """Half of each kernel's 95 % interval of the median, relative."""
     rows = found.subject("kernel").dropna(subset=["low_ns", "high_ns", "iterations"])
-    rows = rows[rows["median_ns"] > 0]
+    rows = rows[(rows["median_ns"] > 0) & (rows["mode"] != "overhead")]
     kinds = rows["kind"].map(figures.KIND_GROUPS).fillna("other")
     columns = ["kind", "mode", "iterations"]
     relative = (rows["high_ns"] - rows["low_ns"]) / 2 / rows["median_ns"]
@@ -160,4 +251,6 @@ def bad_measurements(results: Results) -> list[Block]:
         for name, last in found.done.items()
         if last.get("owed")
     ]
+    stopped = {found.board: found.interrupted for found in results.processors if found.interrupted}
+    owed += [f"{board}: the campaign was interrupted ({why}); run it again to go on." for board, why in stopped.items()]
     return [*blocks, *(Note(text, True) for text in owed)]

@@ -15,6 +15,7 @@ from sitecnn.report.page import (
     Table,
     flag,
     integer,
+    listed,
     milliseconds,
     number,
     plural,
@@ -24,9 +25,12 @@ from sitecnn.report.page import (
 )
 from sitecnn.report.results import ProcessorResults, Results
 
+Floats = np.ndarray[Any, np.dtype[np.float64]]
 SIZES = ["m", "n", "k"]
 FLAGS = ["trans_a", "trans_b", "accumulate"]
 LINES, FEWEST_POINTS = 3, 4
+FINE_POINTS, FINE_STEP = 12, 16
+"""A line shows the edges of tiles from so many points on, at most so far apart."""
 STREAMING = ("relu", "concat", "eltwise", "scale", "split")
 """Kinds that do next to no arithmetic: each element read once and written once."""
 
@@ -42,8 +46,8 @@ def chapter(results: Results) -> Chapter:
             blocks.append(Note(f"{found.name}: no matrix multiplication was measured by itself.", True))
             continue
         answers.append(f"{found.name} reaches {significant(gemms['gflops'].max())} GFLOP/s at best")
-        blocks += [roofline(found, gemms), *size_figures(found, gemms), surface(found, gemms), gemm_table(found, gemms)]
-    blocks.append(Note("Tile steps take a sweep in steps of one, which is not measured yet.", True))
+        blocks += [roofline(found, gemms), *size_figures(found, gemms), tile_figure(found, gemms)]
+        blocks += [surface(found, gemms), gemm_table(found, gemms)]
     answer = "; ".join(answers) + "." if answers else "No matrix multiplication was measured by itself."
     return Chapter("gemm", question, answer, tuple(blocks))
 
@@ -113,7 +117,7 @@ def size_figures(found: ProcessorResults, gemms: pd.DataFrame) -> list[Block]:
 
 
 def lines_along(gemms: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Of multiplications (bias additions apart) that differ in `name` alone, those with the most different values."""
+    """Of multiplications (bias additions apart) that differ in `name` alone, those over the widest range of it."""
     others = [size for size in SIZES if size != name]
     rows = gemms[gemms["k"] > 1]
     groups = [
@@ -121,13 +125,63 @@ def lines_along(gemms: pd.DataFrame, name: str) -> pd.DataFrame:
         for key, part in rows.groupby([*others, *FLAGS, "stack"])
         if part[name].nunique() > 1
     ]
-    longest = sorted(groups, key=lambda group: (-group[1][name].nunique(), -group[1]["ms"].max()))[:LINES]
-    tables = [
-        part.assign(size=part[name], others=", ".join(f"{size} = {part[size].iloc[0]:,}" for size in others))
-        for _, part in longest
-        if part[name].nunique() >= FEWEST_POINTS
-    ]
+    enough = [part for _, part in groups if part[name].nunique() >= FEWEST_POINTS]
+    longest = sorted(enough, key=lambda part: (-part[name].max() / part[name].min(), -part["ms"].max()))[:LINES]
+    tables = [part.assign(size=part[name], others=_held(part, others)) for part in longest]
     return pd.concat(tables)[["size", "others", "ms", "gflops"]] if tables else pd.DataFrame()
+
+
+def _held(part: pd.DataFrame, others: list[str]) -> str:
+    return ", ".join(f"{size} = {part[size].iloc[0]:,}" for size in others)
+
+
+def tile_figure(found: ProcessorResults, gemms: pd.DataFrame) -> Block:
+    """Time against m and n in small steps, where whole tiles show."""
+    lines = {name: fine_line(gemms, name) for name in ("m", "n")}
+    lines = {name: line for name, line in lines.items() if len(line)}
+    if not lines:
+        text = f"{found.name}: no {FINE_POINTS} multiplications lie close enough together to show steps of tiles."
+        return Note(f"{text} The plan's sweep has such: `sweep: true` in config/config.yaml.", True)
+    steps = {name: tile_step(line["size"].to_numpy(dtype=float), line["ms"].to_numpy()) for name, line in lines.items()}
+    seen = [f"of {step} in {name}" for name, step in steps.items() if step]
+    none = [name for name, step in steps.items() if not step]
+    parts = [f"time rises in steps {listed(seen)}"] if seen else []
+    parts += [f"no steps show in {listed(none)}"] if none else []
+    chart = figures.tile_steps(pd.concat(lines.values()).round({"ms": 6, "gflops": 4}))
+    alt_text = "Lines of milliseconds against m and n in small steps, the other two sizes held."
+    note = (
+        "A step: the size p for which time as a + b·x + c·⌈x/p⌉·p leaves less than half of the squares that a straight "
+        "line leaves."
+    )
+    return Figure(f"tiles-{found.slug}", f"{found.name}: {', '.join(parts)}", alt_text, chart, note)
+
+
+def fine_line(gemms: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Of multiplications that differ in `name` alone and by no more than FINE_STEP, those with the most values."""
+    others = [size for size in SIZES if size != name]
+    found = []
+    for _, part in gemms[gemms["k"] > 1].groupby([*others, *FLAGS, "stack"]):
+        line = part.sort_values(name).drop_duplicates(name)
+        close = line[line[name].diff().fillna(FINE_STEP) <= FINE_STEP]
+        if len(close) >= FINE_POINTS:
+            found.append(close.assign(size=close[name], others=f"{name}, with {_held(close, others)}"))
+    return max(found, key=len)[["size", "others", "ms", "gflops"]] if found else pd.DataFrame()
+
+
+def tile_step(sizes: Floats, ms: Floats) -> int | None:
+    """The step in which `ms` rises with `sizes`; None where a straight line does about as well."""
+    spacing = int(np.diff(sizes).min())
+    steps = range(2 * spacing, int(np.ptp(sizes)) // 4 + 1, spacing)
+    line = np.column_stack([np.ones_like(sizes), sizes])
+    left = {step: _squares(np.column_stack([line, np.ceil(sizes / step) * step]), ms) for step in steps}
+    best = min(left, key=lambda step: left[step], default=None)
+    return best if best and left[best] < _squares(line, ms) / 2 else None
+
+
+def _squares(columns: Floats, values: Floats) -> float:
+    """Sum of squares that least squares on these columns leaves."""
+    coefficients = np.linalg.lstsq(columns, values, rcond=None)[0]
+    return float(((values - columns @ coefficients) ** 2).sum())
 
 
 def growth_exponent(lines: pd.DataFrame) -> float:

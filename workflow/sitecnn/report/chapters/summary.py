@@ -138,6 +138,11 @@ def next_steps(results: Results, networks: pd.DataFrame) -> list[str]:
     thin = [found.name for found in results.measured if found.measurements["network"].nunique() < 2]
     if thin:
         steps.append(f"With one network nothing can be held out on {listed(thin)}: add a second to config/config.yaml.")
+    stopped = dict.fromkeys(found.board for found in results.processors if found.interrupted)
+    if stopped:
+        steps.append(
+            f"The campaign on {listed(list(stopped))} was interrupted: run `snakemake --cores 4 profile` again."
+        )
     failed = {found.name: int((found.measurements["status"] == "failed").sum()) for found in results.measured}
     bad = [f"{plural(count, 'measurement')} on {name}" for name, count in failed.items() if count]
     if bad:

@@ -1,0 +1,87 @@
+"""The report of synthetic results: how big its page is, and what it takes to write it, again and after one change.
+
+    .venv/bin/python benchmarks/report.py --networks 20 --boards 4
+    .venv/bin/python benchmarks/report.py --root .        of results that are there
+
+The networks are copies of those in config/networks under names of their own, each measured by the whole plan.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(HERE))
+
+from sitecnn.cli import main  # noqa: E402
+from tests.report.made import convert, fit, records, write_records  # noqa: E402
+
+
+def synthetic(root, networks, boards):
+    """A root with results of so many networks on so many boards."""
+    definitions = sorted((HERE / "config" / "networks").glob("*.prototxt"))
+    (root / "config" / "networks").mkdir(parents=True)
+    (root / "config" / "boards").mkdir()
+    names = []
+    for number in range(networks):
+        source = definitions[number % len(definitions)]
+        names.append(f"{source.stem}-{number // len(definitions)}")
+        shutil.copy(source, root / "config" / "networks" / f"{names[-1]}.prototxt")
+    benches = [f"bench{number}" for number in range(boards)]
+    (root / "config" / "config.yaml").write_text(f"networks: [{', '.join(names)}]\nboards: [{', '.join(benches)}]\n")
+    convert(root, names)
+    for number, bench in enumerate(benches):
+        (root / "config" / "boards" / f"{bench}.yaml").write_text(
+            f"name: {bench}\nprocessors: {{cpu: {{threads: [1]}}}}\n"
+        )
+        lines = records(root, names, 1 + number / 3, sweep=True, run=bench, seed=number)
+        write_records(root, lines, bench)
+    assert main(["--root", str(root), "aggregate"]) == 0
+    for bench in benches:
+        fit(root, bench)
+
+
+def timed(root, output):
+    """Seconds of `sitecnn report` in a process of its own."""
+    command = [sys.executable, "-m", "sitecnn", "--root", str(root), "report", "-o", str(output)]
+    start = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - start
+
+
+def one_input_changes(root):
+    """A board's model is fitted anew and says something else."""
+    model = min((root / "results" / "models").glob("*.json"))
+    text = model.read_text()
+    model.write_text(text.replace('"forward_ratio": ', '"forward_ratio": 1', 1))
+    assert model.read_text() != text
+
+
+def measure(root):
+    output = root / "results" / "report" / "report.html"
+    shutil.rmtree(output.parent, ignore_errors=True)
+    print(f"first report       {timed(root, output):6.1f} s")
+    print(f"nothing changed    {timed(root, output):6.1f} s")
+    one_input_changes(root)
+    print(f"one model changed  {timed(root, output):6.1f} s")
+    print(f"page               {output.stat().st_size / 1e6:6.1f} MB")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", type=int, default=20)
+    parser.add_argument("--boards", type=int, default=4)
+    parser.add_argument("--root", type=Path, help="take these results instead, from a copy")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder)
+        if asked.root:
+            for name in ("config", "results"):
+                shutil.copytree(asked.root / name, copy / name, symlinks=True)
+        else:
+            synthetic(copy, asked.networks, asked.boards)
+        measure(copy)
