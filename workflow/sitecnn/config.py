@@ -24,6 +24,7 @@ class Config(Strict):
     """What `snakemake report` runs."""
 
     networks: list[Name] = Field(min_length=1, description="files of config/networks, without their suffix")
+    held_out: list[Name] = Field([], description="networks that are measured to be estimated, and never fitted")
     boards: list[Name] = Field(min_length=1, description="files of config/boards, without their suffix")
     batch: int = Field(1, ge=1, description="images per forward pass")
     sweep: bool = Field(
@@ -69,8 +70,10 @@ def load_config(root: Path, overrides: Mapping[str, Any] | None = None) -> Confi
         if not (root / "config" / "boards" / f"{board}.yaml").is_file():
             known = sorted(file.stem for file in (root / "config" / "boards").glob("*.yaml"))
             raise SiteCNNError(f"{path}: boards: no file config/boards/{board}.yaml; there are: {', '.join(known)}")
-    for network in config.networks:
+    for network in (*config.networks, *config.held_out):
         network_file(root, network)
+    if both := sorted(set(config.networks) & set(config.held_out)):
+        raise SiteCNNError(f"{path}: held_out: {both[0]!r} is in `networks` too; a network is fitted or held out")
     return config
 
 

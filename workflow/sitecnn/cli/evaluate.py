@@ -2,44 +2,102 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from sitecnn.cli.arguments import add_level
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TABLES = ("networks", "layers", "baselines", "summary")
 
 
 def add_parser(subparsers: Any) -> None:
     """Register the command."""
     parser = subparsers.add_parser(
         "evaluate",
-        help="estimate each network from a model that never saw it, beside what was measured",
+        help="estimate each network from a model that never saw it, beside what was measured and simpler methods",
         epilog="example: sitecnn evaluate --board local --processor cpu",
     )
     parser.add_argument("--board", required=True, metavar="NAME")
     parser.add_argument("--processor", required=True, choices=("cpu", "gpu"))
-    parser.add_argument("--level", type=float, default=0.9, help="of the intervals (default: 0.9)")
-    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="folder for networks.parquet, layers.parquet")
+    add_level(parser)
+    parser.add_argument(
+        "--held-out", nargs="+", default=[], metavar="NAME", help="networks measured to be estimated, never fitted"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="DIR", help=f"folder for {', '.join(f'{name}.parquet' for name in TABLES)}"
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the error of each held-out network; 0."""
-    from sitecnn.cli.tables import table
+    """Print what was held out and how far the estimates were off; 0."""
     from sitecnn.files import atomic_path
-    from sitecnn.models.evaluate import evaluate
+    from sitecnn.models.evaluate import OURS, evaluate
     from sitecnn.models.fit import load_measurements
 
-    networks, layers = evaluate(load_measurements(args.root, args.board, args.processor), args.level)
+    found = evaluate(load_measurements(args.root, args.board, args.processor), args.level, args.held_out)
     if args.output:
-        for name, frame in (("networks", networks), ("layers", layers)):
+        for name in TABLES:
             with atomic_path(args.output / f"{name}.parquet") as path:
-                frame.to_parquet(path, index=False)
-    if networks.empty:
+                getattr(found, name).to_parquet(path, index=False)
+    if found.networks.empty:
         print("one network only: none can be held out")
         return 0
-    rows = [
-        (f"{row.network}", f"{row.batch}", f"{row.measured_ms:.2f}", f"{row.estimate_ms:.2f}",
-         f"{row.low_ms:.2f}–{row.high_ms:.2f}", f"{row.error:+.1%}", f"{row.stack}")
-        for row in networks.itertuples()
-    ]  # fmt: skip
-    head = ("held out", "batch", "measured ms", "estimate ms", f"{args.level:.0%} interval", "error", "stack")
-    print(table(head, rows, right=(1, 2, 3, 4, 5)))
-    print(f"median |error| {networks['error'].abs().median():.1%}, worst {networks['error'].abs().max():.1%}")
+    for stack, summary in found.summary.groupby("stack", sort=False):
+        print(f"{args.board} {args.processor}, {stack}")
+        print(_networks(found.networks[found.networks["stack"] == stack]), end="\n\n")
+        if _is_alike(summary, "network", "family"):
+            print("every network is a family of its own, so leaving out families is the same")
+            summary = summary[summary["split"] != "family"]
+        print(_methods(summary), end="\n\n")
+        for row in summary[summary["method"] == OURS].itertuples():
+            print(_intervals(row, args.level))
+        print()
     return 0
+
+
+def _is_alike(summary: "pd.DataFrame", split: str, other: str) -> bool:
+    """Whether two splits have the same figures."""
+    by_split = summary.set_index("split")
+    return other in by_split.index and by_split.loc[[split]].reset_index(drop=True).equals(
+        by_split.loc[[other]].reset_index(drop=True)
+    )
+
+
+def _networks(networks: "pd.DataFrame") -> str:
+    """A row per network, all its batches together."""
+    from sitecnn.cli.tables import table
+
+    rows = []
+    for (split, network), part in networks.groupby(["split", "network"], sort=False):
+        batches, errors = sorted(part["batch"]), part["error"]
+        at = part.iloc[0]
+        first = [f"{at.batch}", f"{at.measured_ms:.2f}", f"{at.estimate_ms:.2f}", f"{at.low_ms:.2f}–{at.high_ms:.2f}"]
+        spread = [f"{errors.median():+.1%}", f"{errors.abs().max():.1%}", f"{part['covered'].mean():.0%}"]
+        rows.append([str(network), *first, *spread, ",".join(map(str, batches)), str(split)])
+    head = ["network", "batch", "measured ms", "estimate ms", "interval", "error", "worst", "covered", "of batches", ""]
+    return table(head, rows, right=range(1, 8))
+
+
+def _methods(summary: "pd.DataFrame") -> str:
+    """A row per split and method."""
+    from sitecnn.cli.tables import table
+
+    head = ["split", "method", "cases", "median", "worst", "bias", "±5 %", "±10 %", "rank", "layers", "90 % of layers"]
+    rows: list[list[str]] = [
+        [str(row.split), str(row.method), f"{row.cases}", f"{row.median_error:.1%}", f"{row.worst_error:.1%}",
+         f"{row.bias:+.1%}", f"{row.within_5:.0%}", f"{row.within_10:.0%}", f"{row.rank_correlation:.2f}",
+         f"{row.layer_median_error:.1%}", f"{row.layer_90_error:.1%}"]
+        for row in summary.sort_values("split", kind="stable").itertuples()
+    ]  # fmt: skip
+    return table(head, rows, right=range(2, len(head)))
+
+
+def _intervals(row: Any, level: float) -> str:
+    return (
+        f"{row.split}: {level:.0%} intervals hold {row.networks_covered:.0%} of networks (median width"
+        f" {row.networks_width:.0%}) and {row.layers_covered:.0%} of layers ({row.layers_width:.0%});"
+        f" modelled: {row.layers_modelled:.0%} of layers, {row.modelled_time_fraction:.0%} of time"
+    )

@@ -14,6 +14,10 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--board", required=True, metavar="NAME")
     parser.add_argument("--processor", required=True, choices=("cpu", "gpu"))
     parser.add_argument("--exclude-network", nargs="+", default=[], metavar="NAME", help="networks it must not see")
+    parser.add_argument(
+        "--held-out", nargs="+", default=[], metavar="NAME",
+        help="networks measured to be estimated: their passes are not used, kernels that others have are",
+    )  # fmt: skip
     parser.add_argument("--source", default="", metavar="TEXT", help="where the times come from and what to beware of")
     parser.set_defaults(run=run)
 
@@ -25,8 +29,9 @@ def run(args: argparse.Namespace) -> int:
     from sitecnn.models.fit import load_measurements, without_networks
 
     rows = load_measurements(args.root, args.board, args.processor)
-    rows = without_networks(rows, args.exclude_network)
-    provenance = {"source": args.source, "excluded_networks": args.exclude_network, "measurements": len(rows)}
+    rows = without_networks(rows[~rows["network"].isin(args.held_out)], args.exclude_network)
+    left_out = sorted({*args.exclude_network, *args.held_out})
+    provenance = {"source": args.source, "excluded_networks": left_out, "measurements": len(rows)}
     model = fit_board(rows, args.board, args.processor, provenance)
     path = model_file(args.root, args.board, args.processor)
     save(model, path)

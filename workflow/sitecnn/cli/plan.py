@@ -13,6 +13,9 @@ def add_parser(subparsers: Any) -> None:
         epilog="example: sitecnn plan config/networks/*.prototxt --sweep -o plan.jsonl",
     )
     parser.add_argument("networks", nargs="+", metavar="NETWORK")
+    parser.add_argument(
+        "--truth-only", nargs="+", default=[], metavar="NETWORK", help="time their passes, but plan no kernel of theirs"
+    )
     parser.add_argument("--batch", type=int, metavar="N")
     parser.add_argument("--sweep", action="store_true", help="and sizes beyond the networks' own (boards/sweep.py)")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
@@ -25,7 +28,10 @@ def run(args: argparse.Namespace) -> int:
     from sitecnn.files import write_text
     from sitecnn.network import load_network
 
-    tasks = plan([load_network(source, batch=args.batch) for source in args.networks], sweep=args.sweep)
+    networks, truth_only = (
+        [load_network(source, batch=args.batch) for source in sources] for sources in (args.networks, args.truth_only)
+    )
+    tasks = plan(networks, sweep=args.sweep, truth_only=truth_only)
     write_text(args.output, plan_lines(tasks))
     print(f"{args.output}: {len(tasks)} measurements")
     return 0

@@ -1,56 +1,211 @@
-"""How good the estimates are: each network held out, measured against estimated, as tables."""
+"""How good the estimates are: networks and families held out, measured against estimated, beside simpler methods."""
 
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
 import pandas as pd
 
-from sitecnn.models.board_model import interval
-from sitecnn.models.calibrate import HeldOut, held_out_cases
+from sitecnn.models.baselines import BASELINES
+from sitecnn.models.board_model import StackModel, estimate_pass, interval
+from sitecnn.models.calibrate import fit_board
+from sitecnn.models.families import family
+from sitecnn.models.features import Array
+from sitecnn.models.fit import sizes_of, without_networks
+
+OURS = "sitecnn"
+"""What the board model is called among the methods."""
+
+HELD_OUT = "held out"
+"""The split of networks that are measured to be estimated, and never fitted."""
+
+RELEVANT_SHARE = 0.01
+"""Layers under 1 % of their network's time hardly matter to it."""
+
+CASE = ["stack", "split", "method", "network", "batch"]
+PIECES = ("gemm", "im2col")
+"""Kernels that are parts of layers; every other kernel is a layer by itself."""
 
 
-def evaluate(rows: pd.DataFrame, level: float) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(networks, layers) of leave-one-network-out over every stack in `rows`; times in ms, errors signed fractions."""
-    cases = [
-        (str(stack), case)
+@dataclass(frozen=True)
+class Evaluation:
+    """Held-out cases as tables: times in ms, errors signed fractions (estimate ÷ measured - 1).
+
+    `networks` and `layers` are the board model's own, each network once, with intervals; `baselines` are the networks
+    by every method and split (`network`, `family`, `held out`), `summary` a row per stack, split and method.
+    """
+
+    networks: pd.DataFrame
+    layers: pd.DataFrame
+    baselines: pd.DataFrame
+    summary: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Networks left out together, and the splits that they are a fold of; `kernels_too` if theirs must go as well."""
+
+    networks: tuple[str, ...]
+    splits: tuple[str, ...]
+    kernels_too: bool = True
+
+
+def evaluate(rows: pd.DataFrame, level: float, held_out: Collection[str] = ()) -> Evaluation:
+    """Leave-one-network-out and leave-one-family-out over every stack in `rows`, and the `held_out` networks.
+
+    In the first two, the model knows no kernel that a left-out network has; with `held_out` networks it knows what the
+    board's own model would, because their kernels were measured only where another network has them.
+    """
+    found = [
+        case
         for stack, part in rows.groupby("stack", sort=True)
-        for case in held_out_cases(part, str(stack), calibrate=True)
+        for fold in folds(part.loc[part["subject"] == "layer", "network"].unique(), held_out)
+        for case in _cases(part.assign(stack=str(stack)), fold, held_out, level)
     ]
-    networks = pd.DataFrame([_network_row(stack, case, level) for stack, case in cases])
-    layers = [_layer_rows(stack, case, level) for stack, case in cases]
-    return networks, pd.concat(layers, ignore_index=True) if layers else pd.DataFrame()
+    if not found:
+        return Evaluation(*(pd.DataFrame() for _ in range(4)))
+    networks, layers = (pd.concat(tables, ignore_index=True) for tables in zip(*found, strict=True))
+    return Evaluation(
+        networks=_once(networks),
+        layers=_once(layers),
+        baselines=networks[[*CASE, "measured_ms", "estimate_ms", "error"]],
+        summary=summarise(networks, layers),
+    )
 
 
-def _network_row(stack: str, case: HeldOut, level: float) -> dict[str, object]:
-    found = case.estimate
+def folds(networks: Iterable[str], held_out: Collection[str] = ()) -> list[Fold]:
+    """What is left out together: each network, each family, the held-out ones; none that leaves nothing to fit on."""
+    known = sorted(set(networks) - set(held_out))
+    groups: dict[tuple[str, ...], list[str]] = {(network,): ["network"] for network in known}
+    for name in dict.fromkeys(map(family, known)):
+        relatives = tuple(network for network in known if family(network) == name)
+        groups.setdefault(relatives, []).append("family")
+    found = [Fold(group, tuple(splits)) for group, splits in groups.items() if len(group) < len(known)]
+    asked = tuple(sorted(set(networks) & set(held_out)))
+    return [*found, Fold(asked, (HELD_OUT,), kernels_too=False)] if asked and known else found
+
+
+def summarise(networks: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
+    """One row per stack, split and method: errors of networks and of layers over 1 % of their network's time.
+
+    `*_covered` and `*_width` (median of high ÷ low - 1) are of the board model's intervals, NaN for other methods.
+    """
+    rows = []
+    relevant = layers[layers["share"] > RELEVANT_SHARE]
+    for group, part in networks.groupby(["stack", "split", "method"], sort=False):
+        stack, split, method = group
+        of = relevant[(relevant["stack"] == stack) & (relevant["split"] == split) & (relevant["method"] == method)]
+        rows.append(
+            {"stack": stack, "split": split, "method": method, "cases": len(part)}
+            | {"networks": part["network"].nunique(), "bias": part["error"].median()}
+            | {"median_error": part["error"].abs().median(), "worst_error": part["error"].abs().max()}
+            | {f"within_{limit}": (part["error"].abs() <= limit / 100).mean() for limit in (5, 10)}
+            | {"rank_correlation": _spearman(part)}
+            | {"layer_median_error": of["error"].abs().median(), "layer_90_error": of["error"].abs().quantile(0.9)}
+            | {"networks_covered": part["covered"].mean(), "networks_width": _width(part)}
+            | {"layers_covered": of["covered"].mean(), "layers_width": _width(of)}
+            | {
+                "layers_modelled": of["modelled"].mean(),
+                "modelled_time_fraction": part["modelled_time_fraction"].mean(),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _once(cases: pd.DataFrame) -> pd.DataFrame:
+    """The board model's cases with every network once: not those of its family's fold."""
+    chosen = cases[(cases["method"] == OURS) & cases["split"].isin(["network", HELD_OUT])]
+    return chosen.drop(columns="method").reset_index(drop=True)
+
+
+def _cases(
+    rows: pd.DataFrame, fold: Fold, held_out: Collection[str], level: float
+) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """(networks, layers) of a fold by every method, once for each split that it belongs to."""
+    others = rows[~rows["network"].isin(held_out)]
+    if fold.kernels_too:
+        others = without_networks(others, fold.networks)
+    timed = others[others["subject"].isin(["layer", "kernel"]) & ~others["mode"].isin(["warm", "overhead"])]
+    if timed.empty:
+        return
+    model = fit_board(others, "", "", {}).stacks[0]
+    simpler = {name: fit(timed[~timed["kind"].isin(PIECES)]) for name, fit in BASELINES.items()}
+    ratio = _pass_ratio(others)
+    for (network, _), passes in rows[rows["network"].isin(fold.networks)].groupby(["network", "batch"]):
+        layers = passes[passes["subject"] == "layer"].sort_values("layer_index")
+        if layers.empty:
+            continue
+        whole = passes.loc[passes["subject"] == "forward", "median_ns"]
+        measured_ns = float(whole.median()) if len(whole) else float(layers["median_ns"].sum())
+        found = [_our_case(model, layers, measured_ns, level)]
+        found += [
+            _simple_case(name, estimate(layers), layers, measured_ns, ratio) for name, estimate in simpler.items()
+        ]
+        for one_network, its_layers in found:
+            named = {"network": str(network), "batch": int(layers["batch"].iloc[0])}
+            for split in fold.splits:
+                label = {"stack": rows["stack"].iloc[0], "split": split}
+                yield pd.DataFrame([label | named | one_network]), its_layers.assign(**label)
+
+
+def _our_case(
+    model: StackModel, layers: pd.DataFrame, measured_ns: float, level: float
+) -> tuple[dict[str, object], pd.DataFrame]:
+    found = estimate_pass(model, layers["kind"].to_numpy(dtype=str), sizes_of(layers))
     low, high = interval(found.forward_ns, found.forward_sd_ns, level)
-    modelled = float(case.layers["median_ns"].to_numpy()[found.layers.modelled].sum() / case.measured_layerwise_ns)
+    bounds = [interval(float(ns), float(sd), level) for ns, sd in zip(found.layers.ns, found.layers.sd_ns, strict=True)]
+    lows, highs = np.array(bounds).T
+    ns = layers["median_ns"].to_numpy(dtype=float)
+    intervals = {"low_ms": lows / 1e6, "high_ms": highs / 1e6, "covered": (lows <= ns) & (ns <= highs)}
+    table = _layer_table(OURS, layers, found.layers.ns).assign(
+        **intervals, modelled=found.layers.modelled, extrapolated=found.layers.extrapolated
+    )
+    row = _network_row(OURS, layers, measured_ns, found.forward_ns)
+    row |= {"low_ms": low / 1e6, "high_ms": high / 1e6, "covered": low <= measured_ns <= high}
+    return row | {"modelled_time_fraction": float(ns[found.layers.modelled].sum() / ns.sum())}, table
+
+
+def _simple_case(
+    method: str, ns: Array, layers: pd.DataFrame, measured_ns: float, ratio: float
+) -> tuple[dict[str, object], pd.DataFrame]:
+    return _network_row(method, layers, measured_ns, ratio * float(ns.sum())), _layer_table(method, layers, ns)
+
+
+def _network_row(method: str, layers: pd.DataFrame, measured_ns: float, ns: float) -> dict[str, object]:
     return {
-        "stack": stack,
-        "network": case.network,
-        "batch": case.batch,
-        "measured_ms": case.measured_forward_ns / 1e6,
-        "measured_layerwise_ms": case.measured_layerwise_ns / 1e6,
-        "estimate_ms": found.forward_ns / 1e6,
-        "low_ms": low / 1e6,
-        "high_ms": high / 1e6,
-        "error": found.forward_ns / case.measured_forward_ns - 1,
-        "covered": low <= case.measured_forward_ns <= high,
-        "modelled_time_fraction": modelled,
+        "method": method,
+        "measured_ms": measured_ns / 1e6,
+        "measured_layerwise_ms": float(layers["median_ns"].sum()) / 1e6,
+        "estimate_ms": ns / 1e6,
+        "error": ns / measured_ns - 1,
     }
 
 
-def _layer_rows(stack: str, case: HeldOut, level: float) -> pd.DataFrame:
-    found = case.estimate.layers
-    rows = case.layers[["network", "batch", "layer", "layer_type", "kind"]].reset_index(drop=True)
-    measured = case.layers["median_ns"].to_numpy(dtype=float)
-    bounds = [interval(float(ns), float(sd), level) for ns, sd in zip(found.ns, found.sd_ns, strict=True)]
-    return rows.assign(
-        stack=stack,
+def _layer_table(method: str, layers: pd.DataFrame, ns: Array) -> pd.DataFrame:
+    measured = layers["median_ns"].to_numpy(dtype=float)
+    named = layers[["network", "batch", "layer", "layer_type", "kind"]].reset_index(drop=True)
+    return named.assign(
+        method=method,
         measured_ms=measured / 1e6,
-        share=measured / case.measured_layerwise_ns,
-        estimate_ms=found.ns / 1e6,
-        low_ms=[low / 1e6 for low, _ in bounds],
-        high_ms=[high / 1e6 for _, high in bounds],
-        error=found.ns / measured - 1,
-        covered=[low <= ns <= high for (low, high), ns in zip(bounds, measured, strict=True)],
-        modelled=found.modelled,
-        extrapolated=found.extrapolated,
+        share=measured / measured.sum(),
+        estimate_ms=ns / 1e6,
+        error=ns / measured - 1,
     )
+
+
+def _pass_ratio(rows: pd.DataFrame) -> float:
+    """Median over networks of forward pass ÷ layerwise pass, which simpler methods are granted too; 1 if unknown."""
+    passes = rows[rows["subject"].isin(["forward", "layerwise"])]
+    table = passes.pivot_table(index=["network", "batch"], columns="subject", values="median_ns")
+    if not {"forward", "layerwise"} <= set(table.columns):
+        return 1.0
+    ratio = float((table["forward"] / table["layerwise"]).median())
+    return ratio if np.isfinite(ratio) else 1.0
+
+
+def _spearman(cases: pd.DataFrame) -> float:
+    return float(cases["measured_ms"].corr(cases["estimate_ms"], method="spearman")) if len(cases) > 1 else np.nan
+
+
+def _width(cases: pd.DataFrame) -> float:
+    return float((cases["high_ms"] / cases["low_ms"] - 1).median())

@@ -1,0 +1,66 @@
+"""Simpler methods against laws that they can and cannot follow."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sitecnn.models.baselines import BASELINES, bytes_of, macs_of, macs_only, macs_per_type, roofline
+from sitecnn.network import load_network
+from sitecnn.workload.kernels import SIZE_NAMES, layer_kernel
+from sitecnn.workload.memory import memory
+from tests.estimation.boards import NETWORKS
+
+
+def rows_of(name, batch=1):
+    network = load_network(NETWORKS / f"{name}.prototxt", batch=batch)
+    rows = [layer_kernel(layer).as_dict() for layer in network.layers if layer.modelled]
+    table = pd.DataFrame(rows).reindex(columns=["kind", "variant", *SIZE_NAMES])
+    return table.assign(subject="layer", mode="network", network=name, batch=batch)
+
+
+# Known figures: 724 M (Krizhevsky's two groups), 15.47 G and 3.86 G multiply-accumulates, as published.
+@pytest.mark.parametrize(("name", "millions"), [("alexnet", 724), ("vgg16", 15470), ("resnet50", 3858)])
+def test_macs_are_the_published_ones(name, millions):
+    assert macs_of(rows_of(name)).sum() / 1e6 == pytest.approx(millions, rel=0.002)
+    assert macs_of(rows_of(name, batch=4)).sum() == pytest.approx(4 * macs_of(rows_of(name)).sum())
+
+
+def test_bytes_hold_weights_and_data():
+    rows = rows_of("vgg16")
+    parts = memory(load_network(NETWORKS / "vgg16.prototxt"))
+    assert bytes_of(rows).sum() >= parts.weights_bytes + parts.data_bytes
+
+
+def test_one_speed_is_found_where_all_is_macs():
+    rows = rows_of("vgg16")
+    rows = rows[macs_of(rows) > 0]
+    rows = rows.assign(median_ns=macs_of(rows) * 0.07)
+    assert macs_only(rows)(rows) == pytest.approx(rows["median_ns"].to_numpy())
+    assert macs_per_type(rows)(rows) == pytest.approx(rows["median_ns"].to_numpy())
+
+
+def test_the_roofline_finds_both_ceilings():
+    rows = rows_of("resnet50")
+    law = np.maximum(macs_of(rows) * 0.05, bytes_of(rows) * 0.2)
+    found = roofline(rows.assign(median_ns=law))(rows)
+    assert found[law > 0] == pytest.approx(law[law > 0], rel=0.02)
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_each_follows_its_own_layers_of_a_smooth_law(name):
+    """Half of a network's time within a third: looser than any is on layers that it has seen."""
+    rows = rows_of("resnet50")
+    rows = rows[bytes_of(rows) > 0]
+    rows = rows.assign(median_ns=2000 + macs_of(rows) * 0.05 + bytes_of(rows) * 0.2)
+    found = BASELINES[name](rows)(rows)
+    assert found.sum() == pytest.approx(rows["median_ns"].sum(), rel=0.35)
+    assert (found >= 0).all()
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_kinds_and_counts_that_were_hardly_seen_are_no_error(name):
+    rows = rows_of("googlenet")
+    few = rows[rows["kind"] == "relu"].head(1).assign(median_ns=1e5)
+    found = BASELINES[name](few)(rows)
+    assert np.isfinite(found).all()
+    assert (found >= 0).all()

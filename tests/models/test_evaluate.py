@@ -1,0 +1,143 @@
+"""What is held out, from whom, and what the tables say of it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sitecnn.models.evaluate import OURS, evaluate, folds, summarise
+from sitecnn.models.families import family
+from tests.models.boards import board
+
+SIZES = ["kind", "in_elements", "out_elements", "channels", "height", "out_channels"]
+
+
+def named(rows, names):
+    return rows.assign(network=rows["network"].replace(dict(zip(sorted(set(rows["network"])), names, strict=True))))
+
+
+@pytest.fixture
+def without_baselines(monkeypatch):
+    """Saves their time where only the model is looked at."""
+    monkeypatch.setattr("sitecnn.models.evaluate.BASELINES", {})
+
+
+@pytest.fixture(scope="module")
+def evaluated():
+    rows = named(board(1, networks=5, noise=0.05), ["alexnet", "nin", "resnet18", "resnet50", "vgg16"])
+    return rows, evaluate(rows, level=0.9, held_out=["vgg16"])
+
+
+@pytest.mark.parametrize(
+    ("network", "expected"),
+    [
+        ("alexnet", "alexnet"), ("bvlc_caffenet", "alexnet"), ("nin_imagenet", "alexnet"), ("vgg16", "vgg"),
+        ("VGG_ILSVRC_19_layers", "vgg"), ("bvlc_googlenet", "inception"), ("inception_v3", "inception"),
+        ("resnet50", "resnet"), ("ResNet-152", "resnet"), ("squeezenet_v1.0", "squeezenet"),
+        ("mobilenet_v1", "mobilenet"), ("densenet121", "densenet"), ("evening", "evening"), ("mine", "mine"),
+    ],
+)  # fmt: skip
+def test_families_by_name(network, expected):
+    assert family(network) == expected
+
+
+def test_networks_and_families_are_left_out_whole():
+    found = {fold.networks: fold.splits for fold in folds(["resnet50", "nin", "resnet18", "mine"])}
+    assert found == {
+        ("resnet18",): ("network",),
+        ("resnet50",): ("network",),
+        ("nin",): ("network", "family"),
+        ("mine",): ("network", "family"),
+        ("resnet18", "resnet50"): ("family",),
+    }
+
+
+def test_nothing_is_left_out_where_nothing_would_be_left():
+    assert folds(["vgg16"]) == []
+    assert {fold.splits for fold in folds(["vgg16", "vgg19"])} == {("network",)}
+
+
+def test_a_held_out_network_is_in_no_other_split(evaluated):
+    _, found = evaluated
+    splits = found.baselines.groupby("network")["split"].unique().map(set)
+    assert splits["vgg16"] == {"held out"}
+    assert splits["resnet50"] == {"network", "family"}
+
+
+def test_every_method_estimates_the_same_cases(evaluated):
+    _, found = evaluated
+    cases = found.baselines.groupby("method")[["network", "split"]].apply(lambda part: sorted(map(tuple, part.values)))
+    assert all(one == cases[OURS] for one in cases)
+    assert len(cases) == 7
+
+
+def test_each_network_is_once_in_the_models_own_tables(evaluated):
+    rows, found = evaluated
+    assert sorted(found.networks["network"]) == sorted(rows["network"].unique())
+    assert len(found.layers) == (rows["subject"] == "layer").sum()
+
+
+def test_what_is_held_out_does_not_move_its_own_estimate(evaluated):
+    rows, found = evaluated
+    slower = rows["network"].eq("vgg16")
+    changed = rows.assign(median_ns=rows["median_ns"].where(~slower, rows["median_ns"] * 7))
+    again = evaluate(changed, level=0.9, held_out=["vgg16"])
+    assert again.baselines["estimate_ms"].to_numpy() == pytest.approx(found.baselines["estimate_ms"].to_numpy())
+
+
+def test_relatives_do_not_tell_of_each_other_in_the_split_by_family(evaluated, without_baselines):
+    rows, _ = evaluated
+    slower = rows["network"].eq("resnet18")
+    changed = evaluate(rows.assign(median_ns=rows["median_ns"].where(~slower, rows["median_ns"] * 3)), level=0.9)
+
+    def estimates(table, split):
+        chosen = table[(table["split"] == split) & (table["network"] == "resnet50") & (table["method"] == OURS)]
+        return chosen["estimate_ms"].item()
+
+    before = evaluate(rows, level=0.9)
+    assert estimates(changed.baselines, "family") == pytest.approx(estimates(before.baselines, "family"))
+    assert estimates(changed.baselines, "network") != pytest.approx(estimates(before.baselines, "network"), rel=1e-6)
+
+
+def test_the_summary_is_of_its_own_tables(evaluated):
+    _, found = evaluated
+    for row in found.summary.itertuples():
+        part = found.baselines[(found.baselines["split"] == row.split) & (found.baselines["method"] == row.method)]
+        errors = part["estimate_ms"] / part["measured_ms"] - 1
+        assert row.cases == len(part)
+        assert row.median_error == pytest.approx(np.median(np.abs(errors)))
+        assert row.worst_error == pytest.approx(np.abs(errors).max())
+        assert row.within_5 == pytest.approx((np.abs(errors) <= 0.05).mean())
+
+
+def test_figures_of_a_summary_by_hand():
+    label = {"stack": "s", "split": "network", "method": OURS, "batch": 1}
+    cases = (("a", 10, 10.4, True), ("b", 20, 24, False), ("c", 30, 27.9, True))
+    networks = pd.DataFrame(
+        [
+            {**label, "network": name, "measured_ms": measured, "estimate_ms": found, "error": found / measured - 1}
+            | {"low_ms": found / 1.1, "high_ms": found * 1.1, "covered": covered, "modelled_time_fraction": 1.0}
+            for name, measured, found, covered in cases
+        ]
+    )
+    layers = networks.assign(share=[0.5, 0.5, 0.005], modelled=True)
+    row = summarise(networks, layers).iloc[0]
+    assert (row.median_error, row.worst_error, row.bias) == pytest.approx((0.07, 0.2, 0.04))
+    assert (row.within_5, row.within_10) == pytest.approx((1 / 3, 2 / 3))
+    assert row.rank_correlation == pytest.approx(1)
+    assert row.networks_covered == pytest.approx(2 / 3)
+    assert row.networks_width == pytest.approx(0.21)
+    assert row.layer_median_error == pytest.approx(0.12)  # the third is below 1 % of its network
+    assert row.layers_covered == pytest.approx(0.5)
+
+
+def test_one_network_is_nothing_to_hold_out():
+    found = evaluate(board(2, networks=1), level=0.9)
+    assert found.networks.empty
+    assert found.summary.empty
+
+
+def test_intervals_of_unseen_networks_hold_about_as_often_as_they_say(without_baselines):
+    tables = [evaluate(board(seed, networks=8, noise=0.1), level=0.9) for seed in range(3)]
+    networks, layers = (pd.concat(getattr(found, name) for found in tables) for name in ("networks", "layers"))
+    assert networks["covered"].mean() >= 0.85
+    assert 0.85 <= layers["covered"].mean() <= 0.98
