@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from math import prod
-from statistics import median
 from typing import Any
 
 from sitecnn.boards.context import in_context, up_to
@@ -55,7 +54,7 @@ def plan(networks: Iterable[Network], *, sweep: bool, truth_only: Iterable[Netwo
         for kernel, layer in unique_kernels(network.layers).items():
             found.setdefault(kernel, Place(network, layer, touched))
     if sweep:
-        touched = int(median(place.evict_bytes for place in found.values()))
+        touched = max(place.evict_bytes for place in found.values())
         for network, layer in sweep_layers():
             for kernel in unique_kernels([layer]):
                 found.setdefault(kernel, Place(network, layer, touched))

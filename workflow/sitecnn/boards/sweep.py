@@ -44,8 +44,8 @@ BLOB_LAYERS = (
 )
 
 # A convolution that makes a blob cheaply, so that caches and data are as behind any other.
-PRODUCER = "convolution_param { num_output: %d kernel_size: 1 }"
-PRODUCER_CHANNELS = 16
+PRODUCER = "convolution_param { num_output: %d kernel_size: 3 pad: 1 }"
+PRODUCER_CHANNELS = 32
 
 SMALL_GEMM = gemm(64, 49, 64)
 """Short against a GPU's synchronisation, long against a CPU's timer."""

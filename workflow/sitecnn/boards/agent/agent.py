@@ -1335,12 +1335,21 @@ class Campaign(object):
     def execute(self):
         """Measure all that is owed, then append the `done` record that alone proves completeness; how many are owed."""
         self.append(self.run_record())
-        left = len(self.owed)
-        for tasks in blocks(self.owed):
+        networks = [(key, task) for key, task in self.owed if task["task"] == "network"]
+        groups = list(blocks([(key, task) for key, task in self.owed if task["task"] != "network"]))
+        turns = [turn * len(groups) // (NETWORK_PROCESSES - 1) for turn in range(NETWORK_PROCESSES)]
+        parts, done = dict((key, []) for key, _ in networks), 0
+        for position, tasks in enumerate(groups + [[]]):
+            for _ in range(turns.count(position)):
+                self.take_turn(networks, parts)
             if self.over_budget():
                 break
             self.block(tasks)
-            left -= len(tasks)
+            done += len(tasks)
+        for _ in range(sum(turn > position for turn in turns)):
+            self.take_turn(networks, parts)
+        self.finish_networks(networks, parts)
+        left = len(self.owed) - len(networks) - done
         self.worker.close()
         seconds = time.time() - self.started
         cost = dict((name, self.cost.seconds.get(name, 0.0)) for name in ("timed", "warm_up", "inputs", "files"))
@@ -1383,8 +1392,36 @@ class Campaign(object):
             answer = result
         return answer
 
+    def take_turn(self, networks, parts):
+        """A process of each network: turns stand at the campaign's begin, middle and end, so that a board whose speed
+        drifts is not compared with itself at another time."""
+        for key, task in networks:
+            if not any(part["result"]["status"] == "failed" for part in parts[key]):
+                before, sentinel = conditions(), self.sentinel()
+                result = self.measure_afresh(dict(task, seconds=NETWORK_SECONDS / NETWORK_PROCESSES))
+                after = {"after": conditions(), "sentinel_after_ns": self.sentinel()}
+                parts[key].append(dict(after, result=result, before=before, sentinel_before_ns=sentinel))
+                self.spent_s += expected_seconds(task) / NETWORK_PROCESSES
+                self.progress()
+        self.last_sentinel = None
+
+    def finish_networks(self, networks, parts):
+        """A block and a record of each network, the samples of its processes joined."""
+        for key, task in networks:
+            first, last = parts[key][0], parts[key][-1]
+            block = {"record": "block", "block": uuid.uuid4().hex[:12], "run": self.run, "attempt": 1}
+            block.update(before=first["before"], sentinel_before_ns=first["sentinel_before_ns"])
+            block.update(after=last["after"], sentinel_after_ns=last["sentinel_after_ns"])
+            result = joined([part["result"] for part in parts[key]])
+            self.failed += result["status"] == "failed"
+            record = dict(task, record="measurement", key=key, run=self.run, block=block["block"])
+            self.append(block)
+            self.append(dict(record, seconds=NETWORK_SECONDS, **result))
+
     def block(self, tasks):
         """Measure a block between two sentinels; again when they drift, marked unstable at the last try."""
+        if not tasks:
+            return
         for attempt in range(1, BLOCK_TRIES + 1):
             before = conditions()
             sentinel_before = self.last_sentinel or self.sentinel()
@@ -1420,8 +1457,8 @@ class Campaign(object):
 
     def measure(self, tasks):
         """Results of a block's tasks, in order. If the worker dies the rest is measured one by one."""
-        if tasks[0]["task"] in ("network", "memory"):
-            return [self.measure_in_processes(task) for task in tasks]
+        if tasks[0]["task"] == "memory":
+            return [self.measure_afresh(task) for task in tasks]
         results = {}
         try:
             self.collect(range(len(tasks)), tasks, results)
@@ -1470,21 +1507,6 @@ class Campaign(object):
                     readings.clear()
                 results[indices[index]] = result
 
-    def measure_in_processes(self, task):
-        """A network over several fresh processes, their samples joined; memory in one of its own."""
-        count = NETWORK_PROCESSES if task["task"] == "network" else 1
-        parts = [self.measure_afresh(dict(task, seconds=NETWORK_SECONDS / count)) for _ in range(count)]
-        failed = [part for part in parts if part["status"] == "failed"]
-        if failed or task["task"] == "memory":
-            return (failed or parts)[0]
-        joined = parts[0]
-        for part in parts[1:]:
-            for mine, other in zip(joined["layers"], part["layers"]):
-                mine["samples_ns"] += other["samples_ns"]
-            for name in ("layerwise_ns", "forward_ns"):
-                joined[name] += part[name]
-        return dict(joined, processes=count, **summary(joined["forward_ns"]))
-
     def measure_afresh(self, task):
         """A task in a process of its own; the other worker waits, and holds no core."""
         waiting, self.worker = self.worker, self.fresh_worker()
@@ -1507,11 +1529,25 @@ class Campaign(object):
         print(text % (share, len(self.owed), elapsed, rest, self.failed), file=sys.stderr)
 
 
+def joined(parts):
+    """One result of a network from those of its processes; the one that failed if one did."""
+    for part in parts:
+        if part["status"] == "failed":
+            return part
+    whole = parts[0]
+    for part in parts[1:]:
+        for mine, other in zip(whole["layers"], part["layers"]):
+            mine["samples_ns"] += other["samples_ns"]
+        for name in ("layerwise_ns", "forward_ns"):
+            whole[name] += part[name]
+    return dict(whole, processes=len(parts), **summary(whole["forward_ns"]))
+
+
 def blocks(owed):
-    """(key, task) pairs in blocks: networks and memory one by one, kernels by BLOCK_TASKS."""
+    """(key, task) pairs in blocks: memory one by one, kernels by BLOCK_TASKS."""
     kernels = []
     for key, task in owed:
-        if task["task"] in ("network", "memory"):
+        if task["task"] == "memory":
             yield [(key, task)]
             continue
         kernels.append((key, task))
