@@ -1,7 +1,7 @@
 """Networks → the tasks a board's agent is to measure, most useful first."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -37,12 +37,23 @@ class Place:
     evict_bytes: int
 
 
-def plan(networks: Iterable[Network], *, sweep: bool, truth_only: Iterable[Network] = ()) -> list[Task]:
+def heaviest_first(kernels: Sequence[Kernel]) -> list[Kernel]:
+    """A board that runs out of time has left out those that weigh least."""
+    return sorted(kernels, key=_weight, reverse=True)
+
+
+def plan(
+    networks: Iterable[Network],
+    *,
+    sweep: bool,
+    truth_only: Iterable[Network] = (),
+    choose: Callable[[Sequence[Kernel]], Sequence[Kernel]] = heaviest_first,
+) -> list[Task]:
     """The networks' passes and memory, which are the truth, then their kernels and, if asked, the sweep's.
 
     Of the networks `truth_only`, no kernel is planned: they show how well a model estimates what it never saw.
 
-    Kernels come longest first: a board that runs out of time has left out those that weigh least.
+    `choose` says which kernels are measured, in which order.
     """
     networks, truth_only = list(networks), list(truth_only)
     for network in (*networks, *truth_only):
@@ -58,8 +69,7 @@ def plan(networks: Iterable[Network], *, sweep: bool, truth_only: Iterable[Netwo
         for network, layer in sweep_layers():
             for kernel in unique_kernels([layer]):
                 found.setdefault(kernel, Place(network, layer, touched))
-    ordered = sorted(found, key=_weight, reverse=True)
-    tasks = [task for kernel in ordered for task in _kernel_tasks(kernel, found[kernel])]
+    tasks = [task for kernel in choose(list(found)) for task in _kernel_tasks(kernel, found[kernel])]
     return [*truth, *tasks, *(_gemm_tasks() if sweep else ())]
 
 

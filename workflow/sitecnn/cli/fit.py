@@ -1,7 +1,12 @@
 """`sitecnn fit`: dataset → board model."""
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sitecnn.models.board_model import BoardModel
 
 
 def add_parser(subparsers: Any) -> None:
@@ -18,6 +23,9 @@ def add_parser(subparsers: Any) -> None:
         "--held-out", nargs="+", default=[], metavar="NAME",
         help="networks measured to be estimated: their passes are not used, kernels that others have are",
     )  # fmt: skip
+    parser.add_argument(
+        "--like", metavar="BOARD", help="scale the model of this similar board to the few measurements there are"
+    )
     parser.add_argument("--source", default="", metavar="TEXT", help="where the times come from and what to beware of")
     parser.set_defaults(run=run)
 
@@ -32,10 +40,26 @@ def run(args: argparse.Namespace) -> int:
     rows = without_networks(rows[~rows["network"].isin(args.held_out)], args.exclude_network)
     left_out = sorted({*args.exclude_network, *args.held_out})
     provenance = {"source": args.source, "excluded_networks": left_out, "measurements": len(rows)}
-    model = fit_board(rows, args.board, args.processor, provenance)
+    if args.like:
+        model = _transferred(args, rows, provenance)
+    else:
+        model = fit_board(rows, args.board, args.processor, provenance)
     path = model_file(args.root, args.board, args.processor)
     save(model, path)
     for stack in model.stacks:
         sources = f"{len(rows)} measurements of {len(stack.networks)} networks"
         print(f"{path}: {stack.stack}: {len(stack.kinds)} kinds from {sources}")
     return 0
+
+
+def _transferred(args: argparse.Namespace, rows: "pd.DataFrame", provenance: dict[str, Any]) -> "BoardModel":
+    """The first stack of another board's model, scaled to each stack that was measured."""
+    from sitecnn import __version__
+    from sitecnn.estimation.boards import load_board
+    from sitecnn.models.board_model import BoardModel
+    from sitecnn.models.design import transfer
+
+    like = load_board(args.like, args.processor, root=args.root)
+    stacks = tuple(transfer(like.stacks[0], part, str(stack)) for stack, part in rows.groupby("stack", sort=True))
+    known = {"sitecnn": __version__, "like": f"{like.board}, {like.stacks[0].stack}", **provenance}
+    return BoardModel(args.board, args.processor, stacks, known)

@@ -1,0 +1,106 @@
+"""What is measured first on a new board, and what a similar board's model makes of it."""
+
+import numpy as np
+import pytest
+
+from sitecnn.errors import SiteCNNError
+from sitecnn.models.board_model import estimate_kernels
+from sitecnn.models.design import (
+    KIND_SD,
+    LIKENESS,
+    NOISE_SD,
+    OWN_SD,
+    Work,
+    design_order,
+    expected_cost_s,
+    together,
+    transfer,
+)
+from sitecnn.models.fit import fit_stack, sizes_of
+from tests.models.boards import board
+
+
+def work(kinds, channels, ns):
+    columns = {"channels": np.array(channels, dtype=float), "height": np.full(len(kinds), 7.0)}
+    return Work(np.array(kinds), columns, np.array(ns, dtype=float))
+
+
+def remaining_variance(measured, targets):
+    """Σ share · variance of the targets after measuring, by the textbook's formula for Gaussian processes."""
+
+    def covariance(one, two):
+        places = [np.log1p(np.column_stack([part.sizes["channels"], part.sizes["height"]])) for part in (one, two)]
+        apart = ((places[0][:, None] - places[1][None]) ** 2).mean(axis=2)
+        same = one.kinds[:, None] == two.kinds[None]
+        return np.where(same, KIND_SD**2 + OWN_SD**2 * np.exp(-apart / (2 * LIKENESS**2)), 0)
+
+    between = covariance(targets, measured)
+    own = covariance(measured, measured) + NOISE_SD**2 * np.eye(len(measured.ns))
+    left = covariance(targets, targets) - between @ np.linalg.solve(own, between.T)
+    return targets.ns / targets.ns.sum() @ np.diag(left)
+
+
+def test_each_step_takes_what_brute_force_finds_best():
+    rng = np.random.default_rng(1)
+    kinds = ["convolution", "relu", "pooling"]
+    candidates = work(rng.choice(kinds, 12), rng.integers(1, 500, 12), rng.uniform(1e5, 1e7, 12))
+    targets = work(rng.choice(kinds, 9), rng.integers(1, 500, 9), rng.uniform(1e5, 1e7, 9))
+    cost_s = expected_cost_s(candidates.ns)
+    order = design_order(candidates, targets, cost_s)
+    assert sorted(order) == list(range(12))
+    for step in range(6):
+        before = remaining_variance(candidates.part(np.array(order[:step], dtype=int)), targets) if step else None
+        whole = remaining_variance(candidates.part(np.array([], dtype=int)), targets) if before is None else before
+        gains = {
+            index: (whole - remaining_variance(candidates.part(np.array([*order[:step], index])), targets))
+            / cost_s[index]
+            for index in range(12)
+            if index not in order[:step]
+        }
+        assert gains[order[step]] == pytest.approx(max(gains.values()))
+
+
+def test_kinds_that_no_network_has_come_last():
+    candidates = work(["lrn", "relu", "lrn", "relu"], [8, 16, 32, 64], [1e6] * 4)
+    order = design_order(candidates, work(["relu"], [20], [1e6]), np.ones(4))
+    assert set(order[:2]) == {1, 3}
+
+
+def test_of_two_alike_the_cheaper_is_measured_first():
+    candidates = work(["relu", "relu"], [64, 64], [1e6, 1e6])
+    assert design_order(candidates, work(["relu"], [64], [1e6]), np.array([2.0, 1.0]))[0] == 1
+
+
+def test_networks_count_alike_however_long_they_take():
+    small, large = work(["relu"], [8], [1e5]), work(["pooling", "relu"], [8, 9], [3e7, 1e7])
+    assert together([small, large]).ns == pytest.approx([1, 0.75, 0.25])
+
+
+def test_a_board_twice_as_fast_is_found_from_a_handful():
+    rows = board(1, noise=0.02)
+    model = fit_stack(rows, "known law")
+    faster = rows.assign(median_ns=rows["median_ns"] / 2, stack="faster")
+    handful = faster[faster["subject"] == "layer"].groupby("kind").head(2)
+    layers = rows[rows["subject"] == "layer"]
+    kinds, sizes = layers["kind"].to_numpy(dtype=str), sizes_of(layers)
+    moved = transfer(model, handful, "faster")
+    assert estimate_kernels(moved, kinds, sizes).ns.sum() == pytest.approx(layers["median_ns"].sum() / 2, rel=0.1)
+    assert (moved.stack, moved.networks) == ("faster", ("net0",))
+
+
+def test_one_measurement_says_of_all_kinds_how_fast_the_board_is():
+    rows = board(2, noise=0.0)
+    one = rows[rows["kind"] == "relu"].head(1)
+    moved = transfer(fit_stack(rows, "known law"), one.assign(median_ns=one["median_ns"] * 3), "slower")
+    layers = rows[rows["subject"] == "layer"]
+    found = estimate_kernels(moved, layers["kind"].to_numpy(dtype=str), sizes_of(layers))
+    assert found.ns.sum() == pytest.approx(3 * layers["median_ns"].sum(), rel=0.05)
+    before = estimate_kernels(fit_stack(rows, "known law"), layers["kind"].to_numpy(dtype=str), sizes_of(layers))
+    assert found.total_sd_ns / found.ns.sum() > before.total_sd_ns / before.ns.sum()
+
+
+def test_nothing_in_common_is_said():
+    rows = board(3)
+    model = fit_stack(rows[rows["kind"] != "relu"], "known law")
+    with pytest.raises(SiteCNNError, match="no kernel or layer"):
+        transfer(model, rows[rows["kind"] == "relu"], "new")

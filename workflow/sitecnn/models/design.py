@@ -1,0 +1,155 @@
+"""Which kernels to measure on a new board, and what a similar board's model already tells of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sitecnn.errors import SiteCNNError
+from sitecnn.models.board_model import KindModel, StackModel, estimate_kernels
+from sitecnn.models.features import Array, Sizes
+from sitecnn.models.fit import sizes_of
+
+Kinds = np.ndarray[tuple[int], np.dtype[np.str_]]
+
+KIND_SD, OWN_SD, NOISE_SD = 0.5, 0.5, 0.05
+"""What is unknown of a kernel's log time before any measurement: the level of its kind, and its own part, which it
+shares with kernels of like sizes; and a measurement's noise."""
+
+LIKENESS = 0.5
+"""How far sizes may lie apart (root mean square of their logarithms) until kernels tell little of each other."""
+
+OVERHEAD_S, REPEATS = 0.25, 10.0
+"""Seconds that a measurement costs the agent besides its passes, and how many passes it makes."""
+
+OTHERS_WEIGHT = 2.0
+"""Measurements of a kind that weigh as much as what the other kinds say of a board's speed."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Kernels by kind and sizes, with the time expected of each in ns."""
+
+    kinds: Kinds
+    sizes: Sizes
+    ns: Array
+
+    def part(self, rows: "np.ndarray[Any, Any]") -> "Work":
+        """Those at `rows`."""
+        return Work(self.kinds[rows], {name: column[rows] for name, column in self.sizes.items()}, self.ns[rows])
+
+
+def expected(model: StackModel, kinds: Kinds, sizes: Sizes) -> Work:
+    """Kernels with the times that the model of a similar board expects."""
+    return Work(kinds, sizes, np.maximum(estimate_kernels(model, kinds, sizes).ns, 1.0))
+
+
+def together(networks: Sequence[Work]) -> Work:
+    """The layers of several networks, each network's time as one: a large one does not count for more."""
+    names = networks[0].sizes
+    return Work(
+        np.concatenate([one.kinds for one in networks]),
+        {name: np.concatenate([one.sizes[name] for one in networks]) for name in names},
+        np.concatenate([one.ns / one.ns.sum() for one in networks]),
+    )
+
+
+def expected_cost_s(ns: Array) -> Array:
+    """Seconds of board time to measure kernels that take `ns`."""
+    return OVERHEAD_S + REPEATS * ns / 1e9
+
+
+def design_order(candidates: Work, targets: Work, cost_s: Array) -> list[int]:
+    """Positions of all candidates, those first that tell most of the targets' times per second of measuring.
+
+    I-optimal and greedy: log times are a Gaussian process per kind over the logarithms of the sizes, and each step
+    takes the kernel that lowers most, per second, the targets' variance, each weighed by its share of their time
+    (Sacks et al. 1989, section 5). No form of the board's model is supposed: designs that are optimal for one
+    take only extremes, and those mislead where the form does not fit.
+    """
+    states = [_Kind(kind, candidates, targets, cost_s) for kind in dict.fromkeys(candidates.kinds.tolist())]
+    order = []
+    while states:
+        best = max(states, key=lambda state: state.gain)
+        order.append(best.take())
+        states = [state for state in states if state.left.any()]
+    return order
+
+
+class _Kind:
+    """The candidates and targets of one kind, with the covariance of all that was not measured yet."""
+
+    def __init__(self, kind: str, candidates: Work, targets: Work, cost_s: Array) -> None:
+        self.rows = np.flatnonzero(candidates.kinds == kind)
+        own = np.flatnonzero(targets.kinds == kind)
+        places = np.vstack([_places(candidates.part(self.rows).sizes), _places(targets.part(own).sizes)])
+        apart = ((places[:, None] - places[None]) ** 2).mean(axis=2)
+        self.covariance = KIND_SD**2 + OWN_SD**2 * np.exp(-apart / (2 * LIKENESS**2))
+        self.share = targets.ns[own] / targets.ns.sum()
+        self.cost_s = cost_s[self.rows]
+        self.left = np.ones(len(self.rows), dtype=bool)
+        self._look()
+
+    def _look(self) -> None:
+        count = len(self.rows)
+        variance = np.diag(self.covariance)[:count] + NOISE_SD**2
+        lowered = self.share @ self.covariance[count:, :count] ** 2 / variance
+        gains = np.where(self.left, lowered / self.cost_s, -1.0)
+        self.best = int(gains.argmax())
+        self.gain = float(gains[self.best])
+
+    def take(self) -> int:
+        """The best candidate's position, after which it counts as measured."""
+        taken = self.best
+        column = self.covariance[:, taken]
+        self.covariance = self.covariance - np.outer(column, column) / (column[taken] + NOISE_SD**2)
+        self.left[taken] = False
+        self._look()
+        return int(self.rows[taken])
+
+
+def _places(sizes: Sizes) -> Array:
+    """Where kernels lie: the logarithms of their sizes, those of a kind that has none at 0."""
+    return np.log1p(np.nan_to_num(np.column_stack(list(sizes.values()))))
+
+
+def transfer(model: StackModel, rows: pd.DataFrame, stack: str) -> StackModel:
+    """A similar board's model with each kind's times scaled to a few measurements of a stack, `rows`.
+
+    A kind's scale is the median ratio of measured to estimated, drawn towards that of all kinds as if that were
+    OTHERS_WEIGHT measurements; kinds that were not measured take it whole. How much the kinds differ from each other
+    is the scale's error. SiteCNNError if nothing was measured that the model knows.
+    """
+    timed = rows[rows["subject"].isin(["kernel", "layer"]) & ~rows["mode"].isin(["warm", "overhead"])]
+    kinds = timed["kind"].to_numpy(dtype=str)
+    found = estimate_kernels(model, kinds, sizes_of(timed))
+    used = (found.ns > 0) & found.modelled
+    if not used.any():
+        raise SiteCNNError(f"stack {stack!r}: no kernel or layer was measured whose kind the other board's model has")
+    ratios = np.log(timed["median_ns"].to_numpy(dtype=float)[used] / found.ns[used])
+    own = {str(kind): ratios[kinds[used] == kind] for kind in np.unique(kinds[used])}
+    medians = np.array([np.median(values) for values in own.values()])
+    level = float(np.median(medians))
+    spread = float(np.sqrt(((medians - level) ** 2).mean())) if len(own) > 1 else KIND_SD
+    scaled = {}
+    for kind, fitted in model.kinds.items():
+        values = own.get(kind, np.array([]))
+        weight = values.size / (values.size + OTHERS_WEIGHT)
+        drawn = level + weight * (float(np.median(values)) - level) if values.size else level
+        scaled[kind] = _scaled(fitted, float(np.exp(drawn)), float(spread / np.sqrt(1 + values.size)))
+    networks = tuple(sorted(timed["network"].dropna().unique()))
+    return replace(model, stack=stack, threads=int(rows["threads"].iloc[0]), kinds=scaled, networks=networks)
+
+
+def _scaled(fitted: KindModel, scale: float, relative_sd: float) -> KindModel:
+    """A kind's times `scale` times as long, the scale known to `relative_sd`."""
+    coefficients = scale * np.array(fitted.coefficients_ns)
+    covariance = scale**2 * np.array(fitted.covariance) + relative_sd**2 * np.outer(coefficients, coefficients)
+    return replace(
+        fitted,
+        coefficients_ns=tuple(coefficients.tolist()),
+        standard_errors_ns=tuple(np.sqrt(np.diag(covariance)).tolist()),
+        covariance=tuple(map(tuple, covariance.tolist())),
+    )
