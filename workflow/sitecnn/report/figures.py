@@ -118,14 +118,15 @@ def intervals(rows: pd.DataFrame, level: float) -> Any:
     """For each `label`: the estimate ÷ measured with its interval, beside 1."""
     base = alt.Chart(rows).encode(y=alt.Y("label:N", title=None, sort=None))
     title = f"estimated ÷ measured, with its {whole_percent(level)} interval"
-    x = alt.X("ratio:Q", title=title, scale=alt.Scale(zero=False, nice=True))
+    axis = alt.Axis(tickCount=8)
+    x = alt.X("ratio:Q", title=title, axis=axis, scale=alt.Scale(zero=False, nice=True))
     colour = alt.Color(
         "holds:N",
         title=None,
         scale=alt.Scale(domain=["interval holds", "interval misses"], range=["#0072B2", "#D55E00"]),
     )
     bars = base.mark_rule(strokeWidth=3, opacity=0.6).encode(
-        x=alt.X("low_ratio:Q", title=title), x2="high_ratio:Q", color=colour
+        x=alt.X("low_ratio:Q", title=title, axis=axis), x2="high_ratio:Q", color=colour
     )
     dots = base.mark_point(filled=True, size=70, opacity=1).encode(
         x=x,
@@ -268,7 +269,7 @@ def cost_bars(rows: pd.DataFrame) -> Any:
     """Stacked bars of board `minutes` by `purpose`, one per `label`."""
     names = list(dict.fromkeys(rows["purpose"]))
     chart = alt.Chart(rows).mark_bar().encode(
-        x=alt.X("minutes:Q", title="minutes of board time"),
+        x=alt.X("minutes:Q", title="minutes of board time", axis=alt.Axis(tickCount=8)),
         y=alt.Y("label:N", title=None, sort=None),
         color=alt.Color("purpose:N", title=None, scale=alt.Scale(domain=names, range=list(SERIES[: len(names)]))),
         order="order:Q",
@@ -281,7 +282,8 @@ def method_errors(rows: pd.DataFrame, ours: str) -> Any:
     """A point per network: |error| by method, best first, with each method's median; `ours` has a colour of its own."""
     order = list(rows.groupby("method")["size"].median().sort_values().index)
     y = alt.Y("method:N", title=None, sort=order)
-    x = alt.X("size:Q", title="|estimated ÷ measured − 1|", axis=alt.Axis(format="~%"), scale=alt.Scale(type="sqrt"))
+    axis = alt.Axis(format="~%", tickCount=6)
+    x = alt.X("size:Q", title="|estimated ÷ measured − 1|", axis=axis, scale=alt.Scale(type="sqrt"))
     colour = alt.condition(f"datum.method == '{ours}'", alt.value(SERIES[0]), alt.value(SERIES[4]))
     tooltip = ["network:N", "method:N", alt.Tooltip("error:Q", format="+.1%"),
                alt.Tooltip("measured_ms:Q", format=".4~g"), alt.Tooltip("estimate_ms:Q", format=".4~g")]  # fmt: skip

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from sitecnn.report import kept
 from sitecnn.report.chapters import MAKERS
@@ -33,7 +33,9 @@ def made(chapter: Chapter, key: str, store: Path) -> kept.Made:
         "key": key,
         "name": chapter.name,
         "question": chapter.question,
-        "html": template("chapter.html.j2").render(chapter=chapter, kind_of=kind_of, drawings=drawn),
+        "html": template("chapter.html.j2").render(
+            chapter=chapter, kind_of=kind_of, in_pieces=in_pieces, drawings=drawn
+        ),
         "specs": {figure.name: interactive(figure) for figure in figures},
         "drawings": drawings,
         "tables": {f"{table.name}.csv": csv(table.frame) for table in of_kind(chapter.blocks, Table)},
@@ -50,6 +52,12 @@ def of_kind(blocks: Iterable[Block], kind: type[Kind]) -> list[Kind]:
 def kind_of(block: Block) -> str:
     """`table`, `figure`, `note` or `commands`."""
     return type(block).__name__.lower()
+
+
+def in_pieces(text: str) -> Markup:
+    """A number with its share, as a browser may break it into two lines: `13.7 ± 0.1` and `(25.2 %)`."""
+    number, bracket, share = text.partition(" (")
+    return Markup("<span>{}</span> <span>({}</span>").format(number, share) if bracket else escape(number)
 
 
 def csv(frame: pd.DataFrame) -> str:

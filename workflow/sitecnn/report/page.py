@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
 Row = Mapping[str, Any]
@@ -93,6 +94,12 @@ class Chapter:
 def words(title: str, name: str) -> Column:
     """A column of names."""
     return Column(title, lambda row: Cell(ABSENT if is_missing(row[name]) else str(row[name])), left=True)
+
+
+def stacks(frame: pd.DataFrame) -> tuple[Column, ...]:
+    """The stack's column where it tells rows apart: it is long, and the chapter on provenance has it."""
+    told = frame.groupby(["board", "processor"])["stack"].nunique() if "board" in frame else frame["stack"].nunique()
+    return (words("stack", "stack"),) if np.any(np.asarray(told) > 1) else ()
 
 
 def number(title: str, name: str, show: Callable[[float], str]) -> Column:

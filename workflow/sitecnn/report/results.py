@@ -82,6 +82,13 @@ class Results:
         """Every network's passes on every processor: `passes.times`."""
         return joined([passes.times(found.measurements) for found in self.measured])
 
+    def board_minutes(self, found: ProcessorResults) -> float:
+        """How long agents kept a processor's board; where a run did not end, how long its measurements took; or NaN."""
+        mine = self.runs[(self.runs["board"] == found.board) & (self.runs["processor"] == found.processor)]
+        ended = mine.dropna(subset="seconds")
+        rest = found.records[~found.records["run"].isin(set(ended["run"]))]
+        return float(pd.concat([ended["seconds"], rest["seconds"]]).sum(min_count=1)) / 60
+
     def held_out(self, which: str) -> pd.DataFrame:
         """The `networks` or `layers` table of every processor, with `board` and `processor`."""
         return joined(

@@ -17,6 +17,7 @@ from sitecnn.report.page import (
     plural,
     signed_percent,
     significant,
+    stacks,
     whole_percent,
     words,
 )
@@ -76,6 +77,7 @@ def processor_table(networks: pd.DataFrame, layers: pd.DataFrame) -> Table:
             | {"rank_layers": of["measured_ms"].corr(of["estimate_ms"], method="spearman")}
             | {"extrapolated": of["extrapolated"].mean()}
         )
+    frame = pd.DataFrame(rows)
     columns = (
         words("board", "board"),
         words("processor", "processor"),
@@ -90,10 +92,10 @@ def processor_table(networks: pd.DataFrame, layers: pd.DataFrame) -> Table:
         number("rank correlation of networks", "rank_networks", significant),
         number("of layers", "rank_layers", significant),
         number("layers extrapolated", "extrapolated", percent),
-        words("stack", "stack"),
+        *stacks(frame),
     )
     note = "Leave one network out: each was estimated by a model that saw none of its timings. Correlation: Spearman's."
-    return Table("accuracy", "Errors of held-out networks", pd.DataFrame(rows), columns, note)
+    return Table("accuracy", "Errors of held-out networks", frame, columns, note)
 
 
 def baseline_blocks(found: ProcessorResults) -> list[Block]:
@@ -119,7 +121,7 @@ def baseline_blocks(found: ProcessorResults) -> list[Block]:
         number("worst |error|", "worst_error", percent),
         number("within ±10 %", "within_10", percent),
         number("mean error", "bias", signed_percent),
-        words("stack", "stack"),
+        *stacks(summary),
     )
     title = f"{found.name}: the model and simpler methods, on networks that none of them saw"
     frame = summary.sort_values(["split", "median_error"], ignore_index=True)
@@ -238,8 +240,9 @@ def model_table(found: ProcessorResults) -> Table:
         for kind, fitted in stack.kinds.items()
         for unit, value, error in zip(fitted.units, fitted.coefficients_ns, fitted.standard_errors_ns, strict=True)
     ]
+    frame = pd.DataFrame(rows)
     columns = (
-        words("stack", "stack"),
+        *stacks(frame),
         words("kernel", "kind"),
         words("per", "unit"),
         number("ns", "ns", significant),
@@ -248,4 +251,4 @@ def model_table(found: ProcessorResults) -> Table:
         number("scatter", "relative_sd", percent),
     )
     title = f"The model of {found.name}: {plural(len(rows), 'coefficient')}"
-    return Table(f"model-{found.slug}", title, pd.DataFrame(rows), columns, searchable=True)
+    return Table(f"model-{found.slug}", title, frame, columns, searchable=True)

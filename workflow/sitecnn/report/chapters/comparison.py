@@ -36,7 +36,8 @@ def chapter(results: Results) -> Chapter:
     times = times[times["forward_ms"].notna()] if "forward_ms" in times else pd.DataFrame()
     blocks: list[Block] = []
     if len(times):
-        blocks += [boards_figure(times), boards_table(times)]
+        blocks += [boards_figure(times)] if ways(times).nunique() > 1 else []
+        blocks.append(boards_table(times))
     changes = all_changes(results)
     for name, table in changes.items():
         blocks += [shift_table(name, shifts(table)), change_table(name, table)]
@@ -55,6 +56,8 @@ def boards_sentence(times: pd.DataFrame) -> str:
     if times.empty:
         return "No forward pass was measured."
     networks = plural(times["network"].nunique(), "network")
+    if ways(times).nunique() == 1:
+        return f"Only {ways(times).iloc[0]} was measured, so there is nothing to set beside it."
     return f"{plural(ways(times).nunique(), 'way')} of running {networks} side by side."
 
 

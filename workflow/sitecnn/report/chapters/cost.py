@@ -20,6 +20,7 @@ from sitecnn.report.page import (
     plural,
     signed_percent,
     significant,
+    stacks,
     timed,
     whole_percent,
     words,
@@ -56,7 +57,8 @@ def answer(results: Results) -> str:
         return "Nothing was measured."
     rows = pd.concat([found.records[["status", "seconds"]] for found in results.measured])
     precise = pd.concat([precision(found)["precision"] for found in results.measured])
-    text = f"{plural(len(rows), 'measurement')} in {milliseconds(rows['seconds'].sum() / 60)} minutes of board time, "
+    minutes = sum(results.board_minutes(found) for found in results.measured)
+    text = f"{plural(len(rows), 'measurement')} in {milliseconds(minutes)} minutes of board time, "
     text += f"{int((rows['status'] == 'failed').sum())} failed, {int((rows['status'] == 'unstable').sum())} unstable"
     if len(precise):
         text += f"; half the medians are known to within ±{percent(precise.median())}"
@@ -80,7 +82,10 @@ def cost_table(results: Results) -> Table:
         number("minutes", "minutes", milliseconds),
     )
     names = ["board", "processor", "subject", "status", "measurements", "minutes"]
-    note = "A network's layers, its layerwise and its forward passes are one measurement."
+    note = (
+        "A network's layers, its layerwise and its forward passes are one measurement. Minutes are those of the "
+        "measurements themselves; starting, waiting and sentinels come to them."
+    )
     return Table("cost", "Measurements by status", pd.DataFrame(rows, columns=names), columns, note)
 
 
@@ -93,6 +98,8 @@ def recorded(found: ProcessorResults) -> pd.DataFrame:
 def overhead_table(times: pd.DataFrame) -> Table:
     """What timing every layer adds to a pass."""
     shown = times.dropna(subset="overhead")
+    names = ["network", "board", "processor", "stack", "batch", "layerwise_ms", "layerwise_spread_ms"]
+    frame = shown[[*names, "forward_ms", "forward_spread_ms", "overhead"]]
     columns = (
         words("network", "network"),
         words("board", "board"),
@@ -101,10 +108,8 @@ def overhead_table(times: pd.DataFrame) -> Table:
         timed("layerwise pass, ms", "layerwise"),
         timed("forward pass, ms", "forward"),
         number("overhead", "overhead", signed_percent),
-        words("stack", "stack"),
+        *stacks(frame),
     )
-    names = ["network", "board", "processor", "stack", "batch", "layerwise_ms", "layerwise_spread_ms"]
-    frame = shown[[*names, "forward_ms", "forward_spread_ms", "overhead"]]
     return Table("overhead", "What timing every layer adds", frame, columns)
 
 
@@ -117,8 +122,8 @@ def account(runs: pd.DataFrame) -> list[Block]:
     frame = booked.groupby(["board", "processor", "stack"], as_index=False)[[*names, "seconds"]].sum()
     sums = frame[names].sum()
     title = f"{whole_percent(sums.iloc[0] / sums.sum())} of the board time was spent in timed calls"
-    stacks = frame["stack"] if frame.duplicated(["board", "processor"]).any() else ""
-    labels = frame["board"] + " " + frame["processor"] + (", " + stacks if len(stacks) else "")
+    labels = frame["board"] + " " + frame["processor"]
+    labels = labels.where(~labels.duplicated(keep=False), labels + ", " + frame["stack"])
     pieces = [
         {"label": label, "purpose": PURPOSES[purpose], "order": order, "minutes": round(row[name] / 60, 6)}
         for label, row in zip(labels, frame.to_dict("records"), strict=True)
@@ -131,7 +136,7 @@ def account(runs: pd.DataFrame) -> list[Block]:
         words("processor", "processor"),
         *(number(f"{PURPOSES[purpose]}, s", name, milliseconds) for purpose, name in zip(PURPOSES, names, strict=True)),
         number("all, s", "seconds", milliseconds),
-        words("stack", "stack"),
+        *stacks(frame),
     )
     return [
         Figure("account", title, alt_text, chart),
@@ -165,7 +170,7 @@ def overhead_curve(found: ProcessorResults) -> list[Block]:
         number("calls per synchronisation", "iterations", integer),
         *(number(title, name, integer) for title, name in
           (("ns per call", "median_ns"), ("from, ns", "low_ns"), ("to, ns", "high_ns"))),
-        words("stack", "stack"),
+        *stacks(frame),
     )  # fmt: skip
     table = Table(f"synchronising-{found.slug}", f"{found.name}: time per call", frame, cells, searchable=True)
     return [Figure(f"synchronising-{found.slug}", title, alt_text, chart, note), table]

@@ -20,6 +20,7 @@ from sitecnn.report.page import (
     number,
     plural,
     significant,
+    stacks,
     whole_percent,
     words,
 )
@@ -84,8 +85,10 @@ def bandwidth(found: ProcessorResults) -> float:
 def roofline(found: ProcessorResults, gemms: pd.DataFrame) -> Figure:
     """Rates under the best rate and the best bandwidth that were seen."""
     peak, streamed = float(gemms["gflops"].max()), bandwidth(found)
-    near = float((gemms.loc[gemms["in_network"], "gflops"] > peak / 2).mean()) if gemms["in_network"].any() else 0.0
+    near = (gemms.loc[gemms["in_network"], "gflops"] > peak / 2).mean()
     title = f"{found.name}: {whole_percent(near)} of the networks' multiplications run at half the best rate or more"
+    if not gemms["in_network"].any():
+        title = f"{found.name}: none of these multiplications is known to be a network's"
     note = f"Dashed: the best rate seen, {significant(peak)} GFLOP/s"
     if streamed > 0:
         note += f", and the best that kernels stream from memory, {significant(streamed)} GB/s; these multiplications"
@@ -150,8 +153,8 @@ def tile_figure(found: ProcessorResults, gemms: pd.DataFrame) -> Block:
     chart = figures.tile_steps(pd.concat(lines.values()).round({"ms": 6, "gflops": 4}))
     alt_text = "Lines of milliseconds against m and n in small steps, the other two sizes held."
     note = (
-        "A step: the size p for which time as a + b·x + c·⌈x/p⌉·p leaves less than half of the squares that a straight "
-        "line leaves."
+        "A step: the p for which time as a + b·√x + c·x + d·⌈x/p⌉ leaves less than half of the squares of relative "
+        "errors that the same without d leaves."
     )
     return Figure(f"tiles-{found.slug}", f"{found.name}: {', '.join(parts)}", alt_text, chart, note)
 
@@ -169,19 +172,20 @@ def fine_line(gemms: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def tile_step(sizes: Floats, ms: Floats) -> int | None:
-    """The step in which `ms` rises with `sizes`; None where a straight line does about as well."""
+    """The step in which `ms` rises with `sizes`; None where a smooth curve does about as well."""
     spacing = int(np.diff(sizes).min())
     steps = range(2 * spacing, int(np.ptp(sizes)) // 4 + 1, spacing)
-    line = np.column_stack([np.ones_like(sizes), sizes])
-    left = {step: _squares(np.column_stack([line, np.ceil(sizes / step) * step]), ms) for step in steps}
+    smooth = np.column_stack([np.ones_like(sizes), np.sqrt(sizes), sizes])
+    left = {step: _squares(np.column_stack([smooth, np.ceil(sizes / step)]), ms) for step in steps}
     best = min(left, key=lambda step: left[step], default=None)
-    return best if best and left[best] < _squares(line, ms) / 2 else None
+    return best if best and left[best] < _squares(smooth, ms) / 2 else None
 
 
 def _squares(columns: Floats, values: Floats) -> float:
-    """Sum of squares that least squares on these columns leaves."""
-    coefficients = np.linalg.lstsq(columns, values, rcond=None)[0]
-    return float(((values - columns @ coefficients) ** 2).sum())
+    """Sum of squared relative errors that least squares on these columns leaves."""
+    relative = columns / values[:, None]
+    coefficients = np.linalg.lstsq(relative, np.ones_like(values), rcond=None)[0]
+    return float(((1 - relative @ coefficients) ** 2).sum())
 
 
 def growth_exponent(lines: pd.DataFrame) -> float:
@@ -213,6 +217,7 @@ def _power(values: "pd.Series[int]") -> Any:
 
 def gemm_table(found: ProcessorResults, gemms: pd.DataFrame) -> Table:
     """Every multiplication."""
+    frame = gemms.drop(columns=["median_ns", "in_network"]).sort_values(SIZES, ignore_index=True)
     columns: tuple[Column, ...] = (
         *(number(size, size, integer) for size in SIZES),
         flag("A transposed", "trans_a"),
@@ -222,8 +227,7 @@ def gemm_table(found: ProcessorResults, gemms: pd.DataFrame) -> Table:
         number("GFLOP/s", "gflops", significant),
         number("flop/byte", "intensity", significant),
         words("met", "use"),
-        words("stack", "stack"),
+        *stacks(frame),
     )
-    frame = gemms.drop(columns=["median_ns", "in_network"]).sort_values(SIZES, ignore_index=True)
     title = f"{plural(len(frame), 'matrix multiplication')} on {found.name}"
     return Table(f"gemm-{found.slug}", title, frame, columns, searchable=True)

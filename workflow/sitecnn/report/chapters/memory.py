@@ -3,7 +3,19 @@
 import pandas as pd
 
 from sitecnn.report import figures
-from sitecnn.report.page import Block, Chapter, Figure, Note, Table, integer, mebibytes, number, signed_percent, words
+from sitecnn.report.page import (
+    Block,
+    Chapter,
+    Figure,
+    Note,
+    Table,
+    integer,
+    mebibytes,
+    number,
+    signed_percent,
+    stacks,
+    words,
+)
 from sitecnn.report.results import Results
 
 PARTS = ("weights_bytes", "data_bytes", "workspace_bytes", "workspace_poster_bytes")
@@ -81,7 +93,7 @@ def measured_table(measured: pd.DataFrame) -> Table:
         number("measured, MiB", "total_bytes", mebibytes),
         number("peak, MiB", "peak_bytes", mebibytes),
         number("computed ÷ measured − 1", "error", signed_percent),
-        words("stack", "stack"),
+        *stacks(measured),
     )
     note = "Base is the process with Caffe loaded and no network; resident memory after one forward pass."
     return Table("memory-measured", "Memory of the process, computed and measured", measured, columns, note)

@@ -6,7 +6,7 @@ from sitecnn.config import network_file
 from sitecnn.estimation.boards import choose_stack, known_models, load_board
 from sitecnn.estimation.placement import ZERO_COPY, measured_copy, place
 from sitecnn.network import load_network
-from sitecnn.report.page import Chapter, Note, Table, flag, integer, listed, milliseconds, number, words
+from sitecnn.report.page import Chapter, Note, Table, flag, integer, milliseconds, number, words
 from sitecnn.report.results import Results
 
 
@@ -34,7 +34,7 @@ def answer(rows: pd.DataFrame) -> str:
         worth = int(part["worthwhile"].sum())
         where = "the GPU" if home > 0.5 else "the CPU"
         parts.append(f"on {board} {where} is faster alone, and splitting pays for {worth} of {len(part)} networks")
-    text = listed(parts)
+    text = "; ".join(parts)
     return text[0].upper() + text[1:] + "."
 
 

@@ -19,6 +19,7 @@ from sitecnn.report.page import (
     percent,
     plural,
     signed_percent,
+    stacks,
     whole_percent,
     words,
 )
@@ -62,22 +63,23 @@ def overview(results: Results) -> Table:
                 "board": found.board,
                 "processor": found.processor,
                 "description": found.description,
-                "stacks": measured["stack"].nunique(),
+                "stack": ", ".join(sorted(measured["stack"].dropna().unique())),
                 "networks": measured["network"].nunique(),
                 "layers": count["layer"],
                 "kernels": count["kernel"],
                 "failed": int((measured["status"] == "failed").sum()),
                 "unstable": int((measured["status"] == "unstable").sum()),
-                "board_minutes": found.records["seconds"].sum(min_count=1) / 60,
+                "board_minutes": results.board_minutes(found),
             }
         )
-    counts = [number(name, name, integer) for name in ("stacks", "networks", "layers", "kernels", "failed", "unstable")]
+    counts = [number(name, name, integer) for name in ("networks", "layers", "kernels", "failed", "unstable")]
     columns: tuple[Column, ...] = (
         words("board", "board"),
         words("processor", "processor"),
         words("what it is", "description"),
         *counts,
         number("board minutes", "board_minutes", milliseconds),
+        words("stack", "stack"),
     )
     return Table("overview", "What was measured", pd.DataFrame(rows), columns)
 
@@ -95,7 +97,7 @@ def estimates_table(networks: pd.DataFrame, level: float) -> Table:
         number("to, ms", "high_ms", milliseconds),
         number("error", "error", signed_percent),
         flag("inside", "covered"),
-        words("stack", "stack"),
+        *stacks(networks),
     )
     note = "Each network was estimated by a model fitted without any of its own timings."
     return Table("networks", "Forward passes, measured and estimated", networks, columns, note)

@@ -21,6 +21,7 @@ from sitecnn.report.page import (
     plural,
     signed_percent,
     significant,
+    stacks,
     timed,
     whole_percent,
     words,
@@ -69,7 +70,7 @@ def time_table(times: pd.DataFrame) -> Table:
     ]
     columns += [timed(f"{title}, ms", group) for group, title in passes.TITLES.items()]
     columns += [timed("layerwise pass, ms", "layerwise"), timed("forward pass, ms", "forward")]
-    columns += [number("layerwise over forward", "overhead", signed_percent), words("stack", "stack")]
+    columns += [number("layerwise over forward", "overhead", signed_percent), *stacks(times)]
     note = (
         "Median ± half the interquartile range, and the share of the sum of layers. A layerwise pass times each layer "
         "by itself, a forward pass only the whole: what the first takes more is the price of looking."
@@ -142,8 +143,7 @@ def layer_table(found: ProcessorResults, work: pd.DataFrame) -> Table:
         number("estimated, ms", "estimate_ms", milliseconds),
         number("error", "error", signed_percent),
     )
-    if rows["stack"].nunique() > 1:
-        columns = (*columns, words("stack", "stack"))
+    columns = (*columns, *stacks(rows))
     title = f"{plural(len(rows), 'layer')} on {found.name}, one by one"
     return Table(f"layers-{found.slug}", title, rows.drop(columns=["median_ns", "spread_ns"]), columns, searchable=True)
 
