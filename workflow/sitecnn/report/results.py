@@ -1,6 +1,7 @@
 """Everything the report shows, read from results/; nothing is measured or fitted here."""
 
 import json
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -84,6 +85,8 @@ class Results:
 
     def board_minutes(self, found: ProcessorResults) -> float:
         """How long agents kept a processor's board; where a run did not end, how long its measurements took; or NaN."""
+        if self.runs.empty:
+            return math.nan
         mine = self.runs[(self.runs["board"] == found.board) & (self.runs["processor"] == found.processor)]
         ended = mine.dropna(subset="seconds")
         rest = found.records[~found.records["run"].isin(set(ended["run"]))]
