@@ -1,5 +1,6 @@
 """Network + board model → Estimate: time per layer and in total, memory by part, what is sure and what is not."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, log
@@ -19,6 +20,8 @@ from sitecnn.workload.memory import memory
 
 if TYPE_CHECKING:
     import pandas as pd
+
+PLACE = {name: row for row, name in enumerate(SIZE_NAMES)}
 
 LEAST_COVERAGE = 0.95
 """A network of whose MACs less than this is modelled gets no bare total."""
@@ -140,12 +143,16 @@ def estimate(
     model = choose_stack(board, stack, threads)
     kinds, sizes = layer_columns(network)
     found = estimate_pass(model, kinds, sizes)
+    each = found.layers
     layers = []
-    for index, layer in enumerate(network.layers):
-        ms = milliseconds(float(found.layers.ns[index]), float(found.layers.sd_ns[index]), level)
-        modelled = bool(found.layers.modelled[index]) and layer.modelled
-        extrapolated = bool(found.layers.extrapolated[index]) or not layer.modelled
-        layers.append(LayerEstimate(layer.name, layer.type, ms, modelled, extrapolated, macs(layer)))
+    for layer, ns, sd_ns, modelled, extrapolated in zip(
+        network.layers,
+        *(column.tolist() for column in (each.ns, each.sd_ns, each.modelled, each.extrapolated)),
+        strict=True,
+    ):
+        ms = milliseconds(ns, sd_ns, level)
+        flags = modelled and layer.modelled, extrapolated or not layer.modelled
+        layers.append(LayerEstimate(layer.name, layer.type, ms, *flags, macs(layer)))
     return Estimate(
         network=network.name,
         board=board.board,
@@ -192,12 +199,16 @@ def layer_columns(network: Network) -> tuple[Kinds, Sizes]:
 
 def columns(pieces: Sequence[Kernel]) -> tuple[Kinds, Sizes]:
     """(kinds, sizes) of kernels as columns, NaN where a kernel has no such size."""
-    place = {name: column for column, name in enumerate(SIZE_NAMES)}
-    rows = np.full((len(pieces), len(SIZE_NAMES)), np.nan)
-    for row, piece in enumerate(pieces):
+    # Of many networks most pieces are one object that came from a cache: it is taken apart once.
+    distinct = {id(piece): piece for piece in pieces}
+    number = dict(zip(distinct, range(len(distinct)), strict=True))
+    index = np.array([number[id(piece)] for piece in pieces], dtype=np.int_)
+    rows = np.full((len(SIZE_NAMES), len(distinct)), np.nan)
+    for column, piece in enumerate(distinct.values()):
         for name, size in piece.sizes:
-            rows[row, place[name]] = size
-    return np.array([piece.kind for piece in pieces], dtype=np.str_), dict(zip(SIZE_NAMES, rows.T, strict=True))
+            rows[PLACE[name], column] = size
+    kinds = np.array([piece.kind for piece in distinct.values()], dtype=np.str_)
+    return kinds[index], dict(zip(SIZE_NAMES, rows[:, index], strict=True))
 
 
 def milliseconds(ns: float, sd_ns: float, level: float) -> Milliseconds:
@@ -218,12 +229,16 @@ def _types(
     names = list(dict.fromkeys(layer.type for layer in layers))
     group = np.array([names.index(layer.type) for layer in layers], dtype=np.int_)
     ns, sd_ns = sums(model, kinds, sizes, group, len(names))
+    counts = Counter(layer.type for layer in layers)
+    macs_of = dict.fromkeys(names, 0)
+    for layer in layers:
+        macs_of[layer.type] += layer.macs
     found = [
         TypeEstimate(
             name,
-            layers=sum(layer.type == name for layer in layers),
+            layers=counts[name],
             ms=milliseconds(float(ns[index]), float(sd_ns[index]), level),
-            macs=sum(layer.macs for layer in layers if layer.type == name),
+            macs=macs_of[name],
         )
         for index, name in enumerate(names)
     ]

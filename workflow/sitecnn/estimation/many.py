@@ -49,10 +49,8 @@ def estimate_many(
     """
     model = choose_stack(board, stack, threads)
     layers = [layer for network in networks for layer in network.layers]
-    # Candidates of a search have most of their layers in common.
-    pieces = {layer: layer_kernel(layer) for layer in dict.fromkeys(layers)}
     group = np.repeat(np.arange(len(networks)), [len(network.layers) for network in networks])
-    kinds, sizes = columns([pieces[layer] for layer in layers])
+    kinds, sizes = columns([layer_kernel(layer) for layer in layers])
     ns, sd_ns = sums(model, kinds, sizes, group, len(networks))
     bounds = [interval(float(one), float(sd), level) for one, sd in zip(ns, sd_ns, strict=True)]
     low, high = np.array(bounds).reshape(len(networks), 2).T / 1e6

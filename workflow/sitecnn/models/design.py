@@ -21,8 +21,8 @@ shares with kernels of like sizes; and a measurement's noise."""
 LIKENESS = 0.5
 """How far sizes may lie apart (root mean square of their logarithms) until kernels tell little of each other."""
 
-OVERHEAD_S, REPEATS = 0.25, 10.0
-"""Seconds that a measurement costs the agent besides its passes, and how many passes it makes."""
+OVERHEAD_S, REPEATS = 0.25, 6.0
+"""Seconds that a measurement costs the agent besides its passes, and how many passes it makes of slow kernels."""
 
 OTHERS_WEIGHT = 2.0
 """Measurements of a kind that weigh as much as what the other kinds say of a board's speed."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from typing import TypeVar
 
@@ -11,6 +12,9 @@ from sitecnn.network.settings import LRN, Convolution, InnerProduct, Pooling, Se
 SettingsType = TypeVar("SettingsType", bound=Settings)
 
 FLOAT_BYTES = 4
+
+MOST_LAYERS = 1 << 16
+"""Layers whose kernels are remembered: a network is asked about again and again, and its relatives share layers."""
 
 SIZE_NAMES = (
     *("m", "n", "k", "trans_a", "trans_b", "accumulate"),
@@ -66,6 +70,7 @@ def is_bias(piece: Kernel) -> bool:
     return piece.kind == "gemm" and piece["k"] == 1 and piece["accumulate"] == 1
 
 
+@lru_cache(maxsize=MOST_LAYERS)
 def layer_kernel(layer: Layer) -> Kernel:
     """The whole forward call of a layer as one kernel, kind = its type in snake case: what a one-layer net times."""
     given = layer.inputs[0] if layer.inputs else ()
@@ -103,6 +108,7 @@ def multiply_accumulates(uses: Iterable[KernelCount]) -> int:
     return sum(use.kernel["m"] * use.kernel["n"] * use.kernel["k"] * use.count for use in uses)
 
 
+@lru_cache(maxsize=MOST_LAYERS)
 def macs(layer: Layer) -> int:
     """Multiply-accumulates of a layer's matrix multiplications."""
     return multiply_accumulates(gemms(layer))
