@@ -1,7 +1,10 @@
 # Stage 6: everything → one self-contained HTML file, its figures and tables beside it.
 rule write_report:
     input:
-        expand("results/networks/{network}/kernels.parquet", network=settings.networks),
+        expand(
+            "results/networks/{network}/kernels.parquet",
+            network=[*settings.networks, *settings.held_out],
+        ),
         [f"results/models/{name}.json" for name in model_names],
         [f"results/evaluation/{name}/networks.parquet" for name in model_names],
     output:

@@ -307,7 +307,7 @@ def test_baselines_are_those_of_the_evaluation(root, tables):
     found = pd.read_parquet(root / "results" / "evaluation" / "bench-cpu" / "baselines.parquet")
     table = tables["baselines-bench-cpu"]
     assert len(table.rows) == len(found[["split", "method"]].drop_duplicates())
-    for row, key in enumerate(zip(table.words("held out"), table.words("method"), strict=True)):
+    for row, key in enumerate(zip(table.words("left out"), table.words("method"), strict=True)):
         errors = found[(found["split"] == key[0]) & (found["method"] == key[1])]["error"]
         shown = [table.column(title)[row] for title in ("networks", "median |error|", "worst |error|", "mean error")]
         assert shown == pytest.approx([len(errors), abs(errors).median(), abs(errors).max(), errors.mean()])

@@ -23,8 +23,9 @@ PUBLISHED = Path(__file__).parent / "published"
 class ProcessorResults:
     """What was found on one processor of a board; tables are empty where a stage left nothing.
 
-    `networks` and `layers` are of held-out networks, measured against estimated; `baselines` are the same networks
-    estimated by simpler methods. `interrupted` is why the last campaign did not end, empty if it did.
+    `networks` and `layers` are of networks that were left out, measured against estimated, in the `split` of
+    leave-one-`network`-out or of those that are always `held out`; `baselines` are simpler methods' estimates.
+    `interrupted` is why the last campaign did not end, empty if it did.
     """
 
     board: str

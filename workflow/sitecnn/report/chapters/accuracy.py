@@ -63,13 +63,14 @@ def answer(layers: pd.DataFrame) -> str:
 
 
 def processor_table(networks: pd.DataFrame, layers: pd.DataFrame) -> Table:
-    """Errors of held-out networks and layers, a row per stack."""
+    """Errors of held-out networks and layers, a row per stack and split."""
     rows = []
-    for (board, processor, stack), part in networks.groupby(["board", "processor", "stack"]):
-        of = layers[(layers["board"] == board) & (layers["processor"] == processor) & (layers["stack"] == stack)]
-        errors = part["error"].abs()
+    names = ["board", "processor", "stack", "split"]
+    beside = layers.set_index(names).sort_index()
+    for key, part in networks.groupby(names):
+        of, errors = beside.loc[[key]], part["error"].abs()
         rows.append(
-            {"board": board, "processor": processor, "stack": stack, "networks": len(part)}
+            {**dict(zip(names, key, strict=True)), "networks": len(part)}
             | {"median_error": errors.median(), "worst_error": errors.max(), "bias": part["error"].mean()}
             | {"within_5": (errors <= 0.05).mean(), "within_10": (errors <= 0.10).mean()}
             | {"networks_covered": part["covered"].mean(), "layers_covered": of["covered"].mean()}
@@ -81,6 +82,7 @@ def processor_table(networks: pd.DataFrame, layers: pd.DataFrame) -> Table:
     columns = (
         words("board", "board"),
         words("processor", "processor"),
+        words("left out", "split"),
         number("networks", "networks", integer),
         number("median |error|", "median_error", percent),
         number("worst |error|", "worst_error", percent),
@@ -94,7 +96,10 @@ def processor_table(networks: pd.DataFrame, layers: pd.DataFrame) -> Table:
         number("layers extrapolated", "extrapolated", percent),
         *stacks(frame),
     )
-    note = "Leave one network out: each was estimated by a model that saw none of its timings. Correlation: Spearman's."
+    note = (
+        "Each network was estimated by a model that saw none of its timings: one network left out at a time, or held "
+        "out of all models by the configuration. Correlation: Spearman's."
+    )
     return Table("accuracy", "Errors of held-out networks", frame, columns, note)
 
 
@@ -114,7 +119,7 @@ def baseline_blocks(found: ProcessorResults) -> list[Block]:
         bias=("error", "mean"),
     )
     columns = (
-        words("held out", "split"),
+        words("left out", "split"),
         words("method", "method"),
         number("networks", "networks", integer),
         number("median |error|", "median_error", percent),

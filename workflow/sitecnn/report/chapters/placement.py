@@ -43,7 +43,7 @@ def placements(results: Results, board: str) -> list[dict[str, object]]:
     cpu, gpu = (choose_stack(load_board(board, processor, root=results.root)) for processor in ("cpu", "gpu"))
     copy = measured_copy(gpu) or ZERO_COPY
     rows: list[dict[str, object]] = []
-    for name in results.config.networks:
+    for name in (*results.config.networks, *results.config.held_out):
         network = load_network(network_file(results.root, name), batch=results.config.batch)
         found = place(network, cpu, gpu, copy, results.config.level)
         best = min(found.all_cpu_ms, found.all_gpu_ms)
