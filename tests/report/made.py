@@ -159,11 +159,12 @@ def write_records(root: Path, lines: list[dict], board: str = "bench") -> Path:
     return path
 
 
-def make(root: Path, sizes: dict[str, int], first_layer: str = "conv1", factor: float = 1.0) -> Path:
+def make(root: Path, sizes: dict[str, int], first_layer: str = "conv1", stack: str = RUN["stack"]) -> Path:
     """All stages up to the report."""
     configure(root, sizes, first_layer)
     convert(root, list(sizes))
-    write_records(root, records(root, list(sizes), factor))
+    run, *lines = records(root, list(sizes))
+    write_records(root, [{**run, "stack": stack}, *lines])
     stages(root)
     return root
 

@@ -15,6 +15,7 @@ from sitecnn.cli import main
 from tests.report.made import make
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+BOARD = {"name": "bench", "processors": {"cpu": {"threads": [1]}}}
 AXE = Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
 
 pytestmark = [
@@ -69,7 +70,9 @@ def ask(report: Path, folder: Path, script: str, *flags: str, first: str = "") -
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    root = make(tmp_path_factory.mktemp("browser"), {"small": 24, "middle": 32}, first_layer="<b>\"'&" + "x" * 300)
+    hostile = "<b>\"'&" + "x" * 300
+    root = make(tmp_path_factory.mktemp("browser"), {"small": 24, "middle": 32}, first_layer=hostile, stack=hostile)
+    (root / "config" / "boards" / "bench.yaml").write_text(json.dumps({**BOARD, "description": hostile}))
     assert main(["--root", str(root), "report"]) == 0
     return root / "results" / "report" / "report.html"
 

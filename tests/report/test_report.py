@@ -101,6 +101,31 @@ def test_hostile_names_are_text(tmp_path):
     assert HOSTILE in {row.get("layer") for row in points}
 
 
+def test_hostile_words_of_stacks_boards_methods_and_reasons_are_text(tmp_path):
+    make(tmp_path, {"small": 24, "middle": 32}, stack=HOSTILE)
+    board = {"name": "bench", "description": HOSTILE, "processors": {"cpu": {"threads": [1]}}}
+    (tmp_path / "config" / "boards" / "bench.yaml").write_text(json.dumps(board))
+    folder = tmp_path / "results" / "evaluation" / "bench-cpu"
+    found = pd.read_parquet(folder / "baselines.parquet")
+    found.assign(method=HOSTILE, split=HOSTILE).to_parquet(folder / "baselines.parquet")
+    (tmp_path / "results" / "campaigns" / "bench").mkdir(parents=True)
+    (tmp_path / "results" / "campaigns" / "bench" / "interrupted.json").write_text(json.dumps({HOSTILE: HOSTILE}))
+    path = tmp_path / "results" / "records" / "bench" / "cpu-1-threads.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    unstable = next(line for line in lines if line.get("task") == "gemm") | {"key": "e" * 32}
+    with path.open("a") as out:
+        out.write(json.dumps(unstable | {"block": lines[-2]["block"], "status": "unstable", "reason": HOSTILE}) + "\n")
+    assert main(["--root", str(tmp_path), "aggregate"]) == 0
+    page = read(write(tmp_path))
+    assert page.tables["overview"].words("what it is") == [HOSTILE]
+    assert page.tables["runs"].words("stack") == [HOSTILE]
+    assert set(page.tables["baselines-bench-cpu"].words("method")) == {HOSTILE}
+    assert HOSTILE in page.tables["bad"].words("reason")
+    assert f"{HOSTILE}: {HOSTILE}" in " ".join(page.text)
+    assert len([tag for tag, _ in page.tags if tag == "script"]) == 3
+    assert "b" not in {tag for tag, _ in page.tags}
+
+
 def test_cells_of_a_csv_are_no_formulas(tmp_path):
     make(tmp_path, {"small": 24, "middle": 32}, first_layer="=cmd()")
     write(tmp_path)

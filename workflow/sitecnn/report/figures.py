@@ -33,6 +33,9 @@ KIND_GROUPS = {
 PARTS = {"weights": "#0072B2", "data": "#009E73", "workspace": "#E69F00"}
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")
 
+BY_RANK = alt.EncodingSortField(field="rank", op="min")
+"""Rows in the order of a column: a list of names would become a program, in which not every name can stand."""
+
 WIDTH = 720
 AXIS = {
     "labelColor": "currentColor",
@@ -166,8 +169,8 @@ def measured_against_estimated(layers: pd.DataFrame) -> Any:
 def residuals(layers: pd.DataFrame) -> Any:
     """A point per layer: the signed `error` by kind, in percent; a tick for each kind's median."""
     errors = alt.X("error:Q", title="estimated ÷ measured − 1", axis=alt.Axis(format="+%"), scale=alt.Scale(clamp=True))
-    order = layers.groupby("kind")["error"].median().sort_values(ascending=False).index
-    kinds = alt.Y("kind:N", title=None, sort=list(order))
+    layers = layers.assign(rank=-layers.groupby("kind")["error"].transform("median"))
+    kinds = alt.Y("kind:N", title=None, sort=BY_RANK)
     base = alt.Chart(layers)
     tooltip = [
         "network:N",
@@ -280,8 +283,8 @@ def cost_bars(rows: pd.DataFrame) -> Any:
 
 def method_errors(rows: pd.DataFrame, ours: str) -> Any:
     """A point per network: |error| by method, best first, with each method's median; `ours` has a colour of its own."""
-    order = list(rows.groupby("method")["size"].median().sort_values().index)
-    y = alt.Y("method:N", title=None, sort=order)
+    rows = rows.assign(rank=rows.groupby("method")["size"].transform("median"))
+    y = alt.Y("method:N", title=None, sort=BY_RANK)
     axis = alt.Axis(format="~%", tickCount=6)
     x = alt.X("size:Q", title="|estimated ÷ measured − 1|", axis=axis, scale=alt.Scale(type="sqrt"))
     colour = alt.condition(f"datum.method == '{ours}'", alt.value(SERIES[0]), alt.value(SERIES[4]))
@@ -289,7 +292,7 @@ def method_errors(rows: pd.DataFrame, ours: str) -> Any:
                alt.Tooltip("measured_ms:Q", format=".4~g"), alt.Tooltip("estimate_ms:Q", format=".4~g")]  # fmt: skip
     points = alt.Chart(rows).mark_circle(size=60, opacity=0.7).encode(x=x, y=y, color=colour, tooltip=tooltip)
     middle = alt.Chart(rows).mark_tick(thickness=3, size=22, color="currentColor").encode(x="median(size):Q", y=y)
-    return styled(points + middle, 40 + 30 * len(order))
+    return styled(points + middle, 40 + 30 * rows["method"].nunique())
 
 
 def spread_by_iterations(rows: pd.DataFrame) -> Any:
