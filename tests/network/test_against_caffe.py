@@ -30,10 +30,9 @@ def same_as_caffe(text: str, real_caffe: RealCaffe) -> None:
     assert as_caffe_says(parse_prototxt(text, "drawn")) == real_caffe(text)
 
 
-@pytest.mark.parametrize("name", ["alexnet", "googlenet", "resnet50", "vgg16"])
-def test_our_networks(name, real_caffe):
-    text = (ROOT / f"config/networks/{name}.prototxt").read_text()
-    same_as_caffe(text, real_caffe)
+@pytest.mark.parametrize("path", sorted((ROOT / "config/networks").glob("*.prototxt")), ids=lambda path: path.stem)
+def test_our_networks(path, real_caffe):
+    same_as_caffe(path.read_text(), real_caffe)
 
 
 @pytest.mark.shared
