@@ -1,5 +1,6 @@
 """A report's page, read back: its tables with the value and text of each cell."""
 
+import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
@@ -46,6 +47,8 @@ class _Reader(HTMLParser):
         if tag == "th":
             self.table.head.append(self.cell)
         elif tag == "td":
+            if self.value is None and re.fullmatch(r"-?\d+", self.cell):
+                self.value = float(self.cell)
             self.table.rows[-1].append((self.cell, self.value))
         if tag in ("td", "th"):
             self.cell = None

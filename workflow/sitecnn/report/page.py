@@ -11,6 +11,9 @@ import pandas as pd
 
 Row = Mapping[str, Any]
 
+MOST_POINTS = 1000
+"""Of a scatter on the page: more are not told apart, and make it heavy."""
+
 ABSENT = "–"
 
 

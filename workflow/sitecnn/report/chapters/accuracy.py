@@ -4,6 +4,7 @@ import pandas as pd
 
 from sitecnn.report import figures
 from sitecnn.report.page import (
+    MOST_POINTS,
     Block,
     Chapter,
     Figure,
@@ -185,14 +186,17 @@ def layer_figures(found: ProcessorResults) -> list[Block]:
     if relevant.empty:
         return [Note(f"{found.name}: no layer takes over {whole_percent(RELEVANT_SHARE)} of its network.", True)]
     columns = ["network", "layer", "group", "measured_ms", "estimate_ms"]
-    rounded = shown[columns].round({"measured_ms": 6, "estimate_ms": 6})
+    rounded = shown.nlargest(MOST_POINTS, "share")[columns].round({"measured_ms": 6, "estimate_ms": 6})
+    note = "Drag to move, shift and wheel to zoom."
+    if len(shown) > MOST_POINTS:
+        note += f" Of {len(shown):,} layers the {MOST_POINTS:,} that take most of their network's time."
     close = (relevant["error"].abs() <= 0.1).mean()
     scatter = Figure(
         f"layers-{found.slug}",
         f"{found.name}: {whole_percent(close)} of the layers that matter are estimated to within 10 %",
         "Scatter of estimated against measured milliseconds of every layer, with the diagonal.",
         figures.measured_against_estimated(rounded),
-        "Drag to move, shift and wheel to zoom.",
+        note,
     )
     return [scatter, residual_figure(found, relevant)]
 
