@@ -208,7 +208,7 @@ def test_a_network_is_measured_in_processes_of_its_own(tmp_path):
     tasks = [task, {**task, "task": "memory"}]
     changes = "agent.NETWORK_SECONDS = 0.3"
     status, _, records = whole_campaign(tmp_path, tasks, python=CAFFE_PYTHON, changes=changes)
-    passes, memory = measurements(records)
+    memory, passes = measurements(records)
     assert status == 0 and passes["processes"] == 3
     assert [layer["name"] for layer in passes["layers"]] == ["in0", "conv", "relu"]
     assert {len(layer["samples_ns"]) for layer in passes["layers"]} == {len(passes["forward_ns"])}
@@ -229,7 +229,7 @@ def test_the_caffe_tool_serves_where_pycaffe_is_missing(tmp_path):
     )
     network = {"task": "network", "network": "small", "batch": 1, "prototxt": text}
     status, _, records = whole_campaign(tmp_path, [network, layer_task(RELU)], env=environment)
-    passes, layer = measurements(records)
+    layer, passes = measurements(records)
     assert status == 0 and records[0]["board"]["engine"]["name"] == "caffe-time"
     assert [timed["name"] for timed in passes["layers"]] == ["in0", "conv", "c_conv_0_split", "a", "b"]
     assert (layer["mode"], layer["fill"], layer["status"]) == ("warm", "zeros", "ok")

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import select
 import subprocess
 import sys
 import threading
@@ -25,6 +26,9 @@ from sitecnn.files import write_text
 
 RENEW_SECONDS = 4
 """A newline tells the agent that its host is there; after 20 s of silence it ends itself."""
+
+SILENT_SECONDS = 30
+"""An agent sends an empty line every 5 s once it has begun; srun says nothing of a node that died."""
 
 WAITS_S = (1, 2, 4, 8, 15, 30, 60)
 """Before each further try that brings nothing new; one that does begins the list anew."""
@@ -202,17 +206,44 @@ def _run(
         helper.start()
     done = None
     try:
-        for line in agent.stdout:
-            record = records.append(line) if line.endswith(b"\n") else None
+        for line in _lines(agent.stdout):
+            record = records.append(line)
             done = record if record and record["record"] == "done" else done
     finally:
         over.set()
-        if sys.exc_info()[0]:
-            agent.terminate()
-        status = agent.wait()
+        status = _ended(agent)
         for helper in helpers:
             helper.join(timeout=5)
     return done, status, "".join(last)
+
+
+def _lines(source: IO[bytes]) -> Iterator[bytes]:
+    """Whole lines that are not empty; ConnectionError when an agent that has begun is silent for too long."""
+    rest, begun = b"", False
+    while True:
+        if begun and not select.select([source], [], [], SILENT_SECONDS)[0]:
+            raise ConnectionError(f"nothing was heard of the agent for {SILENT_SECONDS} s")
+        part = os.read(source.fileno(), 1 << 16)
+        if not part:
+            return
+        *whole, rest = (rest + part).split(b"\n")
+        for line in whole:
+            begun = True
+            if line.strip():
+                yield line + b"\n"
+
+
+def _ended(agent: subprocess.Popen[bytes]) -> int:
+    """Its exit status; it is ended if it still runs although nobody reads it any more."""
+    try:
+        return agent.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        agent.terminate()
+    try:
+        return agent.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        agent.kill()
+    return agent.wait()
 
 
 def _speak(target: IO[bytes], text: bytes, over: threading.Event) -> None:

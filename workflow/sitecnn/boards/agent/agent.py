@@ -77,6 +77,7 @@ BLOCK_TRIES = 3
 TASK_TRIES = 2
 # A host renews its lease every 5 s at least; a cut link is noticed by its silence.
 LEASE_SECONDS = 20
+SAY_SECONDS = 5
 LOCK_SECONDS = 60
 PROGRESS_SECONDS = 5
 # Rails are read ten times a second (the INA3221 averages over that long) while a kernel runs on end for a second.
@@ -1243,7 +1244,7 @@ class Stream(object):
     """
 
     def __init__(self):
-        self.renewed, self.buffer = time.time(), b""
+        self.renewed, self.buffer, self.out = time.time(), b"", None
         lines = []
         while not lines or lines[-1]:
             while b"\n" not in self.buffer:
@@ -1252,16 +1253,21 @@ class Stream(object):
             lines.append(line.strip())
         read = [json.loads(line.decode("utf-8")) for line in lines[:-1]]
         self.finished, self.tasks = set(read[0]["finished"]), read[1:]
-        self.out = os.fdopen(os.dup(1), "wb")
+        self.out, self.said = os.fdopen(os.dup(1), "wb"), time.time()
         os.dup2(2, 1)
 
     def append(self, record):
         """One line, handed to the host, which keeps it."""
+        self.say(canonical(record).encode("utf-8") + b"\n")
+
+    def say(self, line):
+        """Send a line; an empty one every few seconds tells the host that this process lives."""
         try:
-            self.out.write(canonical(record).encode("utf-8") + b"\n")
+            self.out.write(line)
             self.out.flush()
         except (IOError, OSError) as error:
             raise HostGone("it does not take records any more: %s" % error.strerror)
+        self.said = time.time()
 
     def check(self, wait=0):
         """HostGone when stdin is closed or silent for longer than the lease."""
@@ -1273,6 +1279,8 @@ class Stream(object):
             self.renewed = time.time()
         elif time.time() - self.renewed > LEASE_SECONDS:
             raise HostGone("it was silent for %d s" % LEASE_SECONDS)
+        if self.out and time.time() - self.said > SAY_SECONDS:
+            self.say(b"\n")
 
 
 def lock_board(path, check):

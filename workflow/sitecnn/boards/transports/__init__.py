@@ -63,9 +63,10 @@ def install(board: Board) -> str:
 def refused(board: Board, status: int, said: str) -> Exception:
     """SiteCNNError for what a person must mend, ConnectionError for what time may."""
     text = (said.strip().splitlines() or [f"status {status}, and nothing on stderr"])[-1].strip()
-    mend = ssh.mend(said) if board.transport == "ssh" else ""
+    mends = {"ssh": ssh.mend, "slurm": slurm.mend}
+    mend = mends[board.transport](said) if board.transport in mends else ""
     if mend:
-        return SiteCNNError(f"config/boards/{board.name}.yaml: {board.ssh and board.ssh.host}: {text}; {mend}")
+        return SiteCNNError(f"config/boards/{board.name}.yaml: {board.transport}: {text}; {mend}")
     return ConnectionError(f"board {board.name}: {text}")
 
 

@@ -14,3 +14,19 @@ def command(settings: Slurm, name: str) -> list[str]:
     words += [f"--time={minutes}"] if minutes else []
     words += ["--nodes=1", "--ntasks=1", "--exclusive", "--unbuffered", "--kill-on-bad-exit=1"]
     return ["srun", f"--job-name=sitecnn-{name}", "--quiet", *words]
+
+
+MENDS = {
+    "Requested node configuration is not available": "no node has what `slurm:` asks for, see `sinfo -o '%N %f %G'`",
+    "Invalid feature specification": "no node has what `slurm:` asks for as constraint, see `sinfo -o '%N %f'`",
+    "nvalid partition": "see `sinfo` for the partitions there are",
+    "Invalid generic resource": "see `sinfo -o '%N %G'` for the resources there are",
+    "Invalid node name": "see `sinfo -N` for the nodes there are",
+    "nvalid account": "see `sacctmgr show associations` for your accounts",
+    "Could not establish a configuration source": "Slurm is not configured here: /etc/slurm/slurm.conf or SLURM_CONF",
+}
+
+
+def mend(said: str) -> str:
+    """What a person can do about srun's complaint; empty if trying again may help."""
+    return next((mend for complaint, mend in MENDS.items() if complaint in said), "")
