@@ -34,10 +34,10 @@ def snakemake(root, *arguments):
 def make_root(root, **changes):
     (root / "config" / "networks").mkdir(parents=True)
     (root / "config" / "boards").mkdir()
-    for name, size, outputs in (("small", 32, 8), ("wide", 48, 24)):
+    for name, size, outputs in (("small", 32, 8), ("wide", 48, 24), ("odd", 40, 12)):
         text = SMALL.format(name=name, size=size, outputs=outputs)
         (root / "config" / "networks" / f"{name}.prototxt").write_text(text)
-    config = {"networks": ["small", "wide"], "boards": ["here"], "sweep": False, **changes}
+    config = {"networks": ["small", "wide"], "held_out": ["odd"], "boards": ["here"], "sweep": False, **changes}
     (root / "config" / "config.yaml").write_text(json.dumps(config))
     board = {"name": "here", "python": str(PYCAFFE), "processors": {"cpu": {}}}
     (root / "config" / "boards" / "here.yaml").write_text(json.dumps(board))
@@ -65,9 +65,23 @@ def test_every_planned_measurement_is_there_once(finished):
 
 
 @pytest.mark.caffe
+def test_of_a_network_held_out_passes_are_measured_and_nothing_is_fitted(finished):
+    tasks = [json.loads(line) for line in (finished / "results/campaigns/here/plan.jsonl").read_text().splitlines()]
+    assert any(task.get("network") == "odd" for task in tasks)
+    assert {task["kernel"].get("out_channels") for task in tasks if "kernel" in task} & {8, 12, 24} == {8, 24}
+    model = json.loads((finished / "results/models/here-cpu.json").read_text())
+    assert model["stacks"][0]["networks"] == ["small", "wide"]
+    assert model["provenance"]["excluded_networks"] == ["odd"]
+
+
+@pytest.mark.caffe
 def test_held_out_networks_are_estimated(finished):
     held_out = pd.read_parquet(finished / "results/evaluation/here-cpu/networks.parquet")
-    assert set(held_out["network"]) == {"small", "wide"}
+    assert dict(zip(held_out["network"], held_out["split"], strict=True)) == {
+        "small": "network",
+        "wide": "network",
+        "odd": "held out",
+    }
     assert (held_out[["measured_ms", "estimate_ms", "low_ms", "high_ms"]] > 0).all(axis=None)
     assert (held_out["low_ms"] < held_out["estimate_ms"]).all()
 
@@ -82,7 +96,7 @@ def test_the_report_names_networks_and_board(finished):
 def test_the_report_shows_the_errors_that_were_found(finished):
     text = (finished / "results/report/report.html").read_text()
     held_out = pd.read_parquet(finished / "results/evaluation/here-cpu/networks.parquet")
-    assert all(f'data-value="{error!r}"' in text for error in held_out["error"].tolist())
+    assert all(f"data-value={error:.12g}" in text for error in held_out["error"].tolist())
 
 
 @pytest.mark.caffe
@@ -122,6 +136,7 @@ def test_estimate_after_the_workflow(finished):
         ({"boards": ["there"]}, ["config.yaml", "there", "here"]),
         ({"networks": ["smal"]}, ["smal", "small"]),
         ({"batch": 0}, ["config.yaml", "batch"]),
+        ({"held_out": ["wide"]}, ["config.yaml", "held_out", "wide"]),
     ],
 )
 def test_bad_configuration_is_told_before_any_job(tmp_path, changes, named):
