@@ -36,7 +36,7 @@ class _Reader(HTMLParser):
         elif tag == "tr" and self.table.head:
             self.table.rows.append([])
         elif tag in ("td", "th"):
-            self.cell, self.value = "", float(named["data-value"]) if "data-value" in named else None
+            self.cell, self.value = "", float(named["data-v"]) if "data-v" in named else None
 
     def handle_data(self, data):
         self.text.append(data)

@@ -106,7 +106,7 @@ def test_tables_sort_by_value_and_search(report, tmp_path):
         const table = document.getElementById("table-layers-bench-cpu");
         const column = [...table.tHead.rows[0].cells].findIndex((cell) => cell.textContent === "ms");
         const button = table.tHead.rows[0].cells[column].querySelector("button");
-        const values = () => [...table.tBodies[0].rows].map((row) => Number(row.cells[column].dataset.value));
+        const values = () => [...table.tBodies[0].rows].map((row) => Number(row.cells[column].dataset.v));
         button.click();
         const up = values();
         button.click();

@@ -23,7 +23,7 @@
   document.querySelectorAll("figure").forEach((figure) => observer.observe(figure));
 
   // Numbers sort by what they were made from, words by the alphabet; empty cells come last either way.
-  const valueOf = (cell) => cell.dataset.value ?? (/^-?\d+$/.test(cell.textContent) ? cell.textContent : undefined);
+  const valueOf = (cell) => cell.dataset.v ?? (/^-?\d+$/.test(cell.textContent) ? cell.textContent : undefined);
   const compare = (one, other, sign) => {
     const [left, right] = [one, other].map(valueOf);
     if (left !== undefined && right !== undefined) return sign * (left - right);
