@@ -99,10 +99,11 @@ class Slurm:
                     os.kill(below, signal.SIGKILL)
         self.processes[name].wait()
 
-    @staticmethod
-    def _is_step(path: Path) -> bool:
+    def _is_step(self, path: Path) -> bool:
+        """Whether a process is a step of this very cluster: it holds files of its folder open."""
         with suppress(OSError):
-            return b"slurmstepd" in (path / "cmdline").read_bytes()
+            if b"slurmstepd" in (path / "cmdline").read_bytes():
+                return any(str(self.folder) in str(link.readlink()) for link in (path / "fd").iterdir())
         return False
 
     def wait_idle(self, count: int, seconds: float = 60) -> None:
