@@ -1,6 +1,6 @@
 """Campaigns with faults at random moments, on all transports: what was injected, and what became of the plan.
 
-    .venv/bin/python -m tests.boards.faults [FAULTS] [MEASUREMENTS]      20 faults, 600 measurements a transport
+    .venv/bin/python -m tests.boards.faults [FAULTS] [MEASUREMENTS]      20 faults, 400 measurements a transport
 
 Kills the agent, the sshd or slurmd with all below it, the host's process, and fills the disk that keeps the records;
 after each the same command runs again, as a person or Snakemake's retries would. Prints a row per transport: none may
@@ -30,7 +30,7 @@ DISK_BYTES = 8 << 20
 
 def main() -> int:
     """Run all transports, print the table; 0 if every plan is whole."""
-    faults, measurements = (int(word) for word in (*sys.argv[1:], *("20", "600")[len(sys.argv) - 1 :]))
+    faults, measurements = (int(word) for word in (*sys.argv[1:], *("20", "400")[len(sys.argv) - 1 :]))
     rows, whole = [], True
     for transport in ("local", "ssh", "slurm"):
         with tempfile.TemporaryDirectory() as folder:
@@ -57,11 +57,10 @@ def campaign(transport: str, folder: Path, faults: int, measurements: int) -> tu
         while not (root / "done.json").exists():
             host = start(root, folder, far)
             starts += 1
-            if sum(injected.values()) < faults:
+            while sum(injected.values()) < faults and progressed(root, host, dice.uniform(0.05, 0.5)):
                 name, inject = dice.choice(list(faults_of(transport, root, far, host).items()))
-                if progressed(root, host, dice.uniform(0.05, 0.5)):
-                    inject()
-                    injected[name] += 1
+                inject()
+                injected[name] += 1
             host.wait()
         kept = (root / "results/records/far/cpu-1-threads.jsonl").read_text().splitlines()
     keys = [json.loads(line)["key"] for line in kept if '"record":"measurement"' in line]

@@ -20,6 +20,7 @@ class Sshd:
 
     folder: Path
     port: int
+    root: Path = Path("/")
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -28,7 +29,8 @@ class Sshd:
 
     def start(self) -> None:
         """Start listening; the same keys and port each time."""
-        command = [SSHD, "-D", "-e", "-f", str(self.folder / "sshd_config")]
+        inside = ["chroot", str(self.root), "/usr/sbin/sshd"] if self.root != Path("/") else [str(SSHD)]
+        command = [*inside, "-D", "-e", "-f", f"/{self.folder.relative_to(self.root)}/sshd_config"]
         with (self.folder / "sshd.log").open("ab") as log:
             self.process = subprocess.Popen(command, stderr=log, start_new_session=True)
         for _ in range(100):
@@ -66,8 +68,8 @@ def make_key(path: Path) -> None:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
 
 
-def make_sshd(folder: Path) -> Sshd:
-    """Keys and configuration of a server for this very user; not started yet."""
+def make_sshd(folder: Path, root: Path = Path("/")) -> Sshd:
+    """Keys and configuration of a server for this very user; not started yet. `root` is the system that it runs in."""
     folder.chmod(0o700)
     for name in ("host_key", "user_key"):
         make_key(folder / name)
@@ -79,15 +81,16 @@ def make_sshd(folder: Path) -> Sshd:
     (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {key}")
     user = pwd.getpwuid(os.getuid()).pw_name
     if os.getuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)
+        (root / "run/sshd").mkdir(parents=True, exist_ok=True)
     (folder / "home").mkdir()
+    there = f"/{folder.relative_to(root)}"
     (folder / "sshd_config").write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_key\nPidFile none\nUsePAM no\n"
-        f"AuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\nPasswordAuthentication no\n"
-        f"PermitRootLogin yes\nSetEnv HOME={folder}/home XDG_CACHE_HOME={folder}/home/cache TMPDIR={folder}/home\n"
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {there}/host_key\nPidFile none\nUsePAM no\n"
+        f"AuthorizedKeysFile {there}/authorized_keys\nStrictModes no\nPasswordAuthentication no\n"
+        f"PermitRootLogin yes\nSetEnv HOME={there}/home XDG_CACHE_HOME={there}/home/cache TMPDIR={there}/home\n"
     )
     (folder / "ssh_config").write_text(
         f"Host board\n  HostName 127.0.0.1\n  Port {port}\n  User {user}\n  IdentityFile {folder}/user_key\n"
         f"  IdentitiesOnly yes\n  UserKnownHostsFile {folder}/known_hosts\n"
     )
-    return Sshd(folder, port)
+    return Sshd(folder, port, root)
