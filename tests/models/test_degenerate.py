@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 
 from sitecnn.cli import main
-from sitecnn.errors import SiteCNNError
 from sitecnn.models.board_model import estimate_kernels, estimate_pass, interval, load, save
 from sitecnn.models.calibrate import fit_board
 from sitecnn.models.evaluate import evaluate
@@ -127,9 +126,3 @@ def test_some_impossible_times_do_not_spoil_the_others(tmp_path, wrong, capsys):
 def test_nothing_measured_is_one_line(tmp_path, capsys):
     assert main(["--root", str(tmp_path), "fit", "--board", "shelf", "--processor", "cpu"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
-
-
-def test_nothing_but_passes_is_one_line():
-    rows = board(8)
-    with pytest.raises(SiteCNNError):
-        fit_board(rows[rows["subject"] == "forward"], "shelf", "cpu", {})
