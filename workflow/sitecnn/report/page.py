@@ -11,7 +11,7 @@ import pandas as pd
 
 Row = Mapping[str, Any]
 
-MOST_POINTS = 1000
+MOST_POINTS = 800
 """Of a scatter on the page: more are not told apart, and make it heavy."""
 
 ABSENT = "–"
