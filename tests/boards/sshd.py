@@ -21,6 +21,8 @@ class Sshd:
     folder: Path
     port: int
     root: Path = Path("/")
+    address: str = "127.0.0.1"
+    prefix: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -30,11 +32,11 @@ class Sshd:
     def start(self) -> None:
         """Start listening; the same keys and port each time."""
         inside = ["chroot", str(self.root), "/usr/sbin/sshd"] if self.root != Path("/") else [str(SSHD)]
-        command = [*inside, "-D", "-e", "-f", f"/{self.folder.relative_to(self.root)}/sshd_config"]
+        command = [*self.prefix, *inside, "-D", "-e", "-f", f"/{self.folder.relative_to(self.root)}/sshd_config"]
         with (self.folder / "sshd.log").open("ab") as log:
             self.process = subprocess.Popen(command, stderr=log, start_new_session=True)
         for _ in range(100):
-            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+            with suppress(OSError), socket.create_connection((self.address, self.port), 1):
                 return
             time.sleep(0.05)
         raise RuntimeError((self.folder / "sshd.log").read_text())
@@ -68,8 +70,11 @@ def make_key(path: Path) -> None:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
 
 
-def make_sshd(folder: Path, root: Path = Path("/")) -> Sshd:
-    """Keys and configuration of a server for this very user; not started yet. `root` is the system that it runs in."""
+def make_sshd(folder: Path, root: Path = Path("/"), address: str = "127.0.0.1", prefix: tuple[str, ...] = ()) -> Sshd:
+    """Keys and configuration of a server for this very user; not started yet.
+
+    `root` is the system that it runs in, `address` its own, `prefix` what starts it in a network namespace.
+    """
     folder.chmod(0o700)
     for name in ("host_key", "user_key"):
         make_key(folder / name)
@@ -78,19 +83,19 @@ def make_sshd(folder: Path, root: Path = Path("/")) -> Sshd:
         port = listener.getsockname()[1]
     shutil.copy(folder / "user_key.pub", folder / "authorized_keys")
     key = (folder / "host_key.pub").read_text()
-    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {key}")
+    (folder / "known_hosts").write_text(f"[{address}]:{port} {key}")
     user = pwd.getpwuid(os.getuid()).pw_name
     if os.getuid() == 0:
         (root / "run/sshd").mkdir(parents=True, exist_ok=True)
     (folder / "home").mkdir()
     there = f"/{folder.relative_to(root)}"
     (folder / "sshd_config").write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {there}/host_key\nPidFile none\nUsePAM no\n"
+        f"Port {port}\nListenAddress {address}\nHostKey {there}/host_key\nPidFile none\nUsePAM no\n"
         f"AuthorizedKeysFile {there}/authorized_keys\nStrictModes no\nPasswordAuthentication no\n"
         f"PermitRootLogin yes\nSetEnv HOME={there}/home XDG_CACHE_HOME={there}/home/cache TMPDIR={there}/home\n"
     )
     (folder / "ssh_config").write_text(
-        f"Host board\n  HostName 127.0.0.1\n  Port {port}\n  User {user}\n  IdentityFile {folder}/user_key\n"
+        f"Host board\n  HostName {address}\n  Port {port}\n  User {user}\n  IdentityFile {folder}/user_key\n"
         f"  IdentitiesOnly yes\n  UserKnownHostsFile {folder}/known_hosts\n"
     )
-    return Sshd(folder, port, root)
+    return Sshd(folder, port, root, address, prefix)
