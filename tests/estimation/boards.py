@@ -16,6 +16,7 @@ COSTS = {
     "cpu": {"macs": 0.05, "calls": 1000.0, "gemm_calls": 2000.0, "weights_elements": 0.8, "elements": 0.8},
     "gpu": {"macs": 0.003, "calls": 20_000.0, "gemm_calls": 30_000.0, "weights_elements": 0.4, "elements": 0.1},
 }
+REFINEMENTS = ("tile_macs", "many_images_macs", "aliased_weights")
 KINDS = (
     *("convolution", "deconvolution", "inner_product", "pooling", "lrn", "relu", "softmax", "concat", "input"),
     *("split", "dropout", "batch_norm", "scale", "eltwise", "flatten", UNSEEN),
@@ -23,7 +24,7 @@ KINDS = (
 
 
 def kind_model(kind, costs, relative_sd=0.05):
-    features = tuple(feature for feature in features_of(kind) if feature.name != "tile_macs")
+    features = tuple(feature for feature in features_of(kind) if feature.name not in REFINEMENTS)
     coefficients = np.array([costs.get(feature.name, costs["elements"]) for feature in features])
     errors = coefficients * relative_sd
     return KindModel(

@@ -16,7 +16,7 @@ from sitecnn.estimation.cut import Edge, minimum_cut
 from sitecnn.estimation.dataflow import HOST, Dataflow, dataflow
 from sitecnn.estimation.estimate import Milliseconds, difference, layer_columns, milliseconds
 from sitecnn.estimation.sums import Kinds, sums
-from sitecnn.models.board_model import StackModel, estimate_kernels
+from sitecnn.models.board_model import StackModel, estimate_kernels, within_pass_ns
 from sitecnn.models.features import Sizes
 from sitecnn.network.graph import Network
 
@@ -157,4 +157,4 @@ def measured_copy(gpu: StackModel) -> Copy | None:
 
 def layers_ns(model: StackModel, kinds: Kinds, sizes: Sizes) -> list[float]:
     """Each layer's share of a whole forward pass, in ns."""
-    return [float(ns) for ns in estimate_kernels(model, kinds, sizes).ns * model.forward_ratio]
+    return [float(ns) for ns in within_pass_ns(model, estimate_kernels(model, kinds, sizes).ns)]

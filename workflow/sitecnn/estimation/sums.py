@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from sitecnn.models.board_model import UNSEEN, StackModel, features_for
-from sitecnn.models.features import FREE_KINDS, Array, Sizes, matrix
+from sitecnn.models.board_model import StackModel, estimate_kind, within_pass_ns
+from sitecnn.models.features import Array, Sizes
 
 Kinds = np.ndarray[tuple[int], np.dtype[np.str_]]
 Groups = np.ndarray[tuple[int], np.dtype[np.int_]]
@@ -25,26 +25,26 @@ def sums(
     kernels of a group with the same number in `layer` (each its own by default): what a model misses of a layer it
     is taken to miss of that layer at another size, too. Such kernels must be of one kind.
 
-    Times are those within a whole forward pass (times `forward_ratio`), standard errors calibrated for networks.
+    Times are those within a whole forward pass, standard errors calibrated for networks.
     """
     weight = np.ones(len(kinds)) if weight is None else weight
     layer = np.arange(len(kinds)) if layer is None else layer
-    ns, variance = np.zeros(groups), np.zeros(groups)
+    single, variance = np.zeros(len(kinds)), np.zeros(groups)
     for kind in dict.fromkeys(kinds.tolist()):
         rows = np.flatnonzero(kinds == kind)
-        if kind in FREE_KINDS and kind not in model.kinds:
+        found = estimate_kind(model, kind, {name: column[rows] for name, column in sizes.items()})
+        if found is None:
             continue
-        fitted = model.kinds.get(kind, model.kinds[UNSEEN])
-        work = matrix(features_for(kind, fitted), {name: column[rows] for name, column in sizes.items()})
-        weighted = work * weight[rows, None]
-        single = weighted @ np.array(fitted.coefficients_ns)
-        whole = np.zeros((groups, work.shape[1]))
-        np.add.at(whole, group[rows], weighted)
-        ns += np.bincount(group[rows], single, groups)
-        variance += np.einsum("ij,jk,ik->i", whole, np.array(fitted.covariance), whole)
-        variance += _scatter(fitted.relative_sd * single, group[rows], groups, layer[rows])
-    total_variance = model.forward_ratio**2 * variance + (model.forward_ratio_sd * ns) ** 2
-    return model.forward_ratio * ns, model.calibration["network"] * np.sqrt(total_variance)
+        single[rows] = found.ns
+        whole = np.zeros((groups, found.work.shape[1]))
+        np.add.at(whole, group[rows], found.work * weight[rows, None])
+        variance += found.shared_variance(whole)
+        variance += _scatter(found.scatter_sd_ns * weight[rows], group[rows], groups, layer[rows])
+        variance += np.bincount(group[rows], found.beyond_sd_ns * weight[rows], groups) ** 2
+    layerwise = np.bincount(group, single * weight, groups)
+    total_variance = model.forward_ratio**2 * variance + (model.forward_ratio_sd * layerwise) ** 2
+    ns = np.bincount(group, within_pass_ns(model, single) * weight, groups).astype(np.float64)
+    return ns, model.calibration["network"] * np.sqrt(total_variance)
 
 
 def _scatter(sd_ns: Array, group: Groups, groups: int, layer: Groups) -> Array:

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from math import exp
 from pathlib import Path
 from statistics import NormalDist
@@ -12,9 +13,9 @@ import numpy as np
 
 from sitecnn.errors import SiteCNNError
 from sitecnn.files import write_text
-from sitecnn.models.features import ELEMENTWISE, FREE_KINDS, Array, Feature, Sizes, features_of, matrix
+from sitecnn.models.features import FREE_KINDS, Array, Sizes, features_named, least_elements, macs, matrix
 
-SCHEMA = 1
+SCHEMA = 2
 
 UNSEEN = "unseen"
 """The model of kinds that were never measured: a memory-bound guess from all kinds that move elements."""
@@ -23,13 +24,17 @@ SEEN_ABOVE, SEEN_BELOW = 1.1, 4.0
 """Work up to 10 % above what was seen is still called seen, and down to a quarter below: there the constant part
 of a time, which was fitted, takes over, while above nothing holds an error back."""
 
+EXTRAPOLATION_SD = 0.25
+"""Relative error added for work e times larger than what was seen, as if a cache or an algorithm had changed."""
+
 
 @dataclass(frozen=True)
 class KindModel:
     """Time of one kind of kernel: Σ coefficient · feature, in ns.
 
     `covariance` is of the coefficients (features × features, ns²), `relative_sd` the scatter of single kernels
-    around the model, `seen` the (least, most) of each feature among the `rows` kernels it was fitted on.
+    around the model, `seen` the (least, most) of each feature among the `rows` kernels it was fitted on. None at all:
+    the kind is guessed from its code and the stack's memory.
     """
 
     features: tuple[str, ...]
@@ -46,9 +51,11 @@ class KindModel:
 class StackModel:
     """What one stack of a (board, processor) was found to be.
 
-    `forward_ratio` is a whole forward pass over the sum of its layers timed one by one; `calibration` widens
-    the standard errors of layers and of networks until intervals held in cross-validation; `base_bytes` is
-    the process before any network, as far as measured.
+    A whole forward pass takes `forward_ratio` times the sum of its layers timed one by one, plus
+    `layer_overhead_ns` a layer (a timer's or a launch's; negative where timing each layer costs more). `calibration`
+    widens the standard errors of layers and of networks until intervals held in cross-validation. No kernel takes
+    less than `least_ns` per multiply-accumulate (`mac`) and per element that it must move (`element`). `base_bytes`
+    is the process before any network, as far as measured.
     """
 
     stack: str
@@ -59,6 +66,8 @@ class StackModel:
     calibration: Mapping[str, float]
     base_bytes: int
     networks: tuple[str, ...]
+    layer_overhead_ns: float = 0.0
+    least_ns: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,48 @@ class KernelEstimates:
     total_sd_ns: float
 
 
+@dataclass(frozen=True)
+class KindEstimates:
+    """Kernels of one kind: `ns`, `work` (kernels × features) and the scatter of each, before calibration.
+
+    `beyond_sd_ns` is what work beyond all that was seen adds: of one sign in all kernels, as an unknown effect is.
+    """
+
+    fitted: KindModel
+    work: Array
+    ns: Array
+    scatter_sd_ns: Array
+    beyond_sd_ns: Array
+    extrapolated: np.ndarray[Any, np.dtype[np.bool_]]
+
+    def shared_variance(self, work: Array) -> Array:
+        """Variance (rows) of sums of these kernels, from the errors that the coefficients share; `work` is summed."""
+        return np.asarray(np.einsum("ij,jk,ik->i", work, np.array(self.fitted.covariance), work))
+
+
+def estimate_kind(model: StackModel, kind: str, sizes: Sizes) -> KindEstimates | None:
+    """Kernels of one kind; None for a kind that moves nothing and was not timed."""
+    fitted = model.kinds.get(kind)
+    if fitted is None:
+        if kind in FREE_KINDS:
+            return None
+        fitted = model.kinds[UNSEEN]
+    work = matrix(features_named(kind, fitted.features), sizes)
+    ns = np.maximum(work @ np.array(fitted.coefficients_ns), _least_ns(model, kind, sizes))
+    least, most = np.array(fitted.seen).T
+    extrapolated = ((work > most * SEEN_ABOVE) | (work < least / SEEN_BELOW)).any(axis=1) | (fitted.rows == 0)
+    beyond = np.log(np.maximum(work / np.where(most > 0, most, np.inf), 1)).max(axis=1)
+    beyond_sd = EXTRAPOLATION_SD * np.where(extrapolated, beyond, 0) * ns
+    return KindEstimates(fitted, work, ns, fitted.relative_sd * ns, beyond_sd, extrapolated)
+
+
+def _least_ns(model: StackModel, kind: str, sizes: Sizes) -> Array:
+    """The physical floor of each kernel, 0 where none is known."""
+    computing = model.least_ns.get("mac", 0.0) * macs(kind, sizes)
+    moving = 0.0 if kind in FREE_KINDS else model.least_ns.get("element", 0.0) * least_elements(kind, sizes)
+    return np.nan_to_num(np.maximum(computing, moving))
+
+
 def estimate_kernels(model: StackModel, kinds: np.ndarray[Any, Any], sizes: Sizes) -> KernelEstimates:
     """Estimate many kernels at once; `kinds` names the kind of each, `sizes` holds their columns.
 
@@ -94,20 +145,15 @@ def estimate_kernels(model: StackModel, kinds: np.ndarray[Any, Any], sizes: Size
     total_variance = 0.0
     for kind in dict.fromkeys(kinds.tolist()):
         rows = np.flatnonzero(kinds == kind)
-        fitted = model.kinds.get(kind)
-        if fitted is None:
-            if kind in FREE_KINDS:
-                continue
-            fitted, modelled[rows] = model.kinds[UNSEEN], False
-        work = matrix(features_for(kind, fitted), {name: column[rows] for name, column in sizes.items()})
-        ns[rows] = work @ np.array(fitted.coefficients_ns)
-        covariance = np.array(fitted.covariance)
-        scatter = (fitted.relative_sd * ns[rows]) ** 2
-        variance[rows] = np.einsum("ij,jk,ik->i", work, covariance, work) + scatter
-        least, most = np.array(fitted.seen).T
-        extrapolated[rows] = ((work > most * SEEN_ABOVE) | (work < least / SEEN_BELOW)).any(axis=1)
-        whole = work.sum(axis=0)
-        total_variance += float(whole @ covariance @ whole + scatter.sum())
+        found = estimate_kind(model, kind, {name: column[rows] for name, column in sizes.items()})
+        if found is None:
+            continue
+        ns[rows], extrapolated[rows] = found.ns, found.extrapolated
+        modelled[rows] = kind in model.kinds and found.fitted.rows > 0
+        own = found.scatter_sd_ns**2
+        variance[rows] = found.shared_variance(found.work) + own + found.beyond_sd_ns**2
+        whole = found.shared_variance(found.work.sum(axis=0, keepdims=True))
+        total_variance += float(whole[0] + own.sum() + found.beyond_sd_ns.sum() ** 2)
     return KernelEstimates(ns, np.sqrt(variance), modelled, extrapolated | ~modelled, total_variance**0.5)
 
 
@@ -126,21 +172,31 @@ def estimate_pass(model: StackModel, kinds: np.ndarray[Any, Any], sizes: Sizes) 
     total = float(layers.ns.sum())
     variance = (model.forward_ratio * layers.total_sd_ns) ** 2 + (model.forward_ratio_sd * total) ** 2
     calibrated = replace(layers, sd_ns=layers.sd_ns * model.calibration["layer"])
-    return PassEstimate(calibrated, model.forward_ratio * total, model.calibration["network"] * variance**0.5)
+    forward_ns = float(within_pass_ns(model, layers.ns).sum())
+    return PassEstimate(calibrated, forward_ns, model.calibration["network"] * variance**0.5)
+
+
+def within_pass_ns(model: StackModel, ns: Array) -> Array:
+    """What each layer, `ns` when timed by itself, takes within a whole pass: never less than half."""
+    return model.forward_ratio * ns + np.maximum(model.layer_overhead_ns, -ns / 2)
+
+
+WIDEST = 500.0
+"""Logarithm of an interval's half width at most: beyond it a time would be no float."""
+
+
+@lru_cache
+def _deviations(level: float) -> float:
+    """Standard deviations on either side that hold a normal value with probability `level`."""
+    return NormalDist().inv_cdf(0.5 + level / 2)
 
 
 def interval(estimate: float, sd: float, level: float) -> tuple[float, float]:
     """(low, high) that hold the truth with probability `level`: a log-normal, because times are positive."""
     if estimate <= 0:
-        return 0.0, float(NormalDist().inv_cdf(0.5 + level / 2) * sd)
-    factor = exp(NormalDist().inv_cdf(0.5 + level / 2) * sd / estimate)
+        return 0.0, float(_deviations(level) * sd)
+    factor = exp(min(_deviations(level) * sd / estimate, WIDEST))
     return estimate / factor, estimate * factor
-
-
-def features_for(kind: str, fitted: KindModel) -> tuple[Feature, ...]:
-    """The features behind a kind model's coefficients, in their order."""
-    known = {feature.name: feature for feature in (*features_of(kind), *ELEMENTWISE)}
-    return tuple(known[name] for name in fitted.features)
 
 
 def model_file(root: Path, board: str, processor: str) -> Path:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import t as student
 
 from sitecnn import __version__
 from sitecnn.models.board_model import BoardModel, PassEstimate, StackModel, estimate_pass
@@ -94,8 +95,11 @@ def _worst_by_network(cases: list[HeldOut]) -> Array:
 def _conformal(scores: Array) -> float:
     """The score that a further one stays below with probability LEVEL, in normal standard deviations.
 
-    Rank ceil((n + 1)·LEVEL) of n (Vovk et al. 2005); with fewer networks than that needs, the largest.
+    Rank ceil((n + 1)·LEVEL) of n (Vovk et al. 2005). Fewer scores than that needs say little of the tail: then it is
+    the largest, widened as Student's t with n degrees of freedom is wider than the normal distribution.
     """
-    ordered = np.sort(scores)
-    rank = min(ceil((len(ordered) + 1) * LEVEL), len(ordered))
-    return float(ordered[rank - 1] / NormalDist().inv_cdf(0.5 + LEVEL / 2))
+    ordered, normal = np.sort(scores), NormalDist().inv_cdf(0.5 + LEVEL / 2)
+    rank = ceil((len(ordered) + 1) * LEVEL)
+    if rank > len(ordered):
+        return float(ordered[-1] / normal * student.ppf(0.5 + LEVEL / 2, len(ordered)) / normal)
+    return float(ordered[rank - 1] / normal)

@@ -2,7 +2,7 @@
 
 A time is modelled as Σ coefficient · feature, so a coefficient reads as nanoseconds per unit of that work
 (per multiply-accumulate, per element moved, per call). Sizes come as columns, so one call covers a whole
-network, or many.
+network, or many. CPUs and GPUs spend their time on different things, so each has features of its own.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,11 +25,50 @@ class Feature:
     count: Callable[[Sizes], Array]
 
 
+FAR_BYTES = 8 << 20
+"""More than the private caches of the CPUs at hand hold (TX1 and RK3399 2 MiB, server cores 2 MiB)."""
+
+CPU_TILE = 32
+"""The edges that OpenBLAS rounds its packed blocks to are 4 to 16; with the last, half empty, 32 fits TX1 best."""
+
+GPU_TILE = 64
+"""A usual edge of the blocks of C that one thread block of cuBLAS, cuDNN or CLBlast computes (32 to 128)."""
+
+WAVES = (2, 8, 32)
+"""How many tiles a GPU may compute at once: 2 multiprocessors in a TX1, 20 in a GTX 1080, a few tiles on each."""
+
+DIRECT_MACS = 512**3
+"""CLBlast multiplies smaller matrices by a slower kernel, without packing them: XGEMM_MIN_INDIRECT_SIZE by default
+(CLBlast, src/database/kernel_selection.hpp; 384³ on Intel's and 768³ on NVIDIA's GPUs).
+"""
+
+FEW_IMAGES = 4
+"""Up to here a GPU reads an FC layer's weights no faster than it multiplies them."""
+
+ALIASED_ELEMENTS = 4096
+"""Rows of so many floats, or a multiple, start in the same set of a cache with ways of 16 KiB (Cortex-A57, A72)."""
+
+
+def _gemm(sizes: Sizes) -> tuple[Array, Array, Array, Array]:
+    """(calls, m, n, k) of a convolution's matrix multiplications: one for each image and group (base_conv_layer.cpp).
+
+    m = out_channels/group, n = out_h·out_w, k = channels/group·kh·kw.
+    """
+    calls = sizes["images"] * sizes["group"]
+    window = sizes["kernel_h"] * sizes["kernel_w"]
+    positions = sizes["out_height"] * sizes["out_width"]
+    return calls, sizes["out_channels"] / sizes["group"], positions, sizes["channels"] / sizes["group"] * window
+
+
+def _macs(sizes: Sizes) -> Array:
+    calls, m, n, k = _gemm(sizes)
+    return calls * m * n * k
+
+
 def _columns_elements(sizes: Sizes) -> Array:
     """Elements of the im2col matrices of all images and groups: channels·kh·kw × positions."""
     window = sizes["kernel_h"] * sizes["kernel_w"]
-    positions = sizes["out_height"] * sizes["out_width"]
-    return sizes["images"] * sizes["channels"] * window * positions
+    return sizes["images"] * sizes["channels"] * window * sizes["out_height"] * sizes["out_width"]
 
 
 def _far_columns_elements(sizes: Sizes) -> Array:
@@ -45,57 +84,125 @@ def _im2col_elements(sizes: Sizes) -> Array:
     return np.where(is_pointwise, 0.0, _columns_elements(sizes))
 
 
-def _convolution_macs(sizes: Sizes) -> Array:
-    return _columns_elements(sizes) * sizes["out_channels"] / sizes["group"]
-
-
-def _tile_macs(sizes: Sizes) -> Array:
+def _tile_macs(edge: int) -> Callable[[Sizes], Array]:
     """MACs with m and n of each gemm filled up to whole tiles: what matrix multiplication wastes at its edges."""
-    rows = _whole_tiles(sizes["out_channels"] / sizes["group"])
-    columns = _whole_tiles(sizes["out_height"] * sizes["out_width"])
-    depth = sizes["channels"] / sizes["group"] * sizes["kernel_h"] * sizes["kernel_w"]
-    return sizes["images"] * sizes["group"] * rows * columns * depth
+
+    def count(sizes: Sizes) -> Array:
+        calls, m, n, k = _gemm(sizes)
+        return calls * _whole(m, edge) * _whole(n, edge) * k
+
+    return count
 
 
-def _whole_tiles(length: Array) -> Array:
-    return np.ceil(length / TILE) * TILE
+def _wave_macs(at_once: int) -> Callable[[Sizes], Array]:
+    """MACs with the tiles of each gemm filled up to whole waves of `at_once`: the last wave leaves processors idle."""
+
+    def count(sizes: Sizes) -> Array:
+        calls, m, n, k = _gemm(sizes)
+        tiles = np.ceil(m / GPU_TILE) * np.ceil(n / GPU_TILE)
+        return calls * _whole(tiles, at_once) * GPU_TILE**2 * k
+
+    return count
+
+
+def _batched_macs(sizes: Sizes) -> Array:
+    """MACs in whole tiles if all images of a batch are multiplied at once, as cuDNN does."""
+    _, m, n, k = _gemm(sizes)
+    return sizes["group"] * _whole(m, GPU_TILE) * _whole(sizes["images"] * n, 2 * GPU_TILE) * k
+
+
+def _direct_macs(sizes: Sizes) -> Array:
+    _, m, n, k = _gemm(sizes)
+    return np.where(m * n * k < DIRECT_MACS, _tile_macs(CPU_TILE)(sizes), 0.0)
+
+
+def _whole(length: Array, edge: int) -> Array:
+    return np.ceil(length / edge) * edge
 
 
 def _weights_read(sizes: Sizes) -> Array:
     """Every image reads all weights again: batch · out_channels · channels/group · kh · kw."""
-    window = sizes["kernel_h"] * sizes["kernel_w"]
-    return sizes["images"] * sizes["out_channels"] * sizes["channels"] / sizes["group"] * window
+    calls, m, _, k = _gemm(sizes)
+    return calls * m * k
 
 
-FAR_BYTES = 8 << 20
-"""More than the private caches of the CPUs at hand hold (TX1 and RK3399 2 MiB, server cores 2 MiB)."""
+def _depth(sizes: Sizes) -> Array:
+    """Steps along k that no parallelism shortens: a GPU's time for matrices too small to fill it."""
+    calls, _, _, k = _gemm(sizes)
+    return calls * k
 
-TILE = 64
-"""A usual edge of the blocks that cuBLAS and OpenBLAS multiply at once."""
+
+def _product_macs(sizes: Sizes) -> Array:
+    return sizes["in_elements"] * sizes["out_elements"] / sizes["images"]
+
+
+def _product_inputs(sizes: Sizes) -> Array:
+    return sizes["in_elements"] / sizes["images"]
+
+
+def _product_weights(sizes: Sizes) -> Array:
+    return _product_macs(sizes) / sizes["images"]
+
+
+def _many_images_macs(sizes: Sizes) -> Array:
+    return _product_weights(sizes) * np.maximum(sizes["images"] - FEW_IMAGES, 0)
+
+
+def _direct_weights(sizes: Sizes) -> Array:
+    return np.where(_product_macs(sizes) < DIRECT_MACS, _product_weights(sizes), 0.0)
+
+
+def _aliased_weights(sizes: Sizes) -> Array:
+    return np.where(_product_inputs(sizes) % ALIASED_ELEMENTS == 0, _product_weights(sizes), 0.0)
+
 
 CALL = Feature("calls", "call", lambda sizes: np.ones_like(sizes["in_elements"]))
 IN = Feature("in_elements", "element read", lambda sizes: sizes["in_elements"])
 OUT = Feature("out_elements", "element written", lambda sizes: sizes["out_elements"])
 WINDOW_OUT = Feature("window_elements", "element in a window", lambda sizes: sizes["out_elements"] * sizes["window"])
+MACS = Feature("macs", "multiply-accumulate", _macs)
+IM2COL = Feature("im2col_elements", "element copied by im2col", _im2col_elements)
+GEMM_CALLS = Feature("gemm_calls", "gemm call", lambda sizes: sizes["images"] * sizes["group"])
+PRODUCT_MACS = Feature("macs", "multiply-accumulate", _product_macs)
+WEIGHTS = Feature("weights_elements", "weight read", _product_weights)
+MANY_IMAGES = Feature("many_images_macs", f"multiply-accumulate beyond {FEW_IMAGES} images", _many_images_macs)
 
 CONVOLUTION = (
-    Feature("macs", "multiply-accumulate", _convolution_macs),
-    Feature("tile_macs", "multiply-accumulate of whole tiles", _tile_macs),
-    Feature("im2col_elements", "element copied by im2col", _im2col_elements),
+    MACS,
+    Feature("tile_macs", "multiply-accumulate of whole tiles", _tile_macs(CPU_TILE)),
+    IM2COL,
     Feature("columns_elements", "element of gemm's B", _columns_elements),
     Feature("far_columns_elements", "element of a gemm's B beyond the caches", _far_columns_elements),
     Feature("weights_elements", "element of gemm's A", _weights_read),
     OUT,
-    Feature("gemm_calls", "gemm call", lambda sizes: sizes["images"] * sizes["group"]),
+    GEMM_CALLS,
+    CALL,
+)
+GPU_CONVOLUTION = (
+    MACS,
+    Feature("block_macs", "multiply-accumulate of whole thread blocks", _tile_macs(GPU_TILE)),
+    *(Feature(f"waves_of_{n}_macs", f"multiply-accumulate of whole waves of {n}", _wave_macs(n)) for n in WAVES),
+    Feature("batched_macs", "multiply-accumulate of whole thread blocks over the batch", _batched_macs),
+    Feature("direct_macs", "multiply-accumulate of small matrices", _direct_macs),
+    IM2COL,
+    Feature("depth", "step along k", _depth),
+    Feature("parameters", "weight read once", lambda sizes: sizes["parameters"]),
+    OUT,
+    GEMM_CALLS,
     CALL,
 )
 INNER_PRODUCT = (
-    Feature(
-        "macs",
-        "multiply-accumulate",
-        lambda sizes: sizes["in_elements"] * sizes["out_elements"] / sizes["images"],
-    ),
-    Feature("weights_elements", "weight read", lambda sizes: sizes["parameters"]),
+    PRODUCT_MACS,
+    WEIGHTS,
+    MANY_IMAGES,
+    Feature("aliased_weights", "weight of a row that shares its cache set", _aliased_weights),
+    CALL,
+)
+GPU_INNER_PRODUCT = (
+    PRODUCT_MACS,
+    WEIGHTS,
+    MANY_IMAGES,
+    Feature("direct_weights", "weight of a small matrix", _direct_weights),
     CALL,
 )
 GEMM = (
@@ -126,12 +233,47 @@ FEATURES: dict[str, tuple[Feature, ...]] = {
 }
 """The features of each kind; a kind that is not here reads and writes elements (`ELEMENTWISE`)."""
 
+GPU_FEATURES = {
+    **dict.fromkeys(("convolution", "deconvolution"), GPU_CONVOLUTION),
+    "inner_product": GPU_INNER_PRODUCT,
+    # A GPU reads each input from memory once and the rest of its windows from caches.
+    "pooling": (WINDOW_OUT, IN, OUT, CALL),
+}
+"""Where a GPU's features are others."""
 
-def features_of(kind: str) -> tuple[Feature, ...]:
-    """The features that the time of a kind is made of."""
+
+def features_of(kind: str, processor: str = "cpu") -> tuple[Feature, ...]:
+    """The features that the time of a kind is made of on a `cpu` or `gpu`."""
+    if processor == "gpu" and kind in GPU_FEATURES:
+        return GPU_FEATURES[kind]
     return FEATURES.get(kind, ELEMENTWISE)
+
+
+def features_named(kind: str, names: tuple[str, ...]) -> tuple[Feature, ...]:
+    """The features of a kind by their names, on either processor; KeyError for one that it does not have."""
+    known = {feature.name: feature for feature in (*ELEMENTWISE, *GPU_FEATURES.get(kind, ()), *features_of(kind))}
+    return tuple(known[name] for name in names)
 
 
 def matrix(features: tuple[Feature, ...], sizes: Sizes) -> Array:
     """(kernels × features) counts of work."""
     return np.column_stack([np.asarray(feature.count(sizes), dtype=np.float64) for feature in features])
+
+
+def macs(kind: str, sizes: Sizes) -> Array:
+    """Multiply-accumulates of kernels of a kind; 0 for kinds that do not multiply matrices."""
+    return _first(kind, sizes, "macs") if kind in MULTIPLYING else np.zeros_like(sizes["in_elements"])
+
+
+def least_elements(kind: str, sizes: Sizes) -> Array:
+    """Elements that a kernel of a kind has to read or write at least once, weights among them; 0 if unknown."""
+    moved = sizes["out_elements"] + sizes["parameters"] if kind in MULTIPLYING else sizes["out_elements"]
+    return np.nan_to_num(moved)
+
+
+MULTIPLYING = ("convolution", "deconvolution", "inner_product", "gemm")
+
+
+def _first(kind: str, sizes: Sizes, name: str) -> Array:
+    (feature,) = features_named(kind, (name,))
+    return feature.count(sizes)

@@ -1,6 +1,6 @@
 """Dataset → board model: statsmodels fits per kind of kernel, non-negative, on relative error, robust to outliers."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from scipy.optimize import nnls
 from sitecnn.dataset import read_measurements
 from sitecnn.errors import SiteCNNError
 from sitecnn.models.board_model import UNSEEN, KindModel, StackModel
-from sitecnn.models.features import ELEMENTWISE, FEATURES, Array, Feature, Sizes, features_of, matrix
+from sitecnn.models.features import ELEMENTWISE, FEATURES, Array, Feature, Sizes, features_of, macs, matrix
+from sitecnn.models.priors import COPY_KINDS, UNSEEN_COPIES, Prior, Speeds, coefficient_priors
 from sitecnn.workload.kernels import SIZE_NAMES
 
 HUBER_THRESHOLD = 1.345
@@ -20,6 +21,18 @@ HUBER_THRESHOLD = 1.345
 
 LEAST_SD = 0.01
 """No model is trusted closer than the measurements are: kernels are timed to 1 %."""
+
+LEAST_FORWARD_SD = 0.005
+"""Nor is the relation of whole and layerwise passes."""
+
+TYPICAL_SD = 0.05
+"""Relative error of a measured kernel around its model: what a prior's width is held against."""
+
+FASTEST, LARGE_COPY = 0.02, 1 << 18
+"""The speed of the fastest one in fifty, so that one wild measurement does not count; copies of at least 1 MiB."""
+
+HEADROOM = 2.0
+"""No kernel is estimated at more than twice the fastest speed that was seen."""
 
 
 def load_measurements(root: Path, board: str, processor: str) -> pd.DataFrame:
@@ -48,33 +61,103 @@ def without_networks(rows: pd.DataFrame, networks: Collection[str]) -> pd.DataFr
 
 def fit_stack(rows: pd.DataFrame, stack: str) -> StackModel:
     """One stack's model from its measurements, its intervals not calibrated yet."""
+    processor = _processor(rows)
     timed = rows[rows["subject"].isin(["kernel", "layer"]) & ~rows["mode"].isin(["warm", "overhead"])]
-    kinds = {str(kind): _fit_kind(features_of(str(kind)), part) for kind, part in timed.groupby("kind", sort=True)}
+    if timed.empty:
+        raise SiteCNNError(f"stack {stack!r}: no kernel and no layer was measured, only passes; nothing can be fitted")
+    least = _fastest(timed)
+    kinds = _fit_kinds(timed, processor, least)
     moving = timed[~timed["kind"].isin(list(FEATURES))]
-    kinds[UNSEEN] = _fit_kind(ELEMENTWISE, moving if len(moving) else timed[timed["in_elements"].notna()])
-    ratio, ratio_sd = _forward_ratio(rows)
+    kinds[UNSEEN] = _fit_kind(ELEMENTWISE, moving if len(moving) else timed[timed["in_elements"].notna()], {})
+    ratio, overhead_ns, ratio_sd = _forward_pass(rows)
     base = rows.loc[rows["subject"] == "memory", "base_bytes"].dropna()
     return StackModel(
         stack=stack,
         threads=int(rows["threads"].iloc[0]),
-        kinds=kinds,
+        kinds={**_guessed(kinds[UNSEEN], least.get("element")), **kinds},
         forward_ratio=ratio,
         forward_ratio_sd=ratio_sd,
         calibration={"layer": 1.0, "network": 1.0},
         base_bytes=int(base.median()) if len(base) else 0,
         networks=tuple(sorted(rows["network"].dropna().unique())),
+        layer_overhead_ns=overhead_ns,
+        least_ns={name: ns / HEADROOM for name, ns in least.items()},
     )
 
 
-def _fit_kind(features: tuple[Feature, ...], rows: pd.DataFrame) -> KindModel:
+def _fit_kinds(timed: pd.DataFrame, processor: str, least: Mapping[str, float]) -> dict[str, KindModel]:
+    """A model per kind; convolutions first, because they tell what a call takes."""
+    kinds: dict[str, KindModel] = {}
+    for kind, part in sorted(timed.groupby("kind"), key=lambda one: one[0] != "convolution"):
+        found = kinds.get("convolution")
+        per = dict(zip(found.features, found.coefficients_ns, strict=True)) if found else {}
+        speeds = Speeds(least.get("element"), least.get("mac"), per.get("calls"))
+        priors = coefficient_priors(str(kind), processor, speeds)
+        features = features_of(str(kind), processor)
+        # A kind whose sizes are nowhere whole stays unseen.
+        if np.isfinite(matrix(features, sizes_of(part))).all(axis=1).any():
+            kinds[str(kind)] = _fit_kind(features, part, priors)
+    return kinds
+
+
+def _processor(rows: pd.DataFrame) -> str:
+    return str(rows["processor"].iloc[0]) if "processor" in rows else "cpu"
+
+
+def _fastest(timed: pd.DataFrame) -> dict[str, float]:
+    """ns per `mac` of the fastest convolutions and per `element` of the fastest copies, as far as measured."""
+    found = {}
+    convolutions = timed[timed["kind"] == "convolution"]
+    if len(convolutions):
+        speed = convolutions["median_ns"].to_numpy(dtype=float) / macs("convolution", sizes_of(convolutions))
+        found["mac"] = float(np.quantile(speed, FASTEST))
+    copies = timed[timed["kind"].isin(COPY_KINDS)]
+    if len(copies):
+        elements = copies["out_elements"].to_numpy(dtype=float)
+        large = elements >= min(LARGE_COPY, elements.max())
+        speed = copies["median_ns"].to_numpy(dtype=float)[large] / elements[large]
+        found["element"] = float(np.quantile(speed, FASTEST))
+    return {name: ns for name, ns in found.items() if np.isfinite(ns) and ns > 0}
+
+
+def _guessed(unseen: KindModel, copy_ns: float | None) -> dict[str, KindModel]:
+    """Kinds that no network had, from the copies that their code makes; none without a copy's time."""
+    if copy_ns is None:
+        return {}
+    per = dict(zip(unseen.features, unseen.coefficients_ns, strict=True))
+    call_ns = per.get("calls", 0.0)
+    return {kind: _guess(prior.ns * copy_ns, call_ns, prior.sd_ns / prior.ns) for kind, prior in UNSEEN_COPIES.items()}
+
+
+def _guess(element_ns: float, call_ns: float, relative_sd: float) -> KindModel:
+    sds = (element_ns * relative_sd, call_ns)
+    return KindModel(
+        features=("out_elements", "calls"),
+        units=("element written", "call"),
+        coefficients_ns=(element_ns, call_ns),
+        standard_errors_ns=sds,
+        covariance=((sds[0] ** 2, 0.0), (0.0, sds[1] ** 2)),
+        relative_sd=relative_sd,
+        seen=((0.0, 0.0), (0.0, 0.0)),
+        rows=0,
+    )
+
+
+def _fit_kind(features: tuple[Feature, ...], rows: pd.DataFrame, priors: Mapping[str, Prior]) -> KindModel:
     work, time_ns = matrix(features, sizes_of(rows)), rows["median_ns"].to_numpy(dtype=float)
-    weights, active = _robust_weights(work, time_ns)
-    fitted = sm.WLS(time_ns, work[:, active], weights=weights / time_ns**2).fit()
+    usable = np.isfinite(work).all(axis=1)
+    seen, count = work[usable], int(usable.sum())
+    prior_rows, prior_goals = _as_rows(features, priors)
+    # Everything relative to the times: a row of `share` is what each unit of coefficient makes of its time.
+    share = np.vstack([seen / time_ns[usable, None], prior_rows])
+    goal = np.append(np.ones(count), prior_goals)
+    weights, active = _robust_weights(share, goal, count)
+    fitted = sm.WLS(goal, share[:, active], weights=weights).fit()
     coefficients = np.asarray(fitted.params)
-    enough = fitted.df_resid > 0
-    relative = 1 - (work[:, active] @ coefficients) / time_ns
-    spread = float(np.sqrt(np.sum(weights * relative**2) / max(fitted.df_resid, 1)))
-    covariance = np.asarray(fitted.cov_params()) if enough else np.diag(coefficients**2)
+    freedom = count - len(active)
+    relative = 1 - share[:count, active] @ coefficients
+    spread = float(np.sqrt(np.sum(weights[:count] * relative**2) / max(freedom, 1)))
+    covariance = np.asarray(fitted.cov_params()) if freedom > 0 else np.diag(coefficients**2)
     chosen = [features[index] for index in active]
     return KindModel(
         features=tuple(feature.name for feature in chosen),
@@ -82,35 +165,59 @@ def _fit_kind(features: tuple[Feature, ...], rows: pd.DataFrame) -> KindModel:
         coefficients_ns=_floats(coefficients),
         standard_errors_ns=_floats(np.sqrt(np.diag(covariance))),
         covariance=tuple(map(_floats, covariance)),
-        relative_sd=max(spread, LEAST_SD) if enough else 1.0,
-        seen=tuple((float(column.min()), float(column.max())) for column in work[:, active].T),
-        rows=len(rows),
+        relative_sd=max(spread, LEAST_SD) if freedom > 0 else 1.0,
+        seen=tuple((float(column.min()), float(column.max())) for column in seen[:, active].T),
+        rows=count,
     )
 
 
-def _robust_weights(work: Array, time_ns: Array) -> tuple[Array, list[int]]:
-    """Huber weights of the rows and the features with a positive coefficient (Lawson & Hanson's active set)."""
-    weights = np.ones(len(time_ns))
-    scale = np.abs(work).max(axis=0)
+def _as_rows(features: tuple[Feature, ...], priors: Mapping[str, Prior]) -> tuple[Array, Array]:
+    """Each prior as a row and its goal, as if it had been measured that well (Theil & Goldberger 1961)."""
+    known = [(index, priors[feature.name]) for index, feature in enumerate(features) if feature.name in priors]
+    rows = np.zeros((len(known), len(features)))
+    for row, (index, prior) in enumerate(known):
+        rows[row, index] = TYPICAL_SD / prior.sd_ns
+    return rows, np.array([TYPICAL_SD * prior.ns / prior.sd_ns for _, prior in known])
+
+
+def _robust_weights(share: Array, goal: Array, count: int) -> tuple[Array, list[int]]:
+    """Huber weights of the first `count` rows and the features with a positive coefficient (Lawson & Hanson)."""
+    scale = np.abs(share).max(axis=0)
     scale[scale == 0] = 1
+    scaled = np.column_stack([share / scale, goal])
+    following = np.ones(len(goal))
     for _ in range(4):
-        root = np.sqrt(weights)
-        coefficients, _ = nnls(work / scale / time_ns[:, None] * root[:, None], root)
-        residuals = 1 - work / scale @ coefficients / time_ns
-        spread = max(1.4826 * float(np.median(np.abs(residuals))), 1e-6)
-        weights = np.minimum(1, HUBER_THRESHOLD * spread / np.maximum(np.abs(residuals), 1e-12))
+        weights = following
+        # The same minimum from a triangle of one row per feature, whatever the number of rows.
+        triangle = np.asarray(np.linalg.qr(scaled * np.sqrt(weights)[:, None], mode="r"))
+        coefficients, _ = nnls(triangle[:, :-1], triangle[:, -1])
+        residuals = np.abs(goal - scaled[:, :-1] @ coefficients)[:count]
+        spread = max(1.4826 * float(np.median(residuals)), 1e-6)
+        following = weights.copy()
+        following[:count] = np.minimum(1, HUBER_THRESHOLD * spread / np.maximum(residuals, 1e-12))
     active = [int(index) for index in np.flatnonzero(coefficients > 0)]
-    return weights, active or [len(scale) - 1]
+    return weights, active or [share.shape[1] - 1]
 
 
-def _forward_ratio(rows: pd.DataFrame) -> tuple[float, float]:
-    """Median and spread over networks of forward pass ÷ layerwise pass; (1, 0.02) where passes were not measured."""
+def _forward_pass(rows: pd.DataFrame) -> tuple[float, float, float]:
+    """(ratio, ns a layer, spread) of forward ÷ layerwise = ratio + ns·layers/layerwise.
+
+    (1, 0, 0.02) where passes were not measured; no time a layer where fewer than three networks' passes tell.
+    """
     passes = rows[rows["subject"].isin(["forward", "layerwise"])]
     table = passes.pivot_table(index=["network", "batch"], columns="subject", values="median_ns")
     if not {"forward", "layerwise"} <= set(table.columns):
-        return 1.0, 0.02
-    ratios = (table["forward"] / table["layerwise"]).dropna()
-    return float(ratios.median()), float(ratios.std()) if len(ratios) > 1 else 0.02
+        return 1.0, 0.0, 0.02
+    layers = rows[rows["subject"] == "layer"].groupby(["network", "batch"]).size().rename("layers")
+    table = table.join(layers).dropna()
+    ratios, per_ns = table["forward"] / table["layerwise"], table["layers"] / table["layerwise"]
+    if len(ratios) < 3 or len(per_ns.unique()) < 3:
+        spread = float(ratios.std()) if len(ratios) > 1 else 0.02
+        return (float(ratios.median()), 0.0, max(spread, LEAST_FORWARD_SD)) if len(ratios) else (1.0, 0.0, 0.02)
+    largest = float(per_ns.max())
+    fitted = sm.OLS(ratios.to_numpy(dtype=float), np.column_stack([np.ones(len(ratios)), per_ns / largest])).fit()
+    ratio, overhead = float(fitted.params[0]), float(fitted.params[1]) / largest
+    return ratio, overhead, max(float(np.sqrt(np.mean(fitted.resid**2))), LEAST_FORWARD_SD)
 
 
 def sizes_of(rows: pd.DataFrame) -> Sizes:

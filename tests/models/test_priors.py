@@ -1,0 +1,84 @@
+"""What a board with few layers is told by its own memory, and what timers add to passes."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sitecnn.models.board_model import estimate_kernels, estimate_pass
+from sitecnn.models.features import features_of, matrix
+from sitecnn.models.fit import fit_stack, sizes_of
+from tests.models.boards import board
+
+COPY_NS, WEIGHT_NS, CALL_NS = 0.5, 0.25, 100_000.0
+
+
+def product_rows(inputs, outputs, images=(2, 4, 8)):
+    """FC layers of a GPU that reads its weights from memory: a call and 4 bytes a weight."""
+    rows = pd.DataFrame({"images": images, "network": "net0", "batch": images, "subject": "layer"})
+    rows = rows.assign(kind="inner_product", in_elements=rows["images"] * inputs, bias=1)
+    rows = rows.assign(out_elements=rows["images"] * outputs, parameters=inputs * outputs + outputs)
+    return rows.assign(median_ns=CALL_NS + WEIGHT_NS * inputs * outputs, stack="known law", threads=1, mode="network")
+
+
+def gpu_board():
+    """Convolutions that take a call of 100 µs however small, ReLUs that copy, and one small FC layer."""
+    rows = board(3, noise=0.0)
+    rows = rows[rows["subject"] == "layer"].copy()
+    relu, convolution = rows["kind"] == "relu", rows["kind"] == "convolution"
+    sizes = sizes_of(rows[convolution])
+    work = matrix(features_of("convolution"), sizes)[:, 0]
+    rows.loc[convolution, "median_ns"] = CALL_NS + 0.005 * work
+    rows.loc[relu, "median_ns"] = 2000 + COPY_NS * rows.loc[relu, "in_elements"].astype(float)
+    rows["parameters"] = 0
+    parts = [rows, product_rows(1024, 1000)]
+    return pd.concat(parts, ignore_index=True).assign(processor="gpu")
+
+
+def test_one_small_fc_layer_tells_what_a_large_one_takes():
+    large = product_rows(9216, 4096, images=(2,))
+    rows = gpu_board()
+    estimates = estimate_kernels(
+        fit_stack(rows, "known law"), large["kind"].to_numpy(dtype=str), sizes_of(large.reindex(columns=rows.columns))
+    )
+    assert estimates.ns[0] == pytest.approx(large["median_ns"].iloc[0], rel=0.2)
+    assert estimates.extrapolated[0]
+
+
+def test_a_timer_between_layers_is_found_and_charged_by_the_layer():
+    rows = pd.concat([board(1, networks=3), board(2, networks=3, layers=60).assign(network="deep")], ignore_index=True)
+    rows = rows.drop_duplicates(["network", "subject", "layer"])
+    count = rows[rows["subject"] == "layer"].groupby("network").size()
+    forward, layerwise = rows["subject"] == "forward", rows["subject"] == "layerwise"
+    rows["median_ns"] = rows["median_ns"].astype(float)
+    sums = rows[rows["subject"] == "layer"].groupby("network")["median_ns"].sum()
+    rows.loc[layerwise, "median_ns"] = rows.loc[layerwise, "network"].map(sums)
+    rows.loc[forward, "median_ns"] = rows.loc[forward, "network"].map(sums + 50_000 * count)
+    model = fit_stack(rows, "known law")
+    assert model.layer_overhead_ns == pytest.approx(50_000, rel=0.01)
+    layers = rows[(rows["network"] == "deep") & (rows["subject"] == "layer")]
+    found = estimate_pass(model, layers["kind"].to_numpy(dtype=str), sizes_of(layers))
+    assert found.forward_ns == pytest.approx(found.layers.ns.sum() + 50_000 * len(layers), rel=0.01)
+
+
+def test_no_kernel_is_estimated_at_more_than_twice_the_fastest_speed_seen():
+    rows = board(5, noise=0.0)
+    model = fit_stack(rows, "known law")
+    convolution = rows[rows["kind"] == "convolution"].head(1)
+    macs = matrix(features_of("convolution"), sizes_of(convolution))[0, 0]
+    free = model.kinds["convolution"]
+    idle = type(free)(**{**vars(free), "coefficients_ns": tuple(0.0 for _ in free.coefficients_ns)})
+    model = type(model)(**{**vars(model), "kinds": {**model.kinds, "convolution": idle}})
+    found = estimate_kernels(model, np.array(["convolution"]), sizes_of(convolution))
+    assert found.ns[0] >= macs * model.least_ns["mac"] > 0
+
+
+@pytest.mark.parametrize("kind", ["batch_norm", "scale", "eltwise"])
+def test_a_kind_that_no_network_had_is_guessed_from_its_code_and_says_so(kind):
+    rows = board(6)
+    relus = rows[rows["kind"] == "relu"].head(3)
+    model = fit_stack(rows, "known law")
+    found = estimate_kernels(model, np.array([kind] * 3), sizes_of(relus))
+    itself = estimate_kernels(model, np.array(["relu"] * 3), sizes_of(relus))
+    assert (found.ns > itself.ns).all()
+    assert not found.modelled.any()
+    assert found.extrapolated.all()

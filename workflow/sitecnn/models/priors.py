@@ -1,0 +1,79 @@
+"""What is known of a stack before a kind of kernel was measured well on it: from its own memory, and other boards.
+
+Everything is relative to what a stack takes to copy an element, which Concat and ReLU tell wherever they ran.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+COPY_KINDS = ("concat", "relu", "dropout", "eltwise")
+"""Kinds whose time is that of memory: the fastest of them is a stack's copy."""
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A coefficient that is `ns` per unit, give or take `sd_ns`."""
+
+    ns: float
+    sd_ns: float
+
+
+WEIGHT_PER_COPY = {"cpu": Prior(2.5, 1.5), "gpu": Prior(0.5, 0.15)}
+"""An FC layer's weight read, in copies of an element.
+
+A GPU reads 4 bytes where a copy moves 8: 0.56 on TX1 (cuBLAS), 0.47 on GTX 1080. A CPU packs the matrix first: 2.4 on
+TX1, 2.3 on RK3399, 3.4 on the GTX 1080's PC, 2.5 on a server core (all with OpenBLAS).
+"""
+
+UNSEEN_COPIES = {
+    # Copy, mean's broadcast, variance's broadcast, division, copy of x_norm: 10 transfers, a copy is 2.
+    "batch_norm": Prior(5.0, 5.0),
+    # Copy to temp_, multiplication, bias by a rank-1 gemm: 6 transfers.
+    "scale": Prior(3.0, 2.0),
+    # Set to 0, then an axpy (3 transfers) for each of two inputs: 7 transfers.
+    "eltwise": Prior(3.5, 2.0),
+    "bias": Prior(2.0, 1.5),
+    "prelu": Prior(1.5, 1.0),
+    "sigmoid": Prior(5.0, 5.0),
+    "tanh": Prior(5.0, 5.0),
+    "power": Prior(3.0, 3.0),
+}
+"""Copies of its output that a kind's forward code in Caffe comes to (batch_norm_layer.cpp, scale_layer.cpp, …).
+
+Tried on a server core that had measured them: 0.42 (batch_norm), 0.78 (scale) and 0.66 (eltwise) of the truth. The others
+are rough.
+"""
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """What a stack's other kernels tell, in ns, None where they were not measured.
+
+    `copy` is an element's copy, `mac` a multiply-accumulate in the fastest convolution, `call` what a convolution
+    takes however small.
+    """
+
+    copy: float | None = None
+    mac: float | None = None
+    call: float | None = None
+
+
+def coefficient_priors(kind: str, processor: str, speeds: Speeds) -> Mapping[str, Prior]:
+    """Priors of the coefficients of a kind by feature; none where nothing was measured to tell.
+
+    They matter to FC layers, of which an imported board may have a single one: then its weights, its calls and what
+    a small matrix costs cannot be told apart by its times.
+    """
+    if kind != "inner_product":
+        return {}
+    found = {}
+    if speeds.copy:
+        weight = WEIGHT_PER_COPY[processor]
+        found["weights_elements"] = Prior(weight.ns * speeds.copy, weight.sd_ns * speeds.copy)
+        found["direct_weights"] = Prior(0.0, speeds.copy)
+    if speeds.mac:
+        found["macs"] = Prior(speeds.mac, 0.6 * speeds.mac)
+    if speeds.call and processor == "gpu":
+        # TX1: 164 µs against a convolution's 158 (cuBLAS), 157 against 185 (cuDNN); GTX 1080: 30 against 24.
+        found["calls"] = Prior(speeds.call, 0.3 * speeds.call)
+    return found
