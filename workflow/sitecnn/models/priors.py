@@ -40,8 +40,8 @@ UNSEEN_COPIES = {
 }
 """Copies of its output that a kind's forward code in Caffe comes to (batch_norm_layer.cpp, scale_layer.cpp, …).
 
-Tried on a server core that had measured them: 0.42 (batch_norm), 0.78 (scale) and 0.66 (eltwise) of the truth. The others
-are rough.
+Tried on a server core that had measured them: 0.42 (batch_norm), 0.78 (scale) and 0.66 (eltwise) of the truth. The
+others are rough.
 """
 
 
