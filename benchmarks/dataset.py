@@ -47,8 +47,11 @@ def lines(random, run, start, count):
     sizes = random.integers(1, 4096, (count, 3)).tolist()
     conditions = '{"affinity":[0,1],"cpu_mhz":[2599.998,2599.998],"load":0.5,"time":"2026-11-23T15:58:58Z"}'
     sentinels = '"sentinel_after_ns":186352.375,"sentinel_before_ns":181889.5'
-    block = f'{{"after":{conditions},"attempt":1,"before":{conditions},{sentinels}}}'
+    named = f'"record":"block","run":"{run}",{sentinels}'
     for number in range(count):
+        block = f"{start + number - number % BLOCK:012x}"
+        if number % BLOCK == 0:
+            yield f'{{"after":{conditions},"attempt":1,"before":{conditions},"block":"{block}",{named}}}\n'
         m, n, k = sizes[number]
         key = keys[32 * number : 32 * number + 32]
         values = str(samples[number]).replace(" ", "")
@@ -61,7 +64,7 @@ def lines(random, run, start, count):
             f'"out_elements":{m * n},"out_height":{n},"out_width":1,"outputs":1,"parameters":0,"variant":"","width":1}}'
         )
         yield (
-            f'{{"block":{block},"high_ns":{ordered[7]},"iterations":1,"kernel":{kernel},"key":"{key}",'
+            f'{{"block":"{block}","high_ns":{ordered[7]},"iterations":1,"kernel":{kernel},"key":"{key}",'
             f'"low_ns":{ordered[1]},"median_ns":{ordered[4]},"mode":"cold","reason":"","record":"measurement",'
             f'"run":"{run}",'
             f'"samples_ns":{values},"seconds":0.51,"spread_ns":{(ordered[6] - ordered[2]) / 2},'

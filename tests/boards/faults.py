@@ -26,13 +26,14 @@ from tests.boards.slurm import MISSING, Slurm, make_slurm
 from tests.boards.sshd import SSHD, Sshd, descendants, make_sshd
 
 DISK_BYTES = 8 << 20
+TRANSPORTS = os.environ.get("SITECNN_TRANSPORTS", "local ssh slurm").split()
 
 
 def main() -> int:
     """Run all transports, print the table; 0 if every plan is whole."""
     faults, measurements = (int(word) for word in (*sys.argv[1:], *("20", "400")[len(sys.argv) - 1 :]))
     rows, whole = [], True
-    for transport in ("local", "ssh", "slurm"):
+    for transport in TRANSPORTS:
         with tempfile.TemporaryDirectory() as folder:
             row, complete = campaign(transport, Path(folder), faults, measurements)
         rows.append(row)
@@ -82,13 +83,18 @@ def start(root: Path, folder: Path, far: Sshd | Slurm | None) -> subprocess.Pope
 
 def progressed(root: Path, host: subprocess.Popen[bytes], seconds: float) -> bool:
     """Wait until this start has kept something new, and a random moment more; False if it ended meanwhile."""
-    records = root / "results/records/far/cpu-1-threads.jsonl"
-    before = records.stat().st_size if records.exists() else 0
-    while host.poll() is None and (not records.exists() or records.stat().st_size == before):
+    before = measured(root)
+    while host.poll() is None and measured(root) == before:
         time.sleep(0.02)
     with contextlib.suppress(subprocess.TimeoutExpired):
         host.wait(timeout=seconds)
     return host.poll() is None
+
+
+def measured(root: Path) -> int:
+    """How many measurements are kept."""
+    records = root / "results/records/far/cpu-1-threads.jsonl"
+    return records.read_bytes().count(b'"record":"measurement"') if records.exists() else 0
 
 
 def faults_of(
@@ -98,10 +104,10 @@ def faults_of(
 
     def kill_agent() -> None:
         for path in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, IndexError):
                 words, home = (path / "cmdline").read_bytes().split(b"\0"), (path / "environ").read_bytes()
                 # Only this experiment's: its environment names its folder.
-                if b"--records" in words and str(root.parent).encode() in home:
+                if b"agent" in words[1] and b"--records" in words and str(root.parent).encode() in home:
                     os.kill(int(path.name), signal.SIGKILL)
 
     def kill_host() -> None:

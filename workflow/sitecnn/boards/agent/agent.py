@@ -1448,7 +1448,9 @@ class Campaign(object):
         for (key, task), result in zip(tasks, results):
             if result["status"] == "ok" and not steady:
                 result.update(status="unstable", reason="the sentinel drifted in each of %d tries" % BLOCK_TRIES)
-            record = dict(task, record="measurement", key=key, run=self.run, block=block["block"], seconds=seconds)
+            dropped = SURROUNDINGS if task["task"] == "layer" else ()
+            record = dict((name, value) for name, value in task.items() if name not in dropped)
+            record.update(record="measurement", key=key, run=self.run, block=block["block"], seconds=seconds)
             self.append(dict(record, **result))
             self.failed += result["status"] == "failed"
             self.spent_s += expected_seconds(task)
@@ -1551,6 +1553,10 @@ def joined(parts):
         for name in ("layerwise_ns", "forward_ns"):
             whole[name] += part[name]
     return dict(whole, processes=len(parts), **summary(whole["forward_ns"]))
+
+
+# Of a layer's task these say how it was run; the key tells that, and the plan keeps them: lines stay short.
+SURROUNDINGS = ("prototxt", "source", "inputs", "fills")
 
 
 def blocks(owed):

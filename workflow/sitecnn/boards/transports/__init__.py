@@ -37,6 +37,8 @@ def agent_command(root: Path, board: Board, arguments: list[str]) -> list[str]:
         return [board_python(root, board), str(AGENT), *arguments]
     variables = {"PYTHONPATH": board.python_path, "LD_LIBRARY_PATH": board.library_path}
     given = [f"{name}={':'.join(folders)}" for name, folders in variables.items() if folders]
+    if board.slurm:
+        slurm.release(board.name)
     place = install(board)
     if board.program_path:
         # The board's own PATH is known only there; sh joins the two.

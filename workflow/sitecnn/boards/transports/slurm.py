@@ -1,5 +1,9 @@
 """Boards that are nodes of a Slurm cluster: the agent is started there by srun, Snakemake stays here."""
 
+import getpass
+import socket
+import subprocess
+
 from sitecnn.boards.config import Slurm
 
 
@@ -13,7 +17,21 @@ def command(settings: Slurm, name: str) -> list[str]:
     words = [f"--{option}={value}" for option, value in asked.items()]
     words += [f"--time={minutes}"] if minutes else []
     words += ["--nodes=1", "--ntasks=1", "--exclusive", "--unbuffered", "--kill-on-bad-exit=1"]
-    return ["srun", f"--job-name=sitecnn-{name}", "--quiet", *words]
+    return ["srun", f"--job-name={job_name(name)}", "--quiet", *words]
+
+
+def job_name(board: str) -> str:
+    """What this host's jobs on a board are called."""
+    return f"sitecnn-{board}-{socket.gethostname()}"
+
+
+def release(board: str) -> None:
+    """Cancel this host's own jobs on a board: an srun that was killed leaves its node allocated for ever.
+
+    Whoever calls this holds the board on this host, so such a job belongs to a workflow that is gone.
+    """
+    command = ["scancel", "--quiet", f"--name={job_name(board)}", f"--user={getpass.getuser()}"]
+    subprocess.run(command, check=False, capture_output=True, timeout=60)
 
 
 MENDS = {
