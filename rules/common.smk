@@ -16,12 +16,11 @@ model_names = [
     for processor in board.processors
 ]
 
-
-def cores_of_campaign(wildcards):
-    """Every core for a measurement on this machine, which shares it with nothing; one to wait for a board far away."""
-    is_here = boards[wildcards.board].transport == "local"
-    return workflow.cores if is_here else 1
-
+# A measurement on this machine shares it with nothing and takes every core; one far away waits for its board.
+campaign_cores = {
+    name: workflow.cores if board.transport == "local" else 1
+    for name, board in boards.items()
+}
 
 # Every rule calls `sitecnn`, the command that a person runs by hand: the one beside this Snakemake.
 shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")

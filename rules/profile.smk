@@ -10,6 +10,6 @@ rule campaign:
         "results/logs/profile/{board}.log",
     conda:
         "../envs/sitecnn.yaml"
-    threads: cores_of_campaign
+    threads: lambda wildcards: campaign_cores[wildcards.board]
     shell:
         "sitecnn profile --board {wildcards.board} --plan {input.plan:q} -o {output:q} 2>&1 | tee {log:q} >&2"

@@ -140,7 +140,10 @@ def transfer(model: StackModel, rows: pd.DataFrame, stack: str) -> StackModel:
         drawn = level + weight * (float(np.median(values)) - level) if values.size else level
         scaled[kind] = _scaled(fitted, float(np.exp(drawn)), float(spread / np.sqrt(1 + values.size)))
     networks = tuple(sorted(timed["network"].dropna().unique()))
-    return replace(model, stack=stack, threads=int(rows["threads"].iloc[0]), kinds=scaled, networks=networks)
+    faster = float(np.exp(level))
+    bounds = {name: faster * ns for name, ns in model.least_ns.items()}
+    found_model = replace(model, stack=stack, threads=int(rows["threads"].iloc[0]), kinds=scaled, networks=networks)
+    return replace(found_model, least_ns=bounds, layer_overhead_ns=faster * model.layer_overhead_ns)
 
 
 def _scaled(fitted: KindModel, scale: float, relative_sd: float) -> KindModel:
