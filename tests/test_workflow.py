@@ -96,7 +96,7 @@ def test_the_report_names_networks_and_board(finished):
 def test_the_report_shows_the_errors_that_were_found(finished):
     text = (finished / "results/report/report.html").read_text()
     held_out = pd.read_parquet(finished / "results/evaluation/here-cpu/networks.parquet")
-    assert all(f"data-value={error:.11g}" in text for error in held_out["error"].tolist())
+    assert all(f"data-v={error:.10g}" in text for error in held_out["error"].tolist())
 
 
 @pytest.mark.caffe
