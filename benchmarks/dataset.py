@@ -2,7 +2,8 @@
 
     .venv/bin/python benchmarks/dataset.py --measurements 10000000
 
-Half of the measurements are GEMMs; ten boards share them evenly. Lines are as the agent writes them.
+Half of the measurements are GEMMs, half are layers; ten boards share them evenly. Lines have the agent's fields and
+as many samples as the median line of a campaign on two Xeon cores.
 """
 
 import argparse
@@ -22,7 +23,7 @@ import pyarrow.parquet as pq
 from sitecnn.dataset import read_measurements, store
 from sitecnn.dataset.summary import files
 
-BOARDS, BLOCK, SAMPLES = 10, 16, 9
+BOARDS, BLOCK, GEMM_SAMPLES, LAYER_SAMPLES = 10, 13, 25, 48
 
 
 def write_records(root, count):
@@ -43,7 +44,7 @@ def write_records(root, count):
 
 def lines(random, run, start, count):
     keys = random.bytes(16 * count).hex()
-    samples = random.integers(1_000_000, 2_000_000, (count, SAMPLES)).tolist()
+    samples = random.integers(1_000_000, 2_000_000, (count, LAYER_SAMPLES)).tolist()
     sizes = random.integers(1, 4096, (count, 3)).tolist()
     conditions = '{"affinity":[0,1],"cpu_mhz":[2599.998,2599.998],"load":0.5,"time":"2026-11-23T15:58:58Z"}'
     sentinels = '"sentinel_after_ns":186352.375,"sentinel_before_ns":181889.5'
@@ -54,21 +55,26 @@ def lines(random, run, start, count):
             yield f'{{"after":{conditions},"attempt":1,"before":{conditions},"block":"{block}",{named}}}\n'
         m, n, k = sizes[number]
         key = keys[32 * number : 32 * number + 32]
-        values = str(samples[number]).replace(" ", "")
-        ordered = sorted(samples[number])
-        kernel = (
-            f'{{"accumulate":0,"k":{k},"kind":"gemm","m":{m},"n":{n},"trans_a":0,"trans_b":0,"variant":""}}'
-            if (start + number) % 2
-            else f'{{"channels":{m},"height":{n},"images":1,"in_elements":{m * n},"inputs":1,"kind":"relu",'
-            f'"out_channels":{m},'
-            f'"out_elements":{m * n},"out_height":{n},"out_width":1,"outputs":1,"parameters":0,"variant":"","width":1}}'
-        )
+        if (start + number) % 2:
+            # In the agent's lines a GEMM's times are floats, a layer's integers.
+            taken, mode, task = [float(ns) for ns in samples[number][:GEMM_SAMPLES]], "warm", '"task":"gemm"'
+            kernel = f'{{"accumulate":0,"k":{k},"kind":"gemm","m":{m},"n":{n},"trans_a":0,"trans_b":0,"variant":""}}'
+            evicted = ""
+        else:
+            taken, mode, task = samples[number], "cold", '"task":"layer"'
+            kernel = (
+                f'{{"channels":{m},"height":{n},"images":1,"in_elements":{m * n},"inputs":1,"kind":"relu",'
+                f'"out_channels":{m},"out_elements":{m * n},"out_height":{n},"out_width":1,"outputs":1,"parameters":0,'
+                f'"variant":"","width":1}}'
+            )
+            evicted = '"evict_bytes":2823994272,'
+        ordered = sorted(taken)
         yield (
-            f'{{"block":"{block}","high_ns":{ordered[7]},"iterations":1,"kernel":{kernel},"key":"{key}",'
-            f'"low_ns":{ordered[1]},"median_ns":{ordered[4]},"mode":"cold","reason":"","record":"measurement",'
-            f'"run":"{run}",'
-            f'"samples_ns":{values},"seconds":0.51,"spread_ns":{(ordered[6] - ordered[2]) / 2},'
-            f'"status":"ok","stop":"noise","task":"gemm","warm_up":1}}\n'
+            f'{{"block":"{block}",{evicted}"high_ns":{ordered[-2]},"iterations":1,"kernel":{kernel},"key":"{key}",'
+            f'"low_ns":{ordered[1]},"median_ns":{ordered[len(ordered) // 2]},"mode":"{mode}","reason":"",'
+            f'"record":"measurement","run":"{run}","samples_ns":{json.dumps(taken, separators=(",", ":"))},'
+            f'"seconds":0.45371013879776,"spread_ns":{(ordered[-3] - ordered[2]) / 2},"status":"ok","stop":"noise",'
+            f'{task},"warm_up":1}}\n'
         )
 
 
