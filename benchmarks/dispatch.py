@@ -35,12 +35,14 @@ def main() -> None:
         ssh = {"transport": "ssh", "ssh": {"host": "board", "config_file": str(server.config_file)}}
         boards = {"local": Board.model_validate(common), "ssh": Board.model_validate({**common, **ssh})}
         seconds: dict[str, list[float]] = {transport: [] for transport in boards}
-        for turn in range(TURNS):
-            for transport, board in boards.items():
-                start = time.perf_counter()
-                profile(folder / f"{transport}{turn}", board, folder / "plan.jsonl")
-                seconds[transport].append(time.perf_counter() - start)
-        server.kill()
+        try:
+            for turn in range(TURNS):
+                for transport, board in boards.items():
+                    start = time.perf_counter()
+                    profile(folder / f"{transport}{turn}", board, folder / "plan.jsonl")
+                    seconds[transport].append(time.perf_counter() - start)
+        finally:
+            server.kill()
     local, far = (median(seconds[transport]) for transport in ("local", "ssh"))
     cells = [f"{local:.2f}", f"{far:.2f}", f"{far - local:+.2f} s", f"{0.05 * local + 5:.2f} s"]
     print(table(("measurements", "local s", "ssh s", "difference", "goal"), [(str(count), *cells)], right=range(5)))

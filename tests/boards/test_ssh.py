@@ -239,7 +239,9 @@ def test_a_name_that_is_no_file_name_is_refused(root, capsys, name):
     assert "name" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("host", ["-oProxyCommand=touch pwned", "a b", "a;touch pwned", "$(touch pwned)", "`id`", ""])
+@pytest.mark.parametrize(
+    "host", ["-oProxyCommand=touch pwned", "a b", "a;touch pwned", "$(touch pwned)", "`id`", "a|id", "nobody@a&id", ""]
+)
 def test_a_host_that_could_be_more_than_a_host_is_refused(root, capsys, host):
     assert main(["--root", str(root), "board", "add", "far", f"--ssh={host}"]) in (0, 2)
     assert not list(root.rglob("pwned")) and not Path("pwned").exists()

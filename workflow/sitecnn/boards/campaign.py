@@ -300,7 +300,8 @@ def _no_program(board: Board, error: OSError) -> SiteCNNError:
 @contextmanager
 def exclusively(board: Board) -> Iterator[None]:
     """Hold a board among all workflows of this user on this host; another that holds it is named and waited for."""
-    address = board.ssh.host if board.ssh else board.slurm.model_dump_json() if board.slurm else "this machine"
+    reached = board.ssh or board.slurm
+    address = reached.model_dump_json() if reached else "this machine"
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sitecnn" / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{sha256(address.encode()).hexdigest()[:16]}.lock").open("a+") as lock:
@@ -311,7 +312,7 @@ def exclusively(board: Board) -> Iterator[None]:
             print(f"board {board.name}: waiting for {lock.read().strip()}, which measures on it", file=sys.stderr)
             fcntl.flock(lock, fcntl.LOCK_EX)
         lock.truncate(0)
-        lock.write(f"process {os.getpid()}")
+        lock.write(f"process {os.getpid()} (board {board.name}, in {Path.cwd()})")
         lock.flush()
         yield
 

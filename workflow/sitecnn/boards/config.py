@@ -9,7 +9,11 @@ from sitecnn.config import Name, Strict, read_yaml
 from sitecnn.errors import SiteCNNError
 
 Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.,:/@+=&|*()-]*$", max_length=200)]
-"""A host, constraint or path: no spaces, no quotes, nothing that begins like an option."""
+"""A constraint, resource or node of Slurm: no spaces, no quotes, nothing that begins like an option."""
+
+
+Host = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:@-]*$", max_length=200)]
+"""As ssh takes it; a ProxyCommand of the user's may hand it to a shell."""
 
 
 class Processor(Strict):
@@ -23,7 +27,7 @@ class Processor(Strict):
 class Ssh(Strict):
     """How a board is reached by OpenSSH; whatever is not said here, the user's own ssh configuration says."""
 
-    host: Word = Field(description="a host, user@host, or a Host of ssh's configuration")
+    host: Host = Field(description="a host, user@host, or a Host of ssh's configuration")
     port: int | None = Field(None, ge=1, le=65535, description="if it is not ssh's own or the configuration's")
     config_file: Path | None = Field(None, description="an ssh configuration instead of ~/.ssh/config")
 
