@@ -152,6 +152,7 @@ def _until_done(
     while True:
         before = len(records.finished)
         try:
+            transports.release(board)
             done, status, said = run_agent(root, board, tasks, records, processor, threads)
             if done and not done["owed"]:
                 return done

@@ -37,8 +37,6 @@ def agent_command(root: Path, board: Board, arguments: list[str]) -> list[str]:
         return [board_python(root, board), str(AGENT), *arguments]
     variables = {"PYTHONPATH": board.python_path, "LD_LIBRARY_PATH": board.library_path}
     given = [f"{name}={':'.join(folders)}" for name, folders in variables.items() if folders]
-    if board.slurm:
-        slurm.release(board.name)
     place = install(board)
     if board.program_path:
         # The board's own PATH is known only there; sh joins the two.
@@ -47,6 +45,12 @@ def agent_command(root: Path, board: Board, arguments: list[str]) -> list[str]:
     else:
         wrapped = []
     return command(board, [*wrapped, *(["env", *given] if given else []), board.python, place, *arguments])
+
+
+def release(board: Board) -> None:
+    """End what a killed workflow of this host left behind; only for whoever holds the board."""
+    if board.slurm:
+        slurm.release(board.name)
 
 
 def install(board: Board) -> str:

@@ -29,9 +29,13 @@ def release(board: str) -> None:
     """Cancel this host's own jobs on a board: an srun that was killed leaves its node allocated for ever.
 
     Whoever calls this holds the board on this host, so such a job belongs to a workflow that is gone.
+    Raises ConnectionError if the controller does not answer.
     """
     command = ["scancel", "--quiet", f"--name={job_name(board)}", f"--user={getpass.getuser()}"]
-    subprocess.run(command, check=False, capture_output=True, timeout=60)
+    try:
+        subprocess.run(command, check=False, capture_output=True, timeout=60)
+    except subprocess.TimeoutExpired as error:
+        raise ConnectionError(f"board {board}: scancel has had no answer from Slurm's controller for 60 s") from error
 
 
 MENDS = {
