@@ -34,7 +34,7 @@ def in_context(network: Network, layer: Layer, timed: Layer | None = None) -> Co
     others what a ReLU leaves.
     """
     layers, copies = _without_splits(network)
-    index = _index(layers, layer)
+    index = _index(network, layer)
     wanted = sorted(_producers(layers, index, PASSING.__contains__))
     chain = [layers[i] for i in wanted] + [_resolved(timed or layer, copies)]
     data = {top for candidate in layers if not candidate.bottoms for top in candidate.tops}
@@ -44,13 +44,14 @@ def in_context(network: Network, layer: Layer, timed: Layer | None = None) -> Co
 def up_to(network: Network, layer: Layer) -> Network:
     """All that a layer's inputs depend on: run once, it leaves in its blobs what the layer meets in the network."""
     layers, _ = _without_splits(network)
-    wanted = _producers(layers, _index(layers, layer), lambda _: True)
+    wanted = _producers(layers, _index(network, layer), lambda _: True)
     inputs = [candidate for candidate in layers if not candidate.bottoms]
     return replace(network, layers=(*inputs, *(layers[i] for i in sorted(wanted))))
 
 
-def _index(layers: Sequence[Layer], layer: Layer) -> int:
-    return next(index for index, candidate in enumerate(layers) if candidate.name == layer.name)
+def _index(network: Network, layer: Layer) -> int:
+    """Where a layer stands without the Splits; by all of it, because two layers may have one name."""
+    return [candidate for candidate in network.layers if not is_automatic_split(candidate)].index(layer)
 
 
 def _without_splits(network: Network) -> tuple[list[Layer], dict[str, str]]:

@@ -65,7 +65,7 @@ def plan(
         for kernel, layer in unique_kernels(network.layers).items():
             found.setdefault(kernel, Place(network, layer, touched))
     if sweep:
-        touched = max(place.evict_bytes for place in found.values())
+        touched = max((place.evict_bytes for place in found.values()), default=0)
         for network, layer in sweep_layers():
             for kernel in unique_kernels([layer]):
                 found.setdefault(kernel, Place(network, layer, touched))
