@@ -168,13 +168,16 @@ def _types(one: Estimate) -> str:
 def _memory(answer: Answer) -> str:
     parts, plan = answer.estimate.memory_bytes, answer.plan
     copy = parts.zero_copy_saving
+    counted = parts.weights + parts.data + parts.workspace + copy + parts.base
     rows = [
         ("weights", mebibytes(parts.weights), ""),
         ("data", mebibytes(parts.data), f"{_least(plan.exact)}{mebibytes(plan.least_data)} if freed after last use"),
         ("workspace", mebibytes(parts.workspace), f"{mebibytes(plan.shared_workspace)} if one buffer serves all"),
         *([("weights' host copy", mebibytes(copy), "none with zero-copy")] if copy else []),
         ("base", mebibytes(parts.base), "" if parts.base else "not measured on this board"),
-        ("total", mebibytes(parts.total), f"{mebibytes(parts.total - copy - plan.freeing_saving)} with all of that"),
+        ("counted twice", mebibytes(parts.total - counted), "layers in place, less what layers keep for themselves"),
+        ("total", mebibytes(parts.total), f"{mebibytes(parts.base + parts.weights + plan.least)} with all of that"),
+        ("while loading", mebibytes(parts.load_peak), "for a .caffemodel file is read whole"),
     ]
     return table(
         ("memory", "needs", "could need"), [row for row in rows if copy or row[0] != "weights' host copy"], (1,)

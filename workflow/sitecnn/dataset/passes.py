@@ -10,7 +10,7 @@ from sitecnn.dataset.schema import GPU_MEMORY, MEMORY
 from sitecnn.errors import SiteCNNError
 from sitecnn.network import Layer, Network, parse_prototxt
 from sitecnn.workload.kernels import layer_kernel, macs
-from sitecnn.workload.memory import data_bytes, weights_bytes, workspace_bytes
+from sitecnn.workload.memory import data_bytes, touched_bytes, weights_bytes, workspace_bytes
 
 MANY_SAMPLES = 1000
 """2 to the minus so many is still a float."""
@@ -56,6 +56,8 @@ def _timed_rows(record: Mapping[str, Any], network: Network, base: dict[str, Any
     for subject in ("layerwise", "forward"):
         if record.get(f"{subject}_ns"):
             yield {**base, "subject": subject, **summary(record[f"{subject}_ns"])}
+    for timed in record.get("types", ()):
+        yield {**base, "subject": "type", "layer_type": timed["type"], **summary(timed["samples_ns"])}
     if not all(isinstance(timed, dict) for timed in record["layers"]):
         raise TypeError("layers are not all objects")
     seen = set[int]()
@@ -131,4 +133,5 @@ def _layer_row(layer: Layer) -> dict[str, Any]:
         "weights_bytes": weights_bytes(layer),
         "data_bytes": data_bytes(layer),
         "workspace_bytes": workspace_bytes(layer),
+        "touched_bytes": touched_bytes(layer),
     }

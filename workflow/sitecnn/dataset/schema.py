@@ -9,8 +9,9 @@ from sitecnn.workload.kernels import SIZE_NAMES
 SCHEMA_VERSION = 2
 """Raised when a column changes its name, type or meaning; `UPGRADES` then says how older files are read."""
 
-SUBJECTS = ("kernel", "layer", "layerwise", "forward", "memory")
-"""What a row is about: a kernel alone, a layer in its network, all layers timed one by one, a whole pass, memory."""
+SUBJECTS = ("kernel", "layer", "type", "layerwise", "forward", "memory")
+"""What a row is about: a kernel alone, a layer in its network, all layers of a type together, all layers timed one by
+one, a whole pass, memory."""
 
 STATUSES = ("ok", "unstable", "failed")
 """Best first: of several measurements with one key the best status is kept, of those the last taken."""
@@ -100,7 +101,8 @@ NETWORKS = pa.schema(
         *[(name, pa.string()) for name in ("layer", "type")],
         ("inputs", _list(_list(pa.int64()))),
         ("outputs", _list(_list(pa.int64()))),
-        *[(name, pa.int64()) for name in ("macs", "parameters", "weights_bytes", "data_bytes", "workspace_bytes")],
+        *[(name, pa.int64()) for name in ("macs", "parameters", "weights_bytes", "data_bytes")],
+        *[(name, pa.int64()) for name in ("workspace_bytes", "touched_bytes")],
     ]
 )
 """One row per layer of every network that was measured, at every batch."""

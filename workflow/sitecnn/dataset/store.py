@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from sitecnn.dataset.schema import MEASUREMENTS, SCHEMA_VERSION, upgrade
+from sitecnn.dataset.schema import MEASUREMENTS, SCHEMA_VERSION, TABLES, conform, upgrade
 from sitecnn.errors import SiteCNNError
 
 VISIBLE = ("measurements", "runs", "networks", "refused.jsonl")
@@ -169,7 +169,7 @@ def file_sha256(path: Path) -> str:
 
 def read_table(root: Path, name: str) -> pa.Table:
     """The whole `runs` or `networks` table."""
-    return pq.read_table(existing(root) / name / f"{name}.parquet")
+    return conform(pq.read_table(existing(root) / name / f"{name}.parquet"), TABLES[name])
 
 
 def existing(root: Path) -> Path:

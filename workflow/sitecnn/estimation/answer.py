@@ -71,6 +71,7 @@ class Answer:
             "types": [asdict(one) for one in found.types],
             "layers": layers,
             "memory_bytes": asdict(found.memory_bytes),
+            "load_peak_bytes": found.memory_bytes.load_peak,
             "memory_plan_bytes": asdict(self.plan),
             "coverage": {
                 "modelled_fraction": found.modelled_fraction,

@@ -16,7 +16,7 @@ from sitecnn.models.board_model import BoardModel, StackModel, estimate_pass, in
 from sitecnn.models.features import Sizes
 from sitecnn.network.graph import Network
 from sitecnn.workload.kernels import SIZE_NAMES, Kernel, layer_kernel, macs
-from sitecnn.workload.memory import memory
+from sitecnn.workload.memory import footprint_bytes, memory
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,7 +67,11 @@ class TypeEstimate:
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """Bytes of the process by part; `zero_copy_saving` is what unified memory without host copies would save."""
+    """Bytes of the process by part.
+
+    `data` is Caffe's own count, which has layers in place twice and knows nothing of what layers keep for themselves;
+    `total` counts what a pass touches, once. `zero_copy_saving` is what unified memory without host copies would save.
+    """
 
     weights: int
     data: int
@@ -75,6 +79,11 @@ class MemoryEstimate:
     base: int
     total: int
     zero_copy_saving: int
+
+    @property
+    def load_peak(self) -> int:
+        """The most there is while a .caffemodel file is loaded: its weights as read and as kept."""
+        return self.base + 2 * self.weights
 
 
 @dataclass(frozen=True)
@@ -181,13 +190,13 @@ def estimate_memory(network: Network, model: StackModel, processor: str) -> Memo
     """Memory by part; on a GPU weights stand once more in host memory, which zero-copy saves (the poster's Table 2)."""
     parts = memory(network)
     copy = parts.weights_bytes if processor == "gpu" else 0
-    counted = parts.weights_bytes + parts.data_bytes + parts.workspace_bytes
+    total = model.base_bytes + footprint_bytes(network) + copy
     return MemoryEstimate(
         parts.weights_bytes,
         parts.data_bytes,
         parts.workspace_bytes,
         model.base_bytes,
-        total=model.base_bytes + counted + copy,
+        total=total,
         zero_copy_saving=copy,
     )
 

@@ -72,7 +72,7 @@ def is_bias(piece: Kernel) -> bool:
 
 @lru_cache(maxsize=MOST_LAYERS)
 def layer_kernel(layer: Layer) -> Kernel:
-    """The whole forward call of a layer as one kernel, kind = its type in snake case: what a one-layer net times."""
+    """The whole forward call of a layer as one kernel: what a one-layer net times."""
     given = layer.inputs[0] if layer.inputs else ()
     sizes = _shape_sizes(given)
     if layer.outputs:
@@ -85,7 +85,7 @@ def layer_kernel(layer: Layer) -> Kernel:
         "out_elements": sum(map(prod, layer.outputs)),
         "parameters": sum(parameter.count for parameter in layer.parameters),
     }
-    return kernel(kind_of(layer.type), sizes | _setting_sizes(layer), variant_of(layer))
+    return kernel(kind_of(layer), sizes | _setting_sizes(layer), variant_of(layer))
 
 
 def kernels(layer: Layer) -> tuple[KernelCount, ...]:
@@ -124,8 +124,14 @@ def unique_kernels(layers: Iterable[Layer]) -> dict[Kernel, Layer]:
     return found
 
 
-def kind_of(layer_type: str) -> str:
-    """Caffe's type name as a kernel kind: InnerProduct → inner_product, ReLU → relu, LRN → lrn."""
+def kind_of(layer: Layer) -> str:
+    """The kind of a layer's kernel: its type in snake case, but average pooling, which no data decides, is its own."""
+    kind = _snake_case(layer.type)
+    return f"average_{kind}" if isinstance(layer.settings, Pooling) and layer.settings.method == "AVE" else kind
+
+
+def _snake_case(layer_type: str) -> str:
+    """InnerProduct → inner_product, ReLU → relu, LRN → lrn."""
     if layer_type.isupper() or layer_type in ("ReLU", "PReLU", "TanH"):
         return layer_type.lower()
     return "".join(f"_{char.lower()}" if char.isupper() else char for char in layer_type).lstrip("_")

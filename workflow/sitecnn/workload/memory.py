@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import prod
 
 from sitecnn.network.graph import Layer, Network
-from sitecnn.network.settings import Convolution
+from sitecnn.network.settings import LRN, Convolution, Pooling
 from sitecnn.workload.kernels import FLOAT_BYTES, is_pointwise
 
 
@@ -30,18 +30,37 @@ def memory(network: Network) -> Memory:
 
 
 def footprint_bytes(network: Network) -> int:
-    """What one forward pass touches: weights, each buffer once, im2col columns and BatchNorm's two temporaries.
+    """What one forward pass touches, and so what a process holds for its network after one."""
+    return sum(map(touched_bytes, network.layers))
 
-    Blobs that share a buffer (in place, Split, Flatten, Reshape) count once.
+
+def touched_bytes(layer: Layer) -> int:
+    """A layer's part of it: weights, im2col columns, buffers of its own, and tops that are no view of another blob."""
+    is_view = layer.type in ("Split", "Flatten", "Reshape")
+    own = zip(layer.tops, layer.outputs, strict=True)
+    elements = 0 if is_view else sum(prod(shape) for top, shape in own if top not in layer.bottoms)
+    return weights_bytes(layer) + workspace_bytes(layer) + FLOAT_BYTES * (elements + _own_elements(layer))
+
+
+def _own_elements(layer: Layer) -> int:
+    """Elements of the buffers that a layer's forward code keeps besides columns, whatever it would need them for.
+
+    batch_norm_layer.cpp: temp_, x_norm_; scale_layer.cpp: temp_, in place; prelu_layer.cpp: bottom_memory_, in place;
+    lrn_layer.cpp: scale_, or the square, its mean and their power; pooling_layer.cpp: max_idx_.
     """
-    parts = memory(network)
-    buffers = {
-        top: prod(shape) for layer in network.layers for top, shape in zip(layer.tops, layer.outputs, strict=True)
-    }
-    views = {top for layer in network.layers if layer.type in ("Split", "Flatten", "Reshape") for top in layer.tops}
-    elements = sum(size for top, size in buffers.items() if top not in views)
-    temporaries = sum(2 * prod(layer.inputs[0]) for layer in network.layers if layer.type == "BatchNorm")
-    return parts.weights_bytes + parts.workspace_bytes + FLOAT_BYTES * (elements + temporaries)
+    in_place = layer.bottoms[:1] == layer.tops[:1]
+    match layer.type, layer.settings:
+        case "BatchNorm", _:
+            buffers = 2
+        case "Scale" | "PReLU", _ if in_place:
+            buffers = 1
+        case _, LRN() as lrn:
+            buffers = 1 if lrn.region == "ACROSS_CHANNELS" else 3
+        case _, Pooling() as pool if pool.method == "MAX":
+            return prod(layer.outputs[0])
+        case _:
+            return 0
+    return buffers * prod(layer.inputs[0])
 
 
 def weights_bytes(layer: Layer) -> int:

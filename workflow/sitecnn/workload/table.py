@@ -8,7 +8,13 @@ import pandas as pd
 from sitecnn.network.graph import Layer, Network
 from sitecnn.workload.flops import poster_flops
 from sitecnn.workload.kernels import SIZE_NAMES, kernels, macs
-from sitecnn.workload.memory import data_bytes, weights_bytes, workspace_bytes, workspace_poster_bytes
+from sitecnn.workload.memory import (
+    data_bytes,
+    touched_bytes,
+    weights_bytes,
+    workspace_bytes,
+    workspace_poster_bytes,
+)
 
 
 def layer_table(network: Network) -> pd.DataFrame:
@@ -45,5 +51,6 @@ def _layer_row(network: Network, index: int, layer: Layer) -> dict[str, Any]:
         "data_bytes": data_bytes(layer),
         "workspace_bytes": workspace_bytes(layer),
         "workspace_poster_bytes": workspace_poster_bytes(layer),
+        "touched_bytes": touched_bytes(layer),
         "modelled": layer.modelled,
     }
