@@ -276,3 +276,41 @@ def test_the_public_logs(tmp_path, name, layers):
     network = ["--network", PUBLIC / "networks" / f"{name}.prototxt", "--batch", 10]
     assert run(tmp_path, "caffe-time", log, *network) == 0
     assert len(read_measurements(tmp_path, "x", "cpu", subjects=["layer"])) == layers
+
+
+def test_totals_become_rows_of_types_passes_and_memory(tmp_path, networks):
+    table = tmp_path / "totals.csv"
+    lines = [
+        "toy,2,Convolution,0.006,",
+        "toy,2,ReLU,0.002,",
+        "toy,2,layerwise,0.009,",
+        "toy,2,forward,0.008,",
+        "toy,2,memory,,64",
+    ]
+    table.write_text("network,batch,what,ms,mib\n" + "\n".join(lines) + "\n")
+    assert run(tmp_path, "totals", table, "--networks", networks) == 0
+    found = read_measurements(tmp_path, "x", "cpu")
+    types = found[found["subject"] == "type"].set_index("layer_type")["median_ns"]
+    assert types.to_dict() == {"Convolution": 6e3, "ReLU": 2e3}
+    passes = found[found["subject"].isin(["layerwise", "forward"])].set_index("subject")["median_ns"]
+    assert passes.to_dict() == {"layerwise": 9e3, "forward": 8e3}
+    assert found.loc[found["subject"] == "memory", "total_bytes"].tolist() == [64 * 2**20]
+    assert list(problems(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("toy,2,LRN,6,", "'LRN' is no layer type of 'toy', which has"),
+        ("toy,2,forward,,", "ms of forward is nan"),
+        ("toy,2,memory,,-3", "mib of memory is -3"),
+        ("toy,2,forward,1e9,", "are the times in ms"),
+        ("other,2,forward,0.008,", "no definition"),
+    ],
+)
+def test_totals_that_cannot_be_are_refused(tmp_path, networks, capsys, line, reason):
+    table = tmp_path / "totals.csv"
+    table.write_text(f"network,batch,what,ms,mib\ntoy,2,layerwise,0.009,\n{line}\n")
+    assert run(tmp_path, "totals", table, "--networks", networks) == 1
+    said = capsys.readouterr().err
+    assert "row 2:" in said and reason in said

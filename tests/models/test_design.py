@@ -1,6 +1,7 @@
 """What is measured first on a new board, and what a similar board's model makes of it."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from sitecnn.errors import SiteCNNError
@@ -17,6 +18,8 @@ from sitecnn.models.design import (
     transfer,
 )
 from sitecnn.models.fit import fit_stack, sizes_of
+from sitecnn.network import parse_prototxt
+from sitecnn.workload.kernels import SIZE_NAMES, layer_kernel
 from tests.models.boards import board
 
 
@@ -104,3 +107,51 @@ def test_nothing_in_common_is_said():
     model = fit_stack(rows[rows["kind"] != "relu"], "known law")
     with pytest.raises(SiteCNNError, match="no kernel or layer"):
         transfer(model, rows[rows["kind"] == "relu"], "new")
+
+
+VGG_LIKE = parse_prototxt(
+    """
+    layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 64 dim: 28 dim: 28 } } }
+    layer { name: "c1" type: "Convolution" bottom: "data" top: "c1" convolution_param { num_output: 96 kernel_size: 3 } }
+    layer { name: "r1" type: "ReLU" bottom: "c1" top: "c1" }
+    layer { name: "c2" type: "Convolution" bottom: "c1" top: "c2" convolution_param { num_output: 96 kernel_size: 3 } }
+    layer { name: "r2" type: "ReLU" bottom: "c2" top: "c2" }
+    """,
+    "vgg-like",
+)
+
+
+def totals(model, factors):
+    """What a board that takes `factors` times as long by type would print of VGG_LIKE, as a paper does."""
+    rows = []
+    for layer_type, factor in factors.items():
+        pieces = [layer_kernel(layer).as_dict() for layer in VGG_LIKE.layers if layer.type == layer_type]
+        table = pd.DataFrame(pieces).reindex(columns=["kind", *SIZE_NAMES])
+        ns = estimate_kernels(model, table["kind"].to_numpy(dtype=str), sizes_of(table)).ns.sum()
+        rows.append({"subject": "type", "layer_type": layer_type, "median_ns": factor * ns, "network": "vgg-like"})
+    memory = {
+        "subject": "memory",
+        "network": "vgg-like",
+        "total_bytes": 5e6,
+        "touched_bytes": 3e6,
+        "weights_bytes": 1e6,
+    }
+    frame = pd.DataFrame([*rows, memory]).assign(batch=1, threads=0, mode="network", processor="cpu")
+    return frame.reindex(columns=[*frame, "kind", "gpu_total_bytes", "gpu_base_bytes"])
+
+
+def test_a_papers_sums_by_type_scale_a_similar_board():
+    model = fit_stack(board(4), "known law")
+    rows = totals(model, {"Convolution": 3.0, "ReLU": 1.5})
+    moved = transfer(model, rows, "printed", lambda name, batch: VGG_LIKE)
+    sizes = {name: np.array([column[0]]) for name, column in sizes_of(board(4)).items()}
+    for kind, least, most in (("convolution", 2.1, 3.0), ("relu", 1.5, 2.1)):
+        before, after = (estimate_kernels(one, np.array([kind]), sizes).ns[0] for one in (model, moved))
+        assert least <= after / before <= most
+    assert moved.base_bytes == 2e6
+
+
+def test_sums_by_type_need_the_networks_definition():
+    model = fit_stack(board(5), "known law")
+    with pytest.raises(SiteCNNError, match="--networks DIR"):
+        transfer(model, totals(model, {"ReLU": 2.0}), "printed")

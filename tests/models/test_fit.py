@@ -9,7 +9,7 @@ import pytest
 from sitecnn.errors import SiteCNNError
 from sitecnn.models.board_model import UNSEEN, estimate_kernels, estimate_pass, interval, load, save
 from sitecnn.models.calibrate import UNKNOWN_CALIBRATION, fit_board, held_out_cases
-from sitecnn.models.fit import fit_stack, sizes_of, without_networks
+from sitecnn.models.fit import fit_stack, forward_pass, sizes_of, with_steady_times, without_networks
 from sitecnn.workload.kernels import SIZE_NAMES
 from tests.models.boards import NS, board, true_ns
 
@@ -122,3 +122,60 @@ def test_one_measurement_of_a_kind_gives_an_estimate_and_a_wide_interval():
     low, high = interval(float(found.ns[0]), float(found.sd_ns[0]), 0.9)
     assert found.ns[0] == pytest.approx(true_ns("relu", relus)[0], rel=0.3)
     assert high / low > 5
+
+
+def test_what_disturbs_a_machine_for_a_while_does_not_reach_the_model():
+    """A third of the kernels is measured while something else takes the machine every other time."""
+    rng = np.random.default_rng(11)
+    rows = board(11, noise=0.0)
+    layers = rows["subject"] == "layer"
+    disturbed = layers & (rng.random(len(rows)) < 1 / 3)
+    samples = [
+        list(ns * np.where(rng.random(20) < (0.5 if bad else 0.1), 2.0, rng.uniform(1, 1.02, 20)))
+        for ns, bad in zip(rows["median_ns"], disturbed, strict=True)
+    ]
+    rows = rows.assign(samples_ns=samples, median_ns=list(map(np.median, samples)), truth=rows["median_ns"])
+    steady = with_steady_times(rows)
+    found = (steady["median_ns"] / rows["truth"])[layers].astype(float)
+    assert found.std() / found.mean() < 0.02
+    assert found.mean() == pytest.approx(
+        rows.loc[layers, "median_ns"].sum() / rows.loc[layers, "truth"].sum(), rel=0.02
+    )
+
+
+def test_few_samples_are_left_alone():
+    rows = board(12).assign(samples_ns=[[1.0, 2.0, 3.0]] * len(board(12)))
+    assert (with_steady_times(rows)["median_ns"] == rows["median_ns"]).all()
+
+
+def passes(networks, ratio, layer_ns):
+    """Networks of 10, 20, … layers of 2 ms, and their whole passes."""
+    rows = []
+    for index in range(networks):
+        count = 10 * (index + 1)
+        whole = ratio * count * 2e6 + layer_ns * count
+        rows += [{"network": f"net{index}", "subject": "layer", "median_ns": 2e6}] * count
+        rows.append({"network": f"net{index}", "subject": "forward", "median_ns": whole})
+    return pd.DataFrame(rows).assign(batch=1)
+
+
+def test_whole_passes_are_related_to_their_layers():
+    ratio, layer_ns, _ = forward_pass(passes(6, 0.97, 0.0), "cpu")
+    assert ratio + layer_ns / 2e6 == pytest.approx(0.97, abs=0.003)
+    assert forward_pass(passes(0, 1, 0).reindex(columns=["network", "batch", "subject", "median_ns"]), "gpu") == (
+        1,
+        0,
+        0.02,
+    )
+
+
+def test_an_unmeasured_relative_is_a_guess_of_the_same_order():
+    rows = board(13)
+    model = fit_stack(rows, "known law")
+    convolutions = rows[rows["kind"] == "convolution"]
+    sizes = sizes_of(convolutions)
+    found, known = (
+        estimate_kernels(model, np.full(len(convolutions), kind), sizes) for kind in ("deconvolution", "convolution")
+    )
+    assert found.ns == pytest.approx(known.ns, rel=0.01)
+    assert not found.modelled.any() and (found.sd_ns > 5 * known.sd_ns).all()

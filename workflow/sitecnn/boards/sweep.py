@@ -26,6 +26,13 @@ CONVOLUTIONS = (
     (512, 7, 512, 3, 1), (768, 7, 320, 1, 1), (2048, 7, 448, 1, 1), (448, 7, 1792, 1, 1),
 )  # fmt: skip
 
+# (channels, size, outputs, kernel, stride, groups): a channel each as in MobileNets, a few as in ResNeXts, halves.
+GROUPED = (
+    (48, 112, 48, 3, 1, 48), (96, 112, 96, 3, 2, 96), (144, 56, 144, 3, 1, 144), (192, 56, 192, 3, 2, 192),
+    (320, 28, 320, 3, 1, 320), (384, 14, 384, 3, 1, 384), (672, 14, 672, 5, 1, 672), (960, 7, 960, 3, 1, 960),
+    (128, 56, 128, 3, 1, 32), (256, 28, 256, 3, 1, 32), (512, 14, 512, 3, 1, 32), (192, 28, 320, 5, 1, 2),
+)  # fmt: skip
+
 # (inputs, outputs) of fully connected layers.
 PRODUCTS = ((512, 1000), (1280, 1000), (4096, 1024), (6272, 4096), (2048, 2048), (16384, 2048), (18432, 4096))
 
@@ -39,6 +46,8 @@ BLOB_LAYERS = (
     ('type: "Pooling" top: "y" pooling_param { pool: MAX kernel_size: 3 stride: 1 pad: 1 }', 1, ("ReLU",)),
     ('type: "Pooling" top: "y" pooling_param { pool: MAX kernel_size: 2 stride: 2 }', 1, ("ReLU",)),
     ('type: "Pooling" top: "y" pooling_param { pool: AVE global_pooling: true }', 1, ("ReLU",)),
+    ('type: "Pooling" top: "y" pooling_param { pool: AVE kernel_size: 3 stride: 1 pad: 1 }', 1, ("ReLU",)),
+    ('type: "Pooling" top: "y" pooling_param { pool: AVE kernel_size: 2 stride: 2 }', 1, ("ReLU",)),
     ('type: "Eltwise" top: "y"', 2, ()),
     ('type: "Concat" top: "y"', 2, ("ReLU",)),
 )
@@ -47,14 +56,17 @@ BLOB_LAYERS = (
 PRODUCER = "convolution_param { num_output: %d kernel_size: 3 pad: 1 }"
 PRODUCER_CHANNELS = 32
 
+# How many convolutions an image has been through by the time it is as small: each smooths what maxima are taken of.
+DEPTHS = ((112, 1), (56, 3), (0, 6))
+
 SMALL_GEMM = gemm(64, 49, 64)
 """Short against a GPU's synchronisation, long against a CPU's timer."""
 
 
 def sweep_layers() -> Iterator[tuple[Network, Layer]]:
     """One layer per size and type of the sweep, at batch 1, last in a network that makes its inputs."""
-    for channels, size, outputs, kernel, stride in CONVOLUTIONS:
-        settings = f"num_output: {outputs} kernel_size: {kernel} stride: {stride} pad: {kernel // 2}"
+    for channels, size, outputs, kernel, stride, group in (*((*sizes, 1) for sizes in CONVOLUTIONS), *GROUPED):
+        settings = f"num_output: {outputs} kernel_size: {kernel} stride: {stride} pad: {kernel // 2} group: {group}"
         relu = () if channels == 3 else ("ReLU",)
         text = f'type: "Convolution" top: "y" convolution_param {{ {settings} }}'
         yield _layer(text, (channels, size, size), 1, relu)
@@ -79,14 +91,20 @@ def gemm_sizes() -> Iterator[Kernel]:
 def _layer(text: str, shape: tuple[int, int, int], bottoms: int, makers: tuple[str, ...]) -> tuple[Network, Layer]:
     channels, height, width = shape
     dims = f"dim: 1 dim: {PRODUCER_CHANNELS} dim: {height} dim: {width}"
-    lines = [f'layer {{ name: "data" type: "Input" top: "data" input_param {{ shape {{ {dims} }} }} }}']
+    lines = [f'layer {{ name: "deep0" type: "Input" top: "deep0" input_param {{ shape {{ {dims} }} }} }}']
+    depth = next(convolutions for size, convolutions in DEPTHS if height >= size) - 1
+    for step in range(depth):
+        lines += _made(f"deep{step}", f"deep{step + 1}", PRODUCER_CHANNELS, ("ReLU",))
     names = ["x", "x2"][:bottoms]
     for name in names:
-        produce = PRODUCER % channels
-        lines.append(f'layer {{ name: "make {name}" type: "Convolution" bottom: "data" top: "{name}" {produce} }}')
-        lines += [
-            f'layer {{ name: "{maker} {name}" type: "{maker}" bottom: "{name}" top: "{name}" }}' for maker in makers
-        ]
+        lines += _made(f"deep{depth}", name, channels, makers)
     wires = " ".join(f'bottom: "{name}"' for name in names)
     network = parse_prototxt("\n".join([*lines, f'layer {{ name: "layer" {wires} {text} }}']), "sweep")
     return network, network.layers[-1]
+
+
+def _made(given: str, name: str, channels: int, makers: tuple[str, ...]) -> list[str]:
+    """A blob by a convolution of another, and layers in place."""
+    convolution = f'layer {{ name: "make {name}" type: "Convolution" bottom: "{given}" top: "{name}" %s }}'
+    layers = [f'layer {{ name: "{maker} {name}" type: "{maker}" bottom: "{name}" top: "{name}" }}' for maker in makers]
+    return [convolution % (PRODUCER % channels), *layers]

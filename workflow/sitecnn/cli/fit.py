@@ -1,12 +1,17 @@
 """`sitecnn fit`: dataset → board model."""
 
 import argparse
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pandas as pd
 
     from sitecnn.models.board_model import BoardModel
+    from sitecnn.network import Network
 
 
 def add_parser(subparsers: Any) -> None:
@@ -26,12 +31,16 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--like", metavar="BOARD", help="scale the model of this similar board to the few measurements there are"
     )
+    parser.add_argument(
+        "--networks", type=Path, metavar="DIR", help="definitions of networks of which only sums by type are known"
+    )
     parser.add_argument("--source", default="", metavar="TEXT", help="where the times come from and what to beware of")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Write results/models/{board}-{processor}.json and print what was fitted; 0."""
+    from sitecnn.dataset.imports.table import definition
     from sitecnn.models.board_model import model_file, save
     from sitecnn.models.calibrate import fit_board
     from sitecnn.models.fit import load_measurements, without_networks
@@ -40,10 +49,11 @@ def run(args: argparse.Namespace) -> int:
     rows = without_networks(rows[~rows["network"].isin(args.held_out)], args.exclude_network)
     left_out = sorted({*args.exclude_network, *args.held_out})
     provenance = {"source": args.source, "excluded_networks": left_out, "measurements": len(rows)}
+    known = partial(definition, args.networks) if args.networks else None
     if args.like:
-        model = _transferred(args, rows, provenance)
+        model = _transferred(args, rows, provenance, known)
     else:
-        model = fit_board(rows, args.board, args.processor, provenance)
+        model = fit_board(rows, args.board, args.processor, provenance, known)
     path = model_file(args.root, args.board, args.processor)
     save(model, path)
     for stack in model.stacks:
@@ -52,7 +62,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _transferred(args: argparse.Namespace, rows: "pd.DataFrame", provenance: dict[str, Any]) -> "BoardModel":
+def _transferred(
+    args: argparse.Namespace,
+    rows: "pd.DataFrame",
+    provenance: dict[str, Any],
+    definition: "Callable[[str, int], Network] | None",
+) -> "BoardModel":
     """The first stack of another board's model, scaled to each stack that was measured."""
     from sitecnn import __version__
     from sitecnn.estimation.boards import load_board
@@ -60,6 +75,7 @@ def _transferred(args: argparse.Namespace, rows: "pd.DataFrame", provenance: dic
     from sitecnn.models.design import transfer
 
     like = load_board(args.like, args.processor, root=args.root)
-    stacks = tuple(transfer(like.stacks[0], part, str(stack)) for stack, part in rows.groupby("stack", sort=True))
+    parts = rows.groupby("stack", sort=True)
+    stacks = tuple(transfer(like.stacks[0], part, str(stack), definition) for stack, part in parts)
     known = {"sitecnn": __version__, "like": f"{like.board}, {like.stacks[0].stack}", **provenance}
     return BoardModel(args.board, args.processor, stacks, known)

@@ -18,6 +18,10 @@ def add_parser(subparsers: Any) -> None:
         "--networks", required=True, type=Path, metavar="DIR", help="definitions: DIR/{network}.prototxt or .onnx"
     )
     table.add_argument("--library", metavar="NAME", help="only rows whose column `library` says so")
+    totals = _add(kinds, "totals", "totals of networks as papers print them, as CSV", "FILE", None)
+    totals.add_argument(
+        "--networks", required=True, type=Path, metavar="DIR", help="definitions: DIR/{network}.prototxt or .onnx"
+    )
     for name, text, files in (
         ("caffe-time", "logs that `caffe time` printed", "+"),
         ("onnxruntime", "profiles that ONNX Runtime wrote (enable_profiling)", "+"),
@@ -45,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
     target = Target(args.board, args.processor, args.stack)
     imported = _read(args, target)
-    sources = [args.file] if args.format == "table" else args.file
+    sources = args.file if isinstance(args.file, list) else [args.file]
     source = sources[0]
     record_file = write_import(args.root, target, sources, args.format, imported, getattr(args, "library", None) or "")
     for reason in imported.reasons():
@@ -62,6 +66,10 @@ def _read(args: argparse.Namespace, target: Any) -> "Imported":
         from sitecnn.dataset.imports.table import read_table
 
         return read_table(args.file, target, args.networks, args.library)
+    if args.format == "totals":
+        from sitecnn.dataset.imports.totals import read_totals
+
+        return read_totals(args.file, target, args.networks)
     from sitecnn.network import load_network
 
     network = load_network(args.network, batch=args.batch)

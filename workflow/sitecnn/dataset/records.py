@@ -261,8 +261,8 @@ def _over_list(lists: pa.ChunkedArray, function: Callable[[Any], Any]) -> pa.Arr
 def invalid_reasons(table: pa.Table) -> pa.Array:
     """For each row, why it cannot be: null where it can."""
     measured = pc.not_equal(table["status"], "failed")
-    timed = pc.and_kleene(pc.is_in(table["subject"], pa.array(["kernel", "layer", "layerwise", "forward"])), measured)
-    remembered = pc.and_kleene(pc.equal(table["subject"], "memory"), measured)
+    is_memory = pc.equal(table["subject"], "memory")
+    timed, remembered = pc.and_kleene(pc.invert(is_memory), measured), pc.and_kleene(is_memory, measured)
     median, low, high = (table[name] for name in ("median_ns", "low_ns", "high_ns"))
     smallest, largest = extremes(table["samples_ns"])
     gemm = pc.and_(pc.equal(table["subject"], "kernel"), pc.equal(table["kind"], "gemm"))
@@ -281,7 +281,8 @@ def invalid_reasons(table: pa.Table) -> pa.Array:
         (pc.and_kleene(timed, pc.or_(_outside(smallest, 0, LONGEST_NS), _outside(largest, 0, LONGEST_NS))), BAD_SAMPLE),
         (pc.and_kleene(timed, _outside(median, smallest, largest)), "median_ns is outside of samples_ns"),
         (pc.and_kleene(timed, pc.greater(low, high)), "low_ns is above high_ns"),
-        (pc.and_kleene(remembered, _any(_outside(table[name], 0, MOST_BYTES) for name in MEMORY)), BAD_MEMORY),
+        (pc.and_kleene(remembered, _any(_no_bytes(table[name]) for name in MEMORY)), BAD_MEMORY),
+        (pc.and_kleene(remembered, pc.is_null(table["total_bytes"])), BAD_MEMORY),
     ]
     reasons = pa.nulls(len(table), pa.string())
     for broken, reason in reversed(rules):
@@ -292,6 +293,11 @@ def invalid_reasons(table: pa.Table) -> pa.Array:
 def _any(conditions: Iterable[Any]) -> Any:
     """Whether any condition holds; unknown ones do not."""
     return reduce(pc.or_, (pc.fill_null(condition, False) for condition in conditions))
+
+
+def _no_bytes(values: Any) -> Any:
+    """Whether a value is there and impossible: a paper may print no more than a total."""
+    return pc.and_kleene(pc.is_valid(values), _outside(values, 0, MOST_BYTES))
 
 
 def _outside(values: Any, least: Any, most: Any) -> Any:

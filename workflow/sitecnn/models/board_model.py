@@ -55,7 +55,7 @@ class StackModel:
     `layer_overhead_ns` a layer (a timer's or a launch's; negative where timing each layer costs more). `calibration`
     widens the standard errors of layers and of networks until intervals held in cross-validation. No kernel takes
     less than `least_ns` per multiply-accumulate (`mac`) and per element that it must move (`element`). `base_bytes`
-    is the process before any network, as far as measured.
+    is what a process takes besides its network, 0 if that was not measured.
     """
 
     stack: str

@@ -1,6 +1,6 @@
 """Intervals that hold: every network is left out in turn, and standard errors are scaled to the errors seen."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from math import ceil
 from statistics import NormalDist
@@ -11,9 +11,12 @@ import pandas as pd
 from scipy.stats import t as student
 
 from sitecnn import __version__
+from sitecnn.errors import SiteCNNError
 from sitecnn.models.board_model import BoardModel, PassEstimate, StackModel, estimate_pass
+from sitecnn.models.design import transfer
 from sitecnn.models.features import Array
 from sitecnn.models.fit import fit_stack, sizes_of, without_networks
+from sitecnn.network import Network
 
 LEVEL = 0.9
 """The level at which intervals are calibrated; other levels scale with the normal distribution."""
@@ -36,10 +39,38 @@ class HeldOut:
     estimate: PassEstimate
 
 
-def fit_board(rows: pd.DataFrame, board: str, processor: str, provenance: dict[str, Any]) -> BoardModel:
-    """Fit and calibrate every stack found in `rows`; `provenance` is kept in the model."""
-    stacks = tuple(calibrated(part, str(stack)) for stack, part in rows.groupby("stack", sort=True))
-    return BoardModel(board, processor, stacks, {"sitecnn": __version__, **provenance})
+def fit_board(
+    rows: pd.DataFrame,
+    board: str,
+    processor: str,
+    provenance: dict[str, Any],
+    definition: Callable[[str, int], Network] | None = None,
+) -> BoardModel:
+    """Fit and calibrate every stack found in `rows`; `provenance` is kept in the model.
+
+    A stack of which only totals are known is the board's first one scaled to them; `definition` (name, batch) gives
+    their networks. SiteCNNError if there is nothing but totals.
+    """
+    parts = {str(stack): part for stack, part in rows.groupby("stack", sort=True)}
+    stacks = tuple(calibrated(part, stack) for stack, part in parts.items() if has_pieces(part))
+    if not stacks:
+        raise SiteCNNError(
+            f"board {board!r}, processor {processor!r}: of no stack kernels or layers were measured, only totals;"
+            " scale the model of a similar board: --like BOARD"
+        )
+    coarse = (transfer(stacks[0], part, stack, definition) for stack, part in parts.items() if not has_pieces(part))
+    return BoardModel(board, processor, with_base((*stacks, *coarse)), {"sitecnn": __version__, **provenance})
+
+
+def has_pieces(rows: pd.DataFrame) -> bool:
+    """Whether there are kernels or layers to fit, not only totals."""
+    return bool(rows["subject"].isin(["kernel", "layer"]).any())
+
+
+def with_base(stacks: tuple[StackModel, ...]) -> tuple[StackModel, ...]:
+    """Stacks whose memory was not measured take another's base: it is the same system and mostly the same engine."""
+    known = [stack.base_bytes for stack in stacks if stack.base_bytes]
+    return tuple(replace(stack, base_bytes=stack.base_bytes or int(np.median(known or [0]))) for stack in stacks)
 
 
 def calibrated(rows: pd.DataFrame, stack: str) -> StackModel:

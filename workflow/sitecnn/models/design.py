@@ -1,6 +1,6 @@
 """Which kernels to measure on a new board, and what a similar board's model already tells of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +10,9 @@ import pandas as pd
 from sitecnn.errors import SiteCNNError
 from sitecnn.models.board_model import KindModel, StackModel, estimate_kernels
 from sitecnn.models.features import Array, Sizes
-from sitecnn.models.fit import sizes_of
+from sitecnn.models.fit import base_bytes, forward_pass, processor_of, sizes_of
+from sitecnn.network import Network
+from sitecnn.workload.kernels import SIZE_NAMES, layer_kernel
 
 Kinds = np.ndarray[tuple[int], np.dtype[np.str_]]
 
@@ -115,21 +117,19 @@ def _places(sizes: Sizes) -> Array:
     return np.log1p(np.nan_to_num(np.column_stack(list(sizes.values()))))
 
 
-def transfer(model: StackModel, rows: pd.DataFrame, stack: str) -> StackModel:
+def transfer(
+    model: StackModel, rows: pd.DataFrame, stack: str, definition: Callable[[str, int], Network] | None = None
+) -> StackModel:
     """A similar board's model with each kind's times scaled to a few measurements of a stack, `rows`.
 
     A kind's scale is the median ratio of measured to estimated, drawn towards that of all kinds as if that were
     OTHERS_WEIGHT measurements; kinds that were not measured take it whole. How much the kinds differ from each other
-    is the scale's error. SiteCNNError if nothing was measured that the model knows.
+    is the scale's error. Where only the sums of a network's layers by type are known, `definition` (name, batch) gives
+    the network. SiteCNNError if nothing was measured that the model knows.
     """
-    timed = rows[rows["subject"].isin(["kernel", "layer"]) & ~rows["mode"].isin(["warm", "overhead"])]
-    kinds = timed["kind"].to_numpy(dtype=str)
-    found = estimate_kernels(model, kinds, sizes_of(timed))
-    used = (found.ns > 0) & found.modelled
-    if not used.any():
+    own = _log_ratios(model, rows, definition)
+    if not own:
         raise SiteCNNError(f"stack {stack!r}: no kernel or layer was measured whose kind the other board's model has")
-    ratios = np.log(timed["median_ns"].to_numpy(dtype=float)[used] / found.ns[used])
-    own = {str(kind): ratios[kinds[used] == kind] for kind in np.unique(kinds[used])}
     medians = np.array([np.median(values) for values in own.values()])
     level = float(np.median(medians))
     spread = float(np.sqrt(((medians - level) ** 2).mean())) if len(own) > 1 else KIND_SD
@@ -139,11 +139,58 @@ def transfer(model: StackModel, rows: pd.DataFrame, stack: str) -> StackModel:
         weight = values.size / (values.size + OTHERS_WEIGHT)
         drawn = level + weight * (float(np.median(values)) - level) if values.size else level
         scaled[kind] = _scaled(fitted, float(np.exp(drawn)), float(spread / np.sqrt(1 + values.size)))
-    networks = tuple(sorted(timed["network"].dropna().unique()))
     faster = float(np.exp(level))
-    bounds = {name: faster * ns for name, ns in model.least_ns.items()}
-    found_model = replace(model, stack=stack, threads=int(rows["threads"].iloc[0]), kinds=scaled, networks=networks)
-    return replace(found_model, least_ns=bounds, layer_overhead_ns=faster * model.layer_overhead_ns)
+    return replace(
+        model,
+        stack=stack,
+        threads=int(rows["threads"].iloc[0]),
+        kinds=scaled,
+        networks=tuple(sorted(rows["network"].dropna().unique())),
+        least_ns={name: faster * ns for name, ns in model.least_ns.items()},
+        base_bytes=base_bytes(rows, processor_of(rows)),
+        **_passes(model, rows, faster),
+    )
+
+
+def _passes(model: StackModel, rows: pd.DataFrame, faster: float) -> dict[str, Any]:
+    """How whole passes relate to layers: as measured, else as on the similar board."""
+    if not {"forward", "layerwise"} <= set(rows["subject"]):
+        return {"layer_overhead_ns": faster * model.layer_overhead_ns}
+    ratio, overhead_ns, spread = forward_pass(rows, processor_of(rows))
+    return {"forward_ratio": ratio, "layer_overhead_ns": overhead_ns, "forward_ratio_sd": spread}
+
+
+def _log_ratios(
+    model: StackModel, rows: pd.DataFrame, definition: Callable[[str, int], Network] | None
+) -> dict[str, Array]:
+    """By kind: the logarithms of measured ÷ estimated, of single kernels and layers, and of sums by type."""
+    timed = rows[rows["subject"].isin(["kernel", "layer"]) & ~rows["mode"].isin(["warm", "overhead"])]
+    found: dict[str, list[float]] = {}
+    for kind, part in timed.groupby("kind"):
+        estimate = estimate_kernels(model, np.full(len(part), kind), sizes_of(part))
+        used = (estimate.ns > 0) & estimate.modelled
+        if used.any():
+            found[str(kind)] = np.log(part["median_ns"].to_numpy(dtype=float)[used] / estimate.ns[used]).tolist()
+    group: Any
+    for group, part in rows[rows["subject"] == "type"].groupby(["network", "batch"]):
+        name, batch = group
+        if definition is None:
+            raise SiteCNNError(f"{name!r}: of its layers only sums by type are known; --networks DIR tells its layers")
+        for layer_type, measured_ns in zip(part["layer_type"], part["median_ns"], strict=True):
+            kinds, sizes = _layers_of(definition(str(name), int(batch)), str(layer_type))
+            estimate = estimate_kernels(model, kinds, sizes)
+            if estimate.modelled.all() and estimate.ns.sum() > 0:
+                ratio = float(np.log(measured_ns / estimate.ns.sum()))
+                for kind in kinds:
+                    found.setdefault(str(kind), []).append(ratio)
+    return {kind: np.array(values) for kind, values in found.items()}
+
+
+def _layers_of(network: Network, layer_type: str) -> tuple[Kinds, Sizes]:
+    """(kinds, sizes) of a network's layers of a type."""
+    pieces = [layer_kernel(layer).as_dict() for layer in network.layers if layer.type == layer_type]
+    table = pd.DataFrame(pieces, columns=["kind", *SIZE_NAMES])
+    return table["kind"].to_numpy(dtype=str), sizes_of(table)
 
 
 def _scaled(fitted: KindModel, scale: float, relative_sd: float) -> KindModel:

@@ -11,7 +11,7 @@ from sitecnn.models.board_model import StackModel, estimate_pass, interval
 from sitecnn.models.calibrate import fit_board
 from sitecnn.models.families import family
 from sitecnn.models.features import Array
-from sitecnn.models.fit import sizes_of, without_networks
+from sitecnn.models.fit import sizes_of, with_steady_times, without_networks
 
 OURS = "sitecnn"
 """What the board model is called among the methods."""
@@ -125,7 +125,8 @@ def _cases(
     others = rows[~rows["network"].isin(held_out)]
     if fold.kernels_too:
         others = without_networks(others, fold.networks)
-    timed = others[others["subject"].isin(["layer", "kernel"]) & ~others["mode"].isin(["warm", "overhead"])]
+    others_steady = with_steady_times(others)
+    timed = others_steady[others["subject"].isin(["layer", "kernel"]) & ~others["mode"].isin(["warm", "overhead"])]
     if timed.empty:
         return
     model = fit_board(others, "", "", {}).stacks[0]

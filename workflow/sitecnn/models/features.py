@@ -49,6 +49,10 @@ ALIASED_ELEMENTS = 4096
 """Rows of so many floats, or a multiple, start in the same set of a cache with ways of 16 KiB (Cortex-A57, A72)."""
 
 
+TLB_ROWS = 2048
+"""Pages that a core's second-level TLB knows (1024 in a Cortex-A57 and A72, 1536 in a Skylake, 2048 in a Zen 2)."""
+
+
 def _gemm(sizes: Sizes) -> tuple[Array, Array, Array, Array]:
     """(calls, m, n, k) of a convolution's matrix multiplications: one for each image and group (base_conv_layer.cpp).
 
@@ -156,6 +160,19 @@ def _aliased_weights(sizes: Sizes) -> Array:
     return np.where(_product_inputs(sizes) % ALIASED_ELEMENTS == 0, _product_weights(sizes), 0.0)
 
 
+def _many_rows_weights(sizes: Sizes) -> Array:
+    """Weights of matrices with more outputs than TLB_ROWS: a gemm packs a piece of every row, and then the next."""
+    return np.where(sizes["out_elements"] / sizes["images"] > TLB_ROWS, _product_weights(sizes), 0.0)
+
+
+def _fresh_elements(sizes: Sizes) -> Array:
+    """Elements of each window that the window before it, a stride to the left, did not have.
+
+    What a maximum has been compared with already seldom surprises a branch predictor.
+    """
+    return sizes["out_elements"] * sizes["kernel_h"] * np.minimum(sizes["stride_w"], sizes["kernel_w"])
+
+
 CALL = Feature("calls", "call", lambda sizes: np.ones_like(sizes["in_elements"]))
 IN = Feature("in_elements", "element read", lambda sizes: sizes["in_elements"])
 OUT = Feature("out_elements", "element written", lambda sizes: sizes["out_elements"])
@@ -196,6 +213,7 @@ INNER_PRODUCT = (
     WEIGHTS,
     MANY_IMAGES,
     Feature("aliased_weights", "weight of a row that shares its cache set", _aliased_weights),
+    Feature("many_rows_weights", "weight of a matrix with more rows than pages are known", _many_rows_weights),
     CALL,
 )
 GPU_INNER_PRODUCT = (
@@ -227,7 +245,8 @@ FEATURES: dict[str, tuple[Feature, ...]] = {
         Feature("calls", "call", lambda sizes: np.ones_like(sizes["channels"])),
     ),
     # In CNNs inputs and windows of pooling grow together: with both, one would get the other's share.
-    "pooling": (WINDOW_OUT, OUT, CALL),
+    "pooling": (WINDOW_OUT, Feature("fresh_elements", "element new in a window", _fresh_elements), OUT, CALL),
+    "average_pooling": (WINDOW_OUT, OUT, CALL),
     "lrn": (WINDOW_OUT, *ELEMENTWISE),
     **dict.fromkeys(FREE_KINDS, (CALL,)),
 }
@@ -237,7 +256,7 @@ GPU_FEATURES = {
     **dict.fromkeys(("convolution", "deconvolution"), GPU_CONVOLUTION),
     "inner_product": GPU_INNER_PRODUCT,
     # A GPU reads each input from memory once and the rest of its windows from caches.
-    "pooling": (WINDOW_OUT, IN, OUT, CALL),
+    **dict.fromkeys(("pooling", "average_pooling"), (WINDOW_OUT, IN, OUT, CALL)),
 }
 """Where a GPU's features are others."""
 

@@ -1,6 +1,7 @@
 """Dataset → board model: statsmodels fits per kind of kernel, non-negative, on relative error, robust to outliers."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import statsmodels.api as sm
 from scipy.optimize import nnls
 
 from sitecnn.dataset import read_measurements
+from sitecnn.dataset.store import read_table
 from sitecnn.errors import SiteCNNError
 from sitecnn.models.board_model import UNSEEN, KindModel, StackModel
 from sitecnn.models.features import ELEMENTWISE, FEATURES, Array, Feature, Sizes, features_of, macs, matrix
-from sitecnn.models.priors import COPY_KINDS, UNSEEN_COPIES, Prior, Speeds, coefficient_priors
+from sitecnn.models.priors import COPY_KINDS, RELATIVE_SD, RELATIVES, UNSEEN_COPIES, Prior, Speeds, coefficient_priors
 from sitecnn.workload.kernels import SIZE_NAMES
 
 HUBER_THRESHOLD = 1.345
@@ -24,6 +26,15 @@ LEAST_SD = 0.01
 
 LEAST_FORWARD_SD = 0.005
 """Nor is the relation of whole and layerwise passes."""
+
+PASS_SD = 0.03
+"""How well a network's whole pass and its layers are measured together, at worst."""
+
+LAYER_NS = {"cpu": 5e3, "gpu": 1e5}
+"""What lies between two layers at most, or what timing a layer alone costs: a call; a launch and a synchronisation."""
+
+FEW_SAMPLES = 5
+"""Of fewer, the lowest tenth is only the least."""
 
 TYPICAL_SD = 0.05
 """Relative error of a measured kernel around its model: what a prior's width is held against."""
@@ -44,7 +55,15 @@ def load_measurements(root: Path, board: str, processor: str) -> pd.DataFrame:
             f"{root / 'results' / 'dataset'}: nothing measured on board {board!r}, processor {processor!r};"
             f" run `sitecnn profile` or `sitecnn import`, then `sitecnn aggregate`"
         )
-    return rows
+    return pd.merge(rows, _network_bytes(root), how="left", on=["network", "batch"])
+
+
+def _network_bytes(root: Path) -> pd.DataFrame:
+    """`touched_bytes` and `weights_bytes` of each measured network at each batch."""
+    layers = read_table(root, "networks").to_pandas().drop_duplicates(["network", "batch", "layer_index"], keep="last")
+    groups = layers.groupby(["network", "batch"], as_index=False)
+    sums: pd.DataFrame = groups[["touched_bytes", "weights_bytes"]].sum(min_count=1)
+    return sums
 
 
 def without_networks(rows: pd.DataFrame, networks: Collection[str]) -> pd.DataFrame:
@@ -61,16 +80,16 @@ def without_networks(rows: pd.DataFrame, networks: Collection[str]) -> pd.DataFr
 
 def fit_stack(rows: pd.DataFrame, stack: str) -> StackModel:
     """One stack's model from its measurements, its intervals not calibrated yet."""
-    processor = _processor(rows)
+    processor, rows = processor_of(rows), with_steady_times(rows)
     timed = rows[rows["subject"].isin(["kernel", "layer"]) & ~rows["mode"].isin(["warm", "overhead"])]
+    timed = layers_of_gemms(rows) if timed.empty else timed
     if timed.empty:
         raise SiteCNNError(f"stack {stack!r}: no kernel and no layer was measured, only passes; nothing can be fitted")
     least = _fastest(timed)
     kinds = _fit_kinds(timed, processor, least)
-    moving = timed[~timed["kind"].isin(list(FEATURES))]
-    kinds[UNSEEN] = _fit_kind(ELEMENTWISE, moving if len(moving) else timed[timed["in_elements"].notna()], {})
-    ratio, overhead_ns, ratio_sd = _forward_pass(rows)
-    base = rows.loc[rows["subject"] == "memory", "base_bytes"].dropna()
+    kinds |= _relatives(kinds, timed, processor)
+    kinds[UNSEEN] = _unseen(timed)
+    ratio, overhead_ns, ratio_sd = forward_pass(rows, processor)
     return StackModel(
         stack=stack,
         threads=int(rows["threads"].iloc[0]),
@@ -78,11 +97,44 @@ def fit_stack(rows: pd.DataFrame, stack: str) -> StackModel:
         forward_ratio=ratio,
         forward_ratio_sd=ratio_sd,
         calibration={"layer": 1.0, "network": 1.0},
-        base_bytes=int(base.median()) if len(base) else 0,
+        base_bytes=base_bytes(rows, processor),
         networks=tuple(sorted(rows["network"].dropna().unique())),
         layer_overhead_ns=overhead_ns,
         least_ns={name: ns / HEADROOM for name, ns in least.items()},
     )
+
+
+def base_bytes(rows: pd.DataFrame, processor: str) -> int:
+    """What a process takes besides its network: the median over networks of total less what the network takes.
+
+    That is more than the empty process: libraries have buffers of their own once they run. 0 where no memory was
+    measured. A GPU's part is counted where the agent saw it apart from the process's.
+    """
+    measured = rows[rows["subject"] == "memory"]
+    if measured.empty:
+        return 0
+    whole = measured["total_bytes"] + (measured["gpu_total_bytes"] - measured["gpu_base_bytes"]).fillna(0)
+    copies = measured["weights_bytes"] if processor == "gpu" else 0
+    rest = (whole - measured["touched_bytes"] - copies).dropna()
+    return max(int(rest.median()), 0) if len(rest) else 0
+
+
+def layers_of_gemms(rows: pd.DataFrame) -> pd.DataFrame:
+    """Matrix multiplications as the layers that are nothing else, for a board without an engine.
+
+    With B transposed it is an FC layer of m images (inner_product_layer.cpp), otherwise a 1×1 convolution of one
+    (base_conv_layer.cpp). Bias additions, k = 1, are neither.
+    """
+    gemms = rows[(rows["kind"] == "gemm") & (rows["mode"] == "warm") & (rows["k"] > 1)]
+    m, n, k = (gemms[name] for name in "mnk")
+    is_product = gemms["trans_b"] == 1
+    ones = dict.fromkeys(("group", "kernel_h", "kernel_w", "stride_h", "stride_w", "height", "out_height"), 1)
+    zeros = dict.fromkeys(("pad_h", "pad_w"), 0)
+    shapes = {"channels": k, "width": n, "out_width": n, "images": m.where(is_product, 1)}
+    shapes |= {"out_channels": m.where(~is_product, n), "parameters": (m * k).where(~is_product, n * k)}
+    moved = {"in_elements": (k * n).where(~is_product, m * k), "out_elements": m * n}
+    kinds = np.where(is_product, "inner_product", "convolution")
+    return gemms.assign(kind=kinds, **ones, **zeros, **shapes, **moved)
 
 
 def _fit_kinds(timed: pd.DataFrame, processor: str, least: Mapping[str, float]) -> dict[str, KindModel]:
@@ -100,7 +152,8 @@ def _fit_kinds(timed: pd.DataFrame, processor: str, least: Mapping[str, float]) 
     return kinds
 
 
-def _processor(rows: pd.DataFrame) -> str:
+def processor_of(rows: pd.DataFrame) -> str:
+    """`cpu` or `gpu`, whichever all `rows` are of."""
     return str(rows["processor"].iloc[0]) if "processor" in rows else "cpu"
 
 
@@ -127,6 +180,26 @@ def _guessed(unseen: KindModel, copy_ns: float | None) -> dict[str, KindModel]:
     per = dict(zip(unseen.features, unseen.coefficients_ns, strict=True))
     call_ns = per.get("calls", 0.0)
     return {kind: _guess(prior.ns * copy_ns, call_ns, prior.sd_ns / prior.ns) for kind, prior in UNSEEN_COPIES.items()}
+
+
+def _unseen(timed: pd.DataFrame) -> KindModel:
+    """What moves elements, from all kinds that do nothing else; where none was measured, from what memory can do."""
+    moving = timed[~timed["kind"].isin(list(FEATURES))]
+    if len(moving):
+        return _fit_kind(ELEMENTWISE, moving, {})
+    moved = timed[["in_elements", "out_elements", "parameters"]].astype(float).fillna(0).sum(axis=1)
+    fastest = (timed["median_ns"].astype(float) / moved)[moved > 0]
+    return _guess(2 * float(fastest.quantile(FASTEST)) if len(fastest) else 0.0, 0.0, 1.0)
+
+
+def _relatives(kinds: Mapping[str, KindModel], timed: pd.DataFrame, processor: str) -> dict[str, KindModel]:
+    """Kinds that no network had as if they were the kind whose work is most like theirs."""
+    found = {}
+    for kind, relative in RELATIVES.items():
+        if kind not in kinds and relative in kinds:
+            fitted = _fit_kind(features_of(kind, processor), timed[timed["kind"] == relative], {})
+            found[kind] = replace(fitted, rows=0, relative_sd=max(fitted.relative_sd, RELATIVE_SD))
+    return found
 
 
 def _guess(element_ns: float, call_ns: float, relative_sd: float) -> KindModel:
@@ -199,25 +272,60 @@ def _robust_weights(share: Array, goal: Array, count: int) -> tuple[Array, list[
     return weights, active or [share.shape[1] - 1]
 
 
-def _forward_pass(rows: pd.DataFrame) -> tuple[float, float, float]:
-    """(ratio, ns a layer, spread) of forward ÷ layerwise = ratio + ns·layers/layerwise.
+def with_steady_times(rows: pd.DataFrame) -> pd.DataFrame:
+    """`rows` of a stack with `median_ns` of kernels and layers as on the machine's average, not at that moment.
 
-    (1, 0, 0.02) where passes were not measured; no time a layer where fewer than three networks' passes tell.
+    What disturbs a machine only ever adds time, and comes and goes in minutes: medians of kernels taken at different
+    moments are not of one machine. Their lower deciles are, and all are raised by what the medians of the networks'
+    layers, or of the kernels where there are none, are above theirs. Fewer samples than FEW_SAMPLES are left alone.
     """
-    passes = rows[rows["subject"].isin(["forward", "layerwise"])]
-    table = passes.pivot_table(index=["network", "batch"], columns="subject", values="median_ns")
-    if not {"forward", "layerwise"} <= set(table.columns):
+    if "samples_ns" not in rows:
+        return rows
+    pieces = rows["subject"].isin(["kernel", "layer"]) & (rows["samples_ns"].str.len() >= FEW_SAMPLES)
+    if not pieces.any():
+        return rows
+    low = np.array([sorted(samples)[len(samples) // 10] for samples in rows.loc[pieces, "samples_ns"]])
+    median = rows.loc[pieces, "median_ns"].to_numpy(dtype=float)
+    layers = rows.loc[pieces, "subject"].eq("layer").to_numpy()
+    told = layers if layers.any() else np.ones_like(layers)
+    steady = rows["median_ns"].astype(float)
+    steady[pieces] = low * median[told].sum() / low[told].sum()
+    return rows.assign(median_ns=steady)
+
+
+def forward_pass(rows: pd.DataFrame, processor: str) -> tuple[float, float, float]:
+    """(ratio, ns a layer, spread) of forward ÷ sum of layers = ratio + ns·layers/sum.
+
+    Few networks tell the two apart badly, so both are drawn to what is known of any engine: passes are their layers
+    to a tenth, and a layer costs no more than LAYER_NS. (1, 0, 0.02) where passes were not measured.
+    """
+    forward = rows[rows["subject"] == "forward"].groupby(["network", "batch"])["median_ns"].median()
+    layers = rows[rows["subject"] == "layer"].groupby(["network", "batch"])["median_ns"].agg(["sum", "size"])
+    if layers.empty:
+        sums = rows[rows["subject"] == "layerwise"].groupby(["network", "batch"])["median_ns"].median()
+        layers = pd.DataFrame({"sum": sums, "size": 0})
+    table = layers.join(forward.rename("forward")).dropna().astype(float)
+    if table.empty:
         return 1.0, 0.0, 0.02
-    layers = rows[rows["subject"] == "layer"].groupby(["network", "batch"]).size().rename("layers")
-    table = table.join(layers).dropna()
-    ratios, per_ns = table["forward"] / table["layerwise"], table["layers"] / table["layerwise"]
-    if len(ratios) < 3 or len(per_ns.unique()) < 3:
-        spread = float(ratios.std()) if len(ratios) > 1 else 0.02
-        return (float(ratios.median()), 0.0, max(spread, LEAST_FORWARD_SD)) if len(ratios) else (1.0, 0.0, 0.02)
-    largest = float(per_ns.max())
-    fitted = sm.OLS(ratios.to_numpy(dtype=float), np.column_stack([np.ones(len(ratios)), per_ns / largest])).fit()
-    ratio, overhead = float(fitted.params[0]), float(fitted.params[1]) / largest
-    return ratio, overhead, max(float(np.sqrt(np.mean(fitted.resid**2))), LEAST_FORWARD_SD)
+    ratios = (table["forward"] / table["sum"]).to_numpy()
+    unit = LAYER_NS[processor]
+    known = np.column_stack([np.ones(len(table)), unit * table["size"] / table["sum"]])
+    noise = _scatter(known, ratios)
+    priors = np.diag([noise / 0.1, noise])
+    found = np.linalg.lstsq(np.vstack([known, priors]), np.append(ratios, [noise / 0.1, 0.0]), rcond=None)[0]
+    spread = float(np.sqrt(np.mean((ratios - known @ found) ** 2)))
+    return float(found[0]), float(found[1]) * unit, max(spread, 0.02 if len(ratios) < 3 else LEAST_FORWARD_SD)
+
+
+def _scatter(known: Array, goal: Array) -> float:
+    """Standard deviation of `goal` around a line through it, at most PASS_SD, which it also is if few tell."""
+    residuals = goal - known @ np.linalg.lstsq(known, goal, rcond=None)[0]
+    freedom = len(goal) - known.shape[1]
+    return (
+        float(np.clip((residuals**2).sum() / freedom, LEAST_FORWARD_SD**2, PASS_SD**2) ** 0.5)
+        if freedom > 1
+        else PASS_SD
+    )
 
 
 def sizes_of(rows: pd.DataFrame) -> Sizes:

@@ -45,6 +45,14 @@ others are rough.
 """
 
 
+RELATIVES = {"average_pooling": "pooling", "pooling": "average_pooling", "deconvolution": "convolution"}
+"""A kind that was not measured, and the one whose work is most like its own."""
+
+RELATIVE_SD = 0.7
+"""How far relatives are apart: an average takes a quarter of a maximum's time on a server core, four times on a TX1's
+GPU."""
+
+
 @dataclass(frozen=True)
 class Speeds:
     """What a stack's other kernels tell, in ns, None where they were not measured.

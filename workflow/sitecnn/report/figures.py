@@ -28,6 +28,7 @@ KIND_GROUPS = {
     "im2col": "convolution",
     "inner_product": "fully connected",
     "pooling": "pooling",
+    "average_pooling": "pooling",
     "relu": "ReLU",
 }
 PARTS = {"weights": "#0072B2", "data": "#009E73", "workspace": "#E69F00"}

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,10 @@ class Refused:
 
 @dataclass
 class Passes:
-    """A network's timings in ms: samples of its layers by index, of their sum, and of whole passes."""
+    """A network's timings in ms: samples of its layers by index, of their sum, and of whole passes.
+
+    Where single layers are not known: `types_ms`, all layers of a type together. `total_bytes` is of the process.
+    """
 
     name: str
     network: Network
@@ -53,6 +56,8 @@ class Passes:
     fused: dict[int, list[str]] = field(default_factory=dict)
     layerwise_ms: list[float] = field(default_factory=list)
     forward_ms: list[float] = field(default_factory=list)
+    types_ms: dict[str, float] = field(default_factory=dict)
+    total_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,7 @@ def write_import(
         if run not in runs:
             runs[run] = _line(_run_record(run, origin, target, passes))
             lines.append(runs[run])
-        lines.append(_line(_measurement(run, passes)))
+        lines += [_line(record) for record in _measurements(run, passes)]
     for reason in dict.fromkeys(entry.reason for entry in imported.refused):
         rows = [entry.row for entry in imported.refused if entry.reason == reason]
         lines.append(_line({"record": "refused", "origin": source.name, "rows": rows, "reason": reason}))
@@ -138,7 +143,7 @@ def _run_record(run: str, origin: dict[str, str], target: Target, passes: Passes
     return {"record": "run", "run": run, "source": "import", "origin": origin, **named}
 
 
-def _measurement(run: str, passes: Passes) -> dict[str, Any]:
+def _measurements(run: str, passes: Passes) -> Iterator[dict[str, Any]]:
     network = passes.network
     what = {"network": passes.name, "batch": network.batch, "prototxt": write_prototxt(network)}
     layers = [
@@ -151,8 +156,15 @@ def _measurement(run: str, passes: Passes) -> dict[str, Any]:
         for index, samples in sorted(passes.layers_ms.items())
     ]
     times = {"layers": layers, "layerwise_ns": _ns(passes.layerwise_ms), "forward_ns": _ns(passes.forward_ms)}
-    record = {"record": "measurement", "task": "network", "run": run, "key": _digest([run, what]), **what, **times}
-    return {**record, "iterations": passes.iterations, "status": "ok", "reason": ""}
+    if passes.types_ms:
+        times["types"] = [{"type": name, "samples_ns": _ns([ms])} for name, ms in passes.types_ms.items()]
+    record = {"record": "measurement", "run": run, **what, "status": "ok", "reason": ""}
+    if any(times.values()):
+        key = _digest([run, what])
+        yield {**record, "task": "network", "key": key, **times, "iterations": passes.iterations}
+    if passes.total_bytes:
+        key = _digest([run, what, "memory"])
+        yield {**record, "task": "memory", "key": key, "memory_bytes": {"total": passes.total_bytes}}
 
 
 def _ns(samples_ms: Iterable[float]) -> list[float]:

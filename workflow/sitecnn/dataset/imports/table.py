@@ -60,7 +60,7 @@ def read_table(file: Path, target: Target, networks: Path, library: str | None =
         stack = target.stack + (f"+{name_of_library}" if suffix["library"] and name_of_library else "")
         stack += f"+{threads}-threads" if suffix["threads"] and threads else ""
         try:
-            network = _network(networks, name, int(batch))
+            network = definition(networks, name, int(batch))
         except SiteCNNError as error:
             refused += [Refused(int(row), str(error)) for row in part["row"]]
             continue
@@ -120,8 +120,8 @@ def _checked(rows: pd.DataFrame, refused: list[Refused]) -> pd.DataFrame:
     return rows.astype({"batch": int, "threads": int, "repeat": int, "network": str, "layer": str})
 
 
-def _network(folder: Path, name: str, batch: int) -> Network:
-    """DIR/{name}.prototxt or .onnx at this batch."""
+def definition(folder: Path, name: str, batch: int) -> Network:
+    """DIR/{name}.prototxt or .onnx at this batch; SiteCNNError if there is none."""
     if "/" in name or "\\" in name or name.startswith(".") or "\0" in name or len(name) > LONGEST_NAME:
         raise SiteCNNError(f"network {brief(name)} is no name of a file")
     for suffix in (".prototxt", ".onnx"):
