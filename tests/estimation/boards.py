@@ -47,7 +47,7 @@ def stack_model(processor, stack=None, threads=4, speed=1.0):
         kinds={kind: kind_model(kind, costs) for kind in KINDS},
         forward_ratio=0.98,
         forward_ratio_sd=0.01,
-        calibration={"layer": 1.5, "network": 1.2},
+        unexplained_sd={"layer": 0.1, "network": 0.05},
         base_bytes=100 * 2**20,
         networks=("alexnet",),
     )

@@ -257,4 +257,4 @@ def test_the_shell_completes_boards(root, tmp_path):
     asked = {"_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)), "COMP_TYPE": "9"}
     asked["_ARGCOMPLETE_STDOUT_FILENAME"] = str(tmp_path / "completions")
     subprocess.run([sys.executable, "-m", "sitecnn"], env={**os.environ, **asked}, check=True)
-    assert (tmp_path / "completions").read_text().split() == ["tx1"]
+    assert (tmp_path / "completions").read_text().split() == ["tk1", "tx1"]

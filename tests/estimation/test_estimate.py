@@ -86,7 +86,9 @@ def test_sums_of_everything_are_the_forward_pass(network):
 
 def test_the_standard_error_of_a_difference_is_what_drawing_models_gives():
     """Coefficients drawn from their covariance and scatter from its own, 4,000 times."""
-    stack = replace(stack_model("gpu"), forward_ratio=1.0, forward_ratio_sd=0.0, calibration={"layer": 1, "network": 1})
+    stack = replace(
+        stack_model("gpu"), forward_ratio=1.0, forward_ratio_sd=0.0, unexplained_sd={"layer": 0, "network": 0}
+    )
     one, eight = (sitecnn.load_network(NETWORKS / "alexnet.prototxt", batch=batch) for batch in (1, 8))
     kinds, sizes = layer_columns(replace(one, layers=one.layers + eight.layers))
     weight = np.repeat([1.0, -1 / 8], len(one.layers))

@@ -112,7 +112,8 @@ def test_nothing_in_common_is_said():
 VGG_LIKE = parse_prototxt(
     """
     layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 64 dim: 28 dim: 28 } } }
-    layer { name: "c1" type: "Convolution" bottom: "data" top: "c1" convolution_param { num_output: 96 kernel_size: 3 } }
+    layer { name: "c1" type: "Convolution" bottom: "data" top: "c1"
+            convolution_param { num_output: 96 kernel_size: 3 } }
     layer { name: "r1" type: "ReLU" bottom: "c1" top: "c1" }
     layer { name: "c2" type: "Convolution" bottom: "c1" top: "c2" convolution_param { num_output: 96 kernel_size: 3 } }
     layer { name: "r2" type: "ReLU" bottom: "c2" top: "c2" }

@@ -8,7 +8,7 @@ import pytest
 
 from sitecnn.errors import SiteCNNError
 from sitecnn.models.board_model import UNSEEN, estimate_kernels, estimate_pass, interval, load, save
-from sitecnn.models.calibrate import UNKNOWN_CALIBRATION, fit_board, held_out_cases
+from sitecnn.models.calibrate import UNKNOWN_SD, fit_board, held_out_cases
 from sitecnn.models.fit import fit_stack, forward_pass, sizes_of, with_steady_times, without_networks
 from sitecnn.workload.kernels import SIZE_NAMES
 from tests.models.boards import NS, board, true_ns
@@ -20,7 +20,8 @@ def test_the_law_is_found_where_there_is_no_noise():
     # In and out are one number for a ReLU, so only their sum is determined.
     assert relu.get("in_elements", 0) + relu.get("out_elements", 0) == pytest.approx(2.0, rel=1e-6)
     pooling = dict(zip(model.kinds["pooling"].features, model.kinds["pooling"].coefficients_ns, strict=True))
-    assert pooling["calls"] == pytest.approx(NS["calls"], rel=1e-6)
+    # What other boards take for a window weighs as one measurement among 24.
+    assert pooling["calls"] == pytest.approx(NS["calls"], rel=1e-3)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -110,7 +111,7 @@ def test_a_spoilt_model_file_is_one_line(tmp_path, text):
 def test_one_network_only_cannot_be_held_out_and_gets_wide_intervals():
     rows = board(9, networks=1)
     assert list(held_out_cases(rows, "known law", calibrate=True)) == []
-    assert fit_board(rows, "shelf", "cpu", {}).stacks[0].calibration["network"] == UNKNOWN_CALIBRATION
+    assert fit_board(rows, "shelf", "cpu", {}).stacks[0].unexplained_sd == UNKNOWN_SD
 
 
 def test_one_measurement_of_a_kind_gives_an_estimate_and_a_wide_interval():

@@ -28,3 +28,16 @@ def test_vgg16_on_tx1_is_within_what_stacks_differ_by(processor, poster_ms, tmp_
         load_network(NETWORKS / "vgg16.prototxt"), load_board("tx1", processor, root=tmp_path)
     ).forward_ms
     assert poster_ms / 2.5 < forward.estimate < poster_ms * 2.5
+
+
+# The poster's stacks were fitted to its totals, so that they say what it printed is what has to be shown first.
+@pytest.mark.parametrize(
+    ("board", "processor", "poster_ms"),
+    [("tk1", "cpu", 7697.8), ("tk1", "gpu", 326.7), ("tx1", "cpu", 2809.1), ("tx1", "gpu", 175.3)],
+)
+def test_the_posters_stacks_say_what_the_poster_does(board, processor, poster_ms, tmp_path):
+    model = load_board(board, processor, root=tmp_path)
+    found = estimate(load_network(NETWORKS / "vgg16.prototxt"), model, stack="poster")
+    assert found.forward_ms.estimate == pytest.approx(poster_ms, rel=0.05)
+    assert found.forward_ms.high > 1.25 * found.forward_ms.estimate
+    assert all(one.unexplained_sd["network"] >= 0.15 for one in model.stacks if "poster" in one.stack)

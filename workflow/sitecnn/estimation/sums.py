@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sitecnn.models.board_model import StackModel, estimate_kind, within_pass_ns
+from sitecnn.models.board_model import WIDEST_SD, StackModel, estimate_kind, within_pass_ns
 from sitecnn.models.features import Array, Sizes
 
 Kinds = np.ndarray[tuple[int], np.dtype[np.str_]]
@@ -25,7 +25,7 @@ def sums(
     kernels of a group with the same number in `layer` (each its own by default): what a model misses of a layer it
     is taken to miss of that layer at another size, too. Such kernels must be of one kind.
 
-    Times are those within a whole forward pass, standard errors calibrated for networks.
+    Times are those within a whole forward pass, standard errors those of networks.
     """
     weight = np.ones(len(kinds)) if weight is None else weight
     layer = np.arange(len(kinds)) if layer is None else layer
@@ -42,9 +42,12 @@ def sums(
         variance += _scatter(found.scatter_sd_ns * weight[rows], group[rows], groups, layer[rows])
         variance += np.bincount(group[rows], found.beyond_sd_ns * weight[rows], groups) ** 2
     layerwise = np.bincount(group, single * weight, groups)
+    gross = np.bincount(group, single * np.abs(weight), groups)
     total_variance = model.forward_ratio**2 * variance + (model.forward_ratio_sd * layerwise) ** 2
+    total_variance = np.minimum(total_variance, (WIDEST_SD * gross) ** 2)
+    total_variance += (model.unexplained_sd["network"] * layerwise) ** 2
     ns = np.bincount(group, within_pass_ns(model, single) * weight, groups).astype(np.float64)
-    return ns, model.calibration["network"] * np.sqrt(total_variance)
+    return ns, np.sqrt(total_variance)
 
 
 def _scatter(sd_ns: Array, group: Groups, groups: int, layer: Groups) -> Array:

@@ -15,7 +15,7 @@ from sitecnn.errors import SiteCNNError
 from sitecnn.files import write_text
 from sitecnn.models.features import FREE_KINDS, Array, Sizes, features_named, least_elements, macs, matrix
 
-SCHEMA = 2
+SCHEMA = 3
 
 UNSEEN = "unseen"
 """The model of kinds that were never measured: a memory-bound guess from all kinds that move elements."""
@@ -23,6 +23,9 @@ UNSEEN = "unseen"
 SEEN_ABOVE, SEEN_BELOW = 1.1, 4.0
 """Work up to 10 % above what was seen is still called seen, and down to a quarter below: there the constant part
 of a time, which was fitted, takes over, while above nothing holds an error back."""
+
+WIDEST_SD = 1.0
+"""Relative error of what can be computed at all: a 90 % interval of a fifth to five times."""
 
 EXTRAPOLATION_SD = 0.25
 """Relative error added for work e times larger than what was seen, as if a cache or an algorithm had changed."""
@@ -52,10 +55,10 @@ class StackModel:
     """What one stack of a (board, processor) was found to be.
 
     A whole forward pass takes `forward_ratio` times the sum of its layers timed one by one, plus
-    `layer_overhead_ns` a layer (a timer's or a launch's; negative where timing each layer costs more). `calibration`
-    widens the standard errors of layers and of networks until intervals held in cross-validation. No kernel takes
-    less than `least_ns` per multiply-accumulate (`mac`) and per element that it must move (`element`). `base_bytes`
-    is what a process takes besides its network, 0 if that was not measured.
+    `layer_overhead_ns` a layer (a timer's or a launch's; negative where timing each layer costs more).
+    `unexplained_sd` is what relative errors of a `layer` and of a `network` have beyond their standard errors in
+    cross-validation. No kernel takes less than `least_ns` per multiply-accumulate (`mac`) and per element that it must
+    move (`element`). `base_bytes` is what a process takes besides its network, 0 if that was not measured.
     """
 
     stack: str
@@ -63,7 +66,7 @@ class StackModel:
     kinds: Mapping[str, KindModel]
     forward_ratio: float
     forward_ratio_sd: float
-    calibration: Mapping[str, float]
+    unexplained_sd: Mapping[str, float]
     base_bytes: int
     networks: tuple[str, ...]
     layer_overhead_ns: float = 0.0
@@ -93,7 +96,7 @@ class KernelEstimates:
 
 @dataclass(frozen=True)
 class KindEstimates:
-    """Kernels of one kind: `ns`, `work` (kernels × features) and the scatter of each, before calibration.
+    """Kernels of one kind: `ns`, `work` (kernels × features) and the scatter of each.
 
     `beyond_sd_ns` is what work beyond all that was seen adds: of one sign in all kernels, as an unknown effect is.
     """
@@ -167,13 +170,21 @@ class PassEstimate:
 
 
 def estimate_pass(model: StackModel, kinds: np.ndarray[Any, Any], sizes: Sizes) -> PassEstimate:
-    """A network's forward pass from the kernels of its layers; standard errors are calibrated."""
+    """A network's forward pass from the kernels of its layers; standard errors are those found in cross-validation."""
     layers = estimate_kernels(model, kinds, sizes)
     total = float(layers.ns.sum())
     variance = (model.forward_ratio * layers.total_sd_ns) ** 2 + (model.forward_ratio_sd * total) ** 2
-    calibrated = replace(layers, sd_ns=layers.sd_ns * model.calibration["layer"])
+    widened = replace(layers, sd_ns=np.sqrt(with_unexplained(model, "layer", layers.sd_ns**2, layers.ns)))
     forward_ns = float(within_pass_ns(model, layers.ns).sum())
-    return PassEstimate(calibrated, forward_ns, model.calibration["network"] * variance**0.5)
+    return PassEstimate(widened, forward_ns, float(with_unexplained(model, "network", variance, total)) ** 0.5)
+
+
+def with_unexplained(model: StackModel, part: str, variance: Any, ns: Any) -> Any:
+    """The variance of times `ns` (either a float or an array) with what cross-validation found beyond it, in ns².
+
+    Coefficients that no data told apart do not make an error of more than WIDEST_SD.
+    """
+    return np.minimum(variance, (WIDEST_SD * ns) ** 2) + (model.unexplained_sd[part] * ns) ** 2
 
 
 def within_pass_ns(model: StackModel, ns: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Intervals that hold: every network is left out in turn, and standard errors are scaled to the errors seen."""
+"""Intervals that hold: every network is left out in turn, and what is unexplained of the errors seen is added."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -12,19 +12,20 @@ from scipy.stats import t as student
 
 from sitecnn import __version__
 from sitecnn.errors import SiteCNNError
-from sitecnn.models.board_model import BoardModel, PassEstimate, StackModel, estimate_pass
+from sitecnn.models.board_model import WIDEST_SD, BoardModel, PassEstimate, StackModel, estimate_pass
 from sitecnn.models.design import transfer
-from sitecnn.models.features import Array
 from sitecnn.models.fit import fit_stack, sizes_of, without_networks
 from sitecnn.network import Network
 
 LEVEL = 0.9
+NORMAL = NormalDist().inv_cdf(0.5 + LEVEL / 2)
 """The level at which intervals are calibrated; other levels scale with the normal distribution."""
 
-UNKNOWN_CALIBRATION = 8.0
-"""Scale of the standard errors where no network can be left out: what stacks with two or three networks needed."""
+UNKNOWN_SD = {"layer": 0.5, "network": 0.3}
+"""Relative errors where no network can be left out."""
 
-LARGEST_CALIBRATION = 20.0
+PRIOR_NETWORKS, PRIOR_SD = 2, 0.08
+"""What other boards tell of a new one's networks: their errors, as if two of its own had had them."""
 
 
 @dataclass(frozen=True)
@@ -74,19 +75,17 @@ def with_base(stacks: tuple[StackModel, ...]) -> tuple[StackModel, ...]:
 
 
 def calibrated(rows: pd.DataFrame, stack: str) -> StackModel:
-    """A stack's model with its standard errors scaled by leave-one-network-out (split conformal, grouped).
+    """A stack's model with what leaving out one network after the other shows beyond its standard errors.
 
-    Networks are exchangeable, their layers are not: the scale of totals is a quantile over networks, that of
-    layers over the layers of networks that were left out.
+    Networks are exchangeable, their layers are not: every network has one vote on totals, and its layers
+    share one on layers by their time (conformal prediction with groups).
     """
     model = fit_stack(rows, stack)
     cases = list(held_out_cases(rows, stack, calibrate=False))
     if not cases:
-        return replace(model, calibration=dict.fromkeys(("layer", "network"), UNKNOWN_CALIBRATION))
-    network_scores = _worst_by_network(cases)
-    layer_scores = np.concatenate([_layer_scores(case) for case in cases])
-    scales = {"layer": _conformal(layer_scores), "network": _conformal(network_scores)}
-    return replace(model, calibration={name: float(np.clip(s, 1, LARGEST_CALIBRATION)) for name, s in scales.items()})
+        return replace(model, unexplained_sd=UNKNOWN_SD)
+    layers = [pair for case in cases for pair in _layer_votes(case)]
+    return replace(model, unexplained_sd={"layer": _of_layers(layers), "network": _of_networks(cases)})
 
 
 def held_out_cases(rows: pd.DataFrame, stack: str, *, calibrate: bool) -> Iterator[HeldOut]:
@@ -107,30 +106,44 @@ def _case(model: StackModel, network: str, batch: int, passes: pd.DataFrame) -> 
     return HeldOut(network, batch, layers, float(whole.median()) if len(whole) else layerwise, layerwise, estimate)
 
 
-def _layer_scores(case: HeldOut) -> Array:
-    """|log error| in standard errors of each layer."""
-    measured, found = case.layers["median_ns"].to_numpy(dtype=float), case.estimate.layers
-    used = (found.ns > 0) & (measured > 0)
-    return np.abs(np.log(measured[used] / found.ns[used])) * found.ns[used] / found.sd_ns[used]
+def _of_networks(cases: list[HeldOut]) -> float:
+    """The relative error to be added to that of networks so that a further one is held with probability LEVEL.
 
-
-def _worst_by_network(cases: list[HeldOut]) -> Array:
-    scores: dict[str, float] = {}
+    With n networks that is the ceil((n + 1)·LEVEL)-th of what each would have needed (Vovk et al. 2005). Of fewer than
+    that takes, the tail is unknown: then errors are taken for normal with an unknown variance, whose posterior, a
+    scaled inverse χ² with what other boards tell as its prior, makes Student's t of their interval.
+    """
+    errors: dict[str, list[tuple[float, float]]] = {}
     for case in cases:
         found = case.estimate
-        score = abs(np.log(case.measured_forward_ns / found.forward_ns)) * found.forward_ns / found.forward_sd_ns
-        scores[case.network] = max(scores.get(case.network, 0.0), float(score))
-    return np.array(list(scores.values()))
+        error = float(np.log(case.measured_forward_ns / found.forward_ns))
+        errors.setdefault(case.network, []).append((error, min(found.forward_sd_ns / found.forward_ns, WIDEST_SD)))
+    needed = np.sort([max(_needed(*pair) for pair in pairs) for pairs in errors.values()])
+    rank = ceil((len(needed) + 1) * LEVEL)
+    if rank <= len(needed):
+        return float(needed[rank - 1])
+    excess = [np.mean([max(error**2 - sd**2, 0) for error, sd in pairs]) for pairs in errors.values()]
+    freedom = PRIOR_NETWORKS + len(excess)
+    variance = (PRIOR_NETWORKS * PRIOR_SD**2 + sum(excess)) / freedom
+    return float(np.sqrt(variance) * student.ppf(0.5 + LEVEL / 2, freedom) / NORMAL)
 
 
-def _conformal(scores: Array) -> float:
-    """The score that a further one stays below with probability LEVEL, in normal standard deviations.
+def _needed(error: float, sd: float) -> float:
+    """What has to be added to a standard error for an interval to hold an error, all relative."""
+    return float(np.sqrt(max((error / NORMAL) ** 2 - sd**2, 0.0)))
 
-    Rank ceil((n + 1)·LEVEL) of n (Vovk et al. 2005). Fewer scores than that needs say little of the tail: then it is
-    the largest, widened as Student's t with n degrees of freedom is wider than the normal distribution.
-    """
-    ordered, normal = np.sort(scores), NormalDist().inv_cdf(0.5 + LEVEL / 2)
-    rank = ceil((len(ordered) + 1) * LEVEL)
-    if rank > len(ordered):
-        return float(ordered[-1] / normal * student.ppf(0.5 + LEVEL / 2, len(ordered)) / normal)
-    return float(ordered[rank - 1] / normal)
+
+def _layer_votes(case: HeldOut) -> Iterator[tuple[float, float]]:
+    """(what a layer's interval would have needed, its share of the network's time) for all layers of a network."""
+    measured, found = case.layers["median_ns"].to_numpy(dtype=float), case.estimate.layers
+    used = (found.ns > 0) & (measured > 0)
+    errors = np.log(measured[used] / found.ns[used])
+    sds = np.minimum(found.sd_ns[used] / found.ns[used], WIDEST_SD)
+    for error, sd, share in zip(errors, sds, measured[used] / measured[used].sum(), strict=True):
+        yield _needed(float(error), float(sd)), float(share)
+
+
+def _of_layers(votes: list[tuple[float, float]]) -> float:
+    """The relative error to be added to that of layers so that those of LEVEL of the time are held."""
+    needed, weights = np.array(sorted(votes)).T
+    return float(needed[np.searchsorted(weights.cumsum(), LEVEL * weights.sum())])

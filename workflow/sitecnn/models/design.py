@@ -26,6 +26,12 @@ LIKENESS = 0.5
 OVERHEAD_S, REPEATS = 0.25, 6.0
 """Seconds that a measurement costs the agent besides its passes, and how many passes it makes of slow kernels."""
 
+SCALED_SD = 0.15
+"""Relative error of networks by a scaled model beyond that of the board it was scaled from (docs/evaluation.md)."""
+
+SUM_WEIGHT = 200
+"""Measurements that a sum over all layers of a type counts as: a network's total has to come out right."""
+
 OTHERS_WEIGHT = 2.0
 """Measurements of a kind that weigh as much as what the other kinds say of a board's speed."""
 
@@ -148,6 +154,7 @@ def transfer(
         networks=tuple(sorted(rows["network"].dropna().unique())),
         least_ns={name: faster * ns for name, ns in model.least_ns.items()},
         base_bytes=base_bytes(rows, processor_of(rows)),
+        unexplained_sd={part: float(np.hypot(sd, SCALED_SD)) for part, sd in model.unexplained_sd.items()},
         **_passes(model, rows, faster),
     )
 
@@ -181,8 +188,8 @@ def _log_ratios(
             estimate = estimate_kernels(model, kinds, sizes)
             if estimate.modelled.all() and estimate.ns.sum() > 0:
                 ratio = float(np.log(measured_ns / estimate.ns.sum()))
-                for kind in kinds:
-                    found.setdefault(str(kind), []).append(ratio)
+                for kind in np.unique(kinds):
+                    found.setdefault(str(kind), []).extend([ratio] * SUM_WEIGHT)
     return {kind: np.array(values) for kind, values in found.items()}
 
 

@@ -15,7 +15,7 @@ from sitecnn.dataset.store import read_table
 from sitecnn.errors import SiteCNNError
 from sitecnn.models.board_model import UNSEEN, KindModel, StackModel
 from sitecnn.models.features import ELEMENTWISE, FEATURES, Array, Feature, Sizes, features_of, macs, matrix
-from sitecnn.models.priors import COPY_KINDS, RELATIVE_SD, RELATIVES, UNSEEN_COPIES, Prior, Speeds, coefficient_priors
+from sitecnn.models.priors import COPIES, COPY_KINDS, RELATIVE_SD, UNSEEN_COPIES, Prior, Speeds, coefficient_priors
 from sitecnn.workload.kernels import SIZE_NAMES
 
 HUBER_THRESHOLD = 1.345
@@ -87,7 +87,9 @@ def fit_stack(rows: pd.DataFrame, stack: str) -> StackModel:
         raise SiteCNNError(f"stack {stack!r}: no kernel and no layer was measured, only passes; nothing can be fitted")
     least = _fastest(timed)
     kinds = _fit_kinds(timed, processor, least)
-    kinds |= _relatives(kinds, timed, processor)
+    if "convolution" in kinds and "deconvolution" not in kinds:
+        fitted = kinds["convolution"]
+        kinds["deconvolution"] = replace(fitted, rows=0, relative_sd=max(fitted.relative_sd, RELATIVE_SD))
     kinds[UNSEEN] = _unseen(timed)
     ratio, overhead_ns, ratio_sd = forward_pass(rows, processor)
     return StackModel(
@@ -96,7 +98,7 @@ def fit_stack(rows: pd.DataFrame, stack: str) -> StackModel:
         kinds={**_guessed(kinds[UNSEEN], least.get("element")), **kinds},
         forward_ratio=ratio,
         forward_ratio_sd=ratio_sd,
-        calibration={"layer": 1.0, "network": 1.0},
+        unexplained_sd={"layer": 0.0, "network": 0.0},
         base_bytes=base_bytes(rows, processor),
         networks=tuple(sorted(rows["network"].dropna().unique())),
         layer_overhead_ns=overhead_ns,
@@ -140,16 +142,34 @@ def layers_of_gemms(rows: pd.DataFrame) -> pd.DataFrame:
 def _fit_kinds(timed: pd.DataFrame, processor: str, least: Mapping[str, float]) -> dict[str, KindModel]:
     """A model per kind; convolutions first, because they tell what a call takes."""
     kinds: dict[str, KindModel] = {}
-    for kind, part in sorted(timed.groupby("kind"), key=lambda one: one[0] != "convolution"):
+    parts = {str(kind): part for kind, part in timed.groupby("kind")}
+    for kind in sorted({*parts, *COPIES[processor]}, key=lambda kind: kind != "convolution"):
         found = kinds.get("convolution")
         per = dict(zip(found.features, found.coefficients_ns, strict=True)) if found else {}
         speeds = Speeds(least.get("element"), least.get("mac"), per.get("calls"))
-        priors = coefficient_priors(str(kind), processor, speeds)
-        features = features_of(str(kind), processor)
+        priors = coefficient_priors(kind, processor, speeds)
+        features = features_of(kind, processor)
         # A kind whose sizes are nowhere whole stays unseen.
-        if np.isfinite(matrix(features, sizes_of(part))).all(axis=1).any():
-            kinds[str(kind)] = _fit_kind(features, part, priors)
+        if kind in parts and np.isfinite(matrix(features, sizes_of(parts[kind]))).all(axis=1).any():
+            kinds[kind] = _fit_kind(features, parts[kind], priors)
+        elif any(prior.ns > 0 for prior in priors.values()):
+            kinds[kind] = _from_priors(features, priors)
     return kinds
+
+
+def _from_priors(features: tuple[Feature, ...], priors: Mapping[str, Prior]) -> KindModel:
+    """A kind that was not measured, as other boards suggest."""
+    known = [(feature, priors[feature.name]) for feature in features if feature.name in priors]
+    return KindModel(
+        features=tuple(feature.name for feature, _ in known),
+        units=tuple(feature.unit for feature, _ in known),
+        coefficients_ns=tuple(prior.ns for _, prior in known),
+        standard_errors_ns=tuple(prior.sd_ns for _, prior in known),
+        covariance=tuple(map(_floats, np.diag([prior.sd_ns**2 for _, prior in known]))),
+        relative_sd=RELATIVE_SD,
+        seen=((0.0, 0.0),) * len(known),
+        rows=0,
+    )
 
 
 def processor_of(rows: pd.DataFrame) -> str:
@@ -190,16 +210,6 @@ def _unseen(timed: pd.DataFrame) -> KindModel:
     moved = timed[["in_elements", "out_elements", "parameters"]].astype(float).fillna(0).sum(axis=1)
     fastest = (timed["median_ns"].astype(float) / moved)[moved > 0]
     return _guess(2 * float(fastest.quantile(FASTEST)) if len(fastest) else 0.0, 0.0, 1.0)
-
-
-def _relatives(kinds: Mapping[str, KindModel], timed: pd.DataFrame, processor: str) -> dict[str, KindModel]:
-    """Kinds that no network had as if they were the kind whose work is most like theirs."""
-    found = {}
-    for kind, relative in RELATIVES.items():
-        if kind not in kinds and relative in kinds:
-            fitted = _fit_kind(features_of(kind, processor), timed[timed["kind"] == relative], {})
-            found[kind] = replace(fitted, rows=0, relative_sd=max(fitted.relative_sd, RELATIVE_SD))
-    return found
 
 
 def _guess(element_ns: float, call_ns: float, relative_sd: float) -> KindModel:

@@ -18,12 +18,26 @@ class Prior:
     sd_ns: float
 
 
-WEIGHT_PER_COPY = {"cpu": Prior(2.5, 1.5), "gpu": Prior(0.5, 0.15)}
-"""An FC layer's weight read, in copies of an element.
-
-A GPU reads 4 bytes where a copy moves 8: 0.56 on TX1 (cuBLAS), 0.47 on GTX 1080. A CPU packs the matrix first: 2.4 on
-TX1, 2.3 on RK3399, 3.4 on the GTX 1080's PC, 2.5 on a server core (all with OpenBLAS).
-"""
+COPIES = {
+    "cpu": {
+        # The BLAS packs the matrix first: 2.3 to 3.7, and 0.2 to 1.8 more where a page of every row is too many.
+        "inner_product": {"weights_elements": Prior(3.0, 0.8), "many_rows_weights": Prior(1.0, 0.7)},
+        # A power of every element: 47 (a server core) to 155 (Cortex-A57) copies with a window of 5.
+        "lrn": {"window_elements": Prior(18.0, 8.0)},
+        # Branches on what comes: 5 to 9, on a server core 15 to 25.
+        "pooling": {"window_elements": Prior(8.0, 5.0)},
+        "average_pooling": {"window_elements": Prior(8.0, 3.0)},
+    },
+    "gpu": {
+        # Reads 4 bytes where a copy moves 8: 0.56 on TX1 (cuBLAS), 0.47 on GTX 1080.
+        "inner_product": {"weights_elements": Prior(0.5, 0.15)},
+        "lrn": {"window_elements": Prior(0.6, 0.4)},
+        "pooling": {"window_elements": Prior(0.5, 0.15)},
+        # One thread for each output: 3 to 4; with cuDNN 1.
+        "average_pooling": {"window_elements": Prior(2.5, 1.5)},
+    },
+}
+"""Coefficients in copies of an element, as found on TX1, RK3399, a PC with a GTX 1080 and a server core."""
 
 UNSEEN_COPIES = {
     # Copy, mean's broadcast, variance's broadcast, division, copy of x_norm: 10 transfers, a copy is 2.
@@ -45,12 +59,8 @@ others are rough.
 """
 
 
-RELATIVES = {"average_pooling": "pooling", "pooling": "average_pooling", "deconvolution": "convolution"}
-"""A kind that was not measured, and the one whose work is most like its own."""
-
 RELATIVE_SD = 0.7
-"""How far relatives are apart: an average takes a quarter of a maximum's time on a server core, four times on a TX1's
-GPU."""
+"""Relative error of a kind that is guessed from another kind or from what other boards take for it."""
 
 
 @dataclass(frozen=True)
@@ -69,15 +79,16 @@ class Speeds:
 def coefficient_priors(kind: str, processor: str, speeds: Speeds) -> Mapping[str, Prior]:
     """Priors of the coefficients of a kind by feature; none where nothing was measured to tell.
 
-    They matter to FC layers, of which an imported board may have a single one: then its weights, its calls and what
-    a small matrix costs cannot be told apart by its times.
+    They matter where an imported board has a single layer of a kind: then what it takes by weight, by call and by
+    multiply-accumulate cannot be told apart by its times.
     """
-    if kind != "inner_product":
-        return {}
     found = {}
     if speeds.copy:
-        weight = WEIGHT_PER_COPY[processor]
-        found["weights_elements"] = Prior(weight.ns * speeds.copy, weight.sd_ns * speeds.copy)
+        for name, prior in COPIES[processor].get(kind, {}).items():
+            found[name] = Prior(prior.ns * speeds.copy, prior.sd_ns * speeds.copy)
+    if kind != "inner_product":
+        return found
+    if speeds.copy:
         found["direct_weights"] = Prior(0.0, speeds.copy)
     if speeds.mac:
         found["macs"] = Prior(speeds.mac, 0.6 * speeds.mac)

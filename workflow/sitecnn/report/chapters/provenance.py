@@ -14,6 +14,7 @@ from sitecnn.report.page import (
     integer,
     milliseconds,
     number,
+    percent,
     plural,
     significant,
     words,
@@ -74,12 +75,12 @@ def models_table(results: Results) -> Table:
     rows = [
         {"model": f"results/models/{found.slug}.json", "stack": stack.stack, "threads": stack.threads}
         | {"networks": ", ".join(stack.networks), "kinds": len(stack.kinds), "forward_ratio": stack.forward_ratio}
-        | {f"calibration_{part}": value for part, value in stack.calibration.items()}
+        | {f"unexplained_{part}": value for part, value in stack.unexplained_sd.items()}
         for found in results.processors
         for stack in (found.model.stacks if found.model else ())
     ]
     names = ["model", "stack", "threads", "networks", "kinds", "forward_ratio"]
-    names += ["calibration_layer", "calibration_network"]
+    names += ["unexplained_layer", "unexplained_network"]
     columns = (
         words("model", "model"),
         words("stack", "stack"),
@@ -87,8 +88,8 @@ def models_table(results: Results) -> Table:
         number("threads", "threads", integer),
         number("kinds", "kinds", integer),
         number("forward ÷ layers", "forward_ratio", significant),
-        number("layer intervals widened by", "calibration_layer", significant),
-        number("network intervals widened by", "calibration_network", significant),
+        number("unexplained of layers", "unexplained_layer", percent),
+        number("unexplained of networks", "unexplained_network", percent),
     )
     return Table("models", "Models", pd.DataFrame(rows, columns=names), columns)
 
