@@ -27,6 +27,7 @@ rule evaluate:
         layers="results/evaluation/{board}-{processor}/layers.parquet",
         baselines="results/evaluation/{board}-{processor}/baselines.parquet",
         summary="results/evaluation/{board}-{processor}/summary.parquet",
+        memory="results/evaluation/{board}-{processor}/memory.parquet",
     log:
         "results/logs/evaluate/{board}-{processor}.log",
     conda:

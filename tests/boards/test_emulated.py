@@ -3,18 +3,23 @@
 import json
 import os
 import subprocess
+import sys
 import tempfile
+import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from sitecnn import estimate, load_board, load_network
 from sitecnn.cli import main
 from sitecnn.dataset import read_measurements, store
 from tests.boards.agents import gemm_task, layer_task, lines
 from tests.boards.sshd import SSHD, make_sshd
 from tests.boards.test_agent_process import RELU
 
+PROJECT = Path(__file__).parents[2]
 MACHINES = {"armhf": "armv7l", "arm64": "aarch64"}
 
 
@@ -23,35 +28,39 @@ def system(arch):
     return Path(os.environ.get("SITECNN_EMULATED", "/nowhere")) / arch
 
 
-@pytest.mark.emulated
-@pytest.mark.parametrize("arch", MACHINES)
-def test_a_campaign_on_an_emulated_board(arch, tmp_path, monkeypatch, capsys):
+@contextmanager
+def board_on_the_net(arch):
+    """The ssh configuration under which the emulated board is called `board`, while its sshd runs."""
     root = system(arch)
     if SSHD is None or not (root / ".whole").exists():
         pytest.skip(f"no emulated board: tests/boards/emulated.sh {arch} DIR/{arch}, then SITECNN_EMULATED=DIR")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    (tmp_path / "config/boards").mkdir(parents=True)
-    subprocess.run(["mountpoint", "-q", root / "dev"], check=False).returncode and subprocess.run(
-        ["mount", "--bind", "/dev", root / "dev"], check=True
-    )
+    if subprocess.run(["mountpoint", "-q", root / "dev"], check=False).returncode:
+        subprocess.run(["mount", "--bind", "/dev", root / "dev"], check=True)
     with tempfile.TemporaryDirectory(dir=root / "tmp") as folder:
         server = make_sshd(Path(folder), root)
         server.start()
         try:
-            there = ["--ssh", "board", "--ssh-config", str(server.config_file)]
-            assert main(["--root", str(tmp_path), "board", "add", "arm", *there]) == 0
-            found = json.loads(capsys.readouterr().out)
-            assert found["machine"] == MACHINES[arch] and "OpenBLAS" in found["blas"]
-            tasks = [*(gemm_task(m) for m in range(1, 21)), layer_task(RELU)]
-            (tmp_path / "plan.jsonl").write_text(lines(tasks))
-            config = tmp_path / "config/boards/arm.yaml"
-            config.write_text(config.read_text().replace("budget_minutes: 15", "budget_minutes: 60"))
-            assert (
-                main(["--root", str(tmp_path), "profile", "--board", "arm", "--plan", str(tmp_path / "plan.jsonl")])
-                == 0
-            )
+            yield server.config_file
         finally:
             server.kill()
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("arch", MACHINES)
+def test_a_campaign_on_an_emulated_board(arch, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "config/boards").mkdir(parents=True)
+    with board_on_the_net(arch) as ssh_config:
+        there = ["--ssh", "board", "--ssh-config", str(ssh_config)]
+        assert main(["--root", str(tmp_path), "board", "add", "arm", *there]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["machine"] == MACHINES[arch] and "OpenBLAS" in found["blas"]
+        tasks = [*(gemm_task(m) for m in range(1, 21)), layer_task(RELU)]
+        (tmp_path / "plan.jsonl").write_text(lines(tasks))
+        config = tmp_path / "config/boards/arm.yaml"
+        config.write_text(config.read_text().replace("budget_minutes: 15", "budget_minutes: 60"))
+        profile = ["profile", "--board", "arm", "--plan", str(tmp_path / "plan.jsonl")]
+        assert main(["--root", str(tmp_path), *profile]) == 0
     assert main(["--root", str(tmp_path), "aggregate"]) == 0
     runs = pq.read_table(store.existing(tmp_path) / "runs/runs.parquet").to_pylist()
     assert {run["machine"] for run in runs} == {MACHINES[arch]}
@@ -60,3 +69,42 @@ def test_a_campaign_on_an_emulated_board(arch, tmp_path, monkeypatch, capsys):
     measured = rows[rows["status"] != "failed"]
     assert set(measured["kind"]) == {"gemm"} and (measured["median_ns"] > 0).all()
     assert rows[rows["status"] == "failed"]["reason"].str.contains("pycaffe cannot be imported").all()
+
+
+SMALL = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 32 dim: 32 } } }
+layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
+  convolution_param { num_output: 32 kernel_size: 5 } }
+layer { name: "pool1" type: "Pooling" bottom: "conv1" top: "pool1" pooling_param { kernel_size: 2 stride: 2 } }
+layer { name: "conv2" type: "Convolution" bottom: "pool1" top: "conv2"
+  convolution_param { num_output: 64 kernel_size: 5 } }
+layer { name: "relu2" type: "ReLU" bottom: "conv2" top: "conv2" }
+layer { name: "ip" type: "InnerProduct" bottom: "conv2" top: "ip" inner_product_param { num_output: 10 } }
+"""
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("arch", MACHINES)
+def test_from_nothing_to_a_report_by_two_commands(arch, tmp_path, monkeypatch):
+    """The board has no Caffe: its matrix multiplications are its model, and all else a guess that says so."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in ("Snakefile", "rules", "workflow"):
+        (tmp_path / name).symlink_to(PROJECT / name)
+    (tmp_path / "config/networks").mkdir(parents=True)
+    (tmp_path / "config/networks/small.prototxt").write_text(SMALL)
+    (tmp_path / "config/config.yaml").write_text("networks: [small]\nboards: [arm]\nsweep: false\n")
+    begun = time.monotonic()
+    with board_on_the_net(arch) as ssh_config:
+        for command in (
+            ["sitecnn", "board", "add", "arm", "--ssh", "board", "--ssh-config", str(ssh_config)],
+            ["snakemake", "--cores", "4", "report"],
+        ):
+            program = Path(sys.executable).with_name(command[0])
+            subprocess.run([program, *command[1:]], cwd=tmp_path, check=True, timeout=600)
+    print(f"{arch}: from nothing to a report in {time.monotonic() - begun:.0f} s")
+    page = (tmp_path / "results/report/report.html").read_text()
+    assert "arm" in page and "small" in page
+    model = load_board("arm", "cpu", root=tmp_path)
+    found = estimate(load_network(tmp_path / "config/networks/small.prototxt"), model)
+    assert {layer.name for layer in found.layers if layer.modelled} >= {"conv1", "conv2", "ip"}
+    assert "pool1" in found.unmodelled and found.modelled_fraction == 1

@@ -9,7 +9,7 @@ from sitecnn.cli.arguments import add_level
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLES = ("networks", "layers", "baselines", "summary")
+TABLES = ("networks", "layers", "baselines", "summary", "memory")
 
 
 def add_parser(subparsers: Any) -> None:
@@ -43,9 +43,8 @@ def run(args: argparse.Namespace) -> int:
             with atomic_path(args.output / f"{name}.parquet") as path:
                 getattr(found, name).to_parquet(path, index=False)
     if found.networks.empty:
-        print("one network only: none can be held out")
-        return 0
-    for stack, summary in found.summary.groupby("stack", sort=False):
+        print("no two networks with layers: none can be held out")
+    for stack, summary in found.summary.groupby("stack", sort=False) if len(found.summary) else ():
         print(f"{args.board} {args.processor}, {stack}")
         print(_networks(found.networks[found.networks["stack"] == stack]), end="\n\n")
         if _is_alike(summary, "network", "family"):
@@ -55,7 +54,22 @@ def run(args: argparse.Namespace) -> int:
         for row in summary[summary["method"] == OURS].itertuples():
             print(_intervals(row, args.level))
         print()
+    for stack, cases in found.memory.dropna().groupby("stack", sort=False):
+        print(f"{args.board} {args.processor}, {stack}: memory of a process, its base from the other networks")
+        print(_memory(cases), end="\n\n")
     return 0
+
+
+def _memory(cases: "pd.DataFrame") -> str:
+    from sitecnn.cli.tables import table
+
+    rows = [
+        [str(name), str(batch), f"{total / 2**20:,.1f}", f"{estimate / 2**20:,.1f}", f"{error:+.1%}"]
+        for name, batch, total, estimate, error in zip(
+            *(cases[name] for name in ("network", "batch", "total_bytes", "estimate_bytes", "error")), strict=True
+        )
+    ]
+    return table(["network", "batch", "measured MiB", "estimate MiB", "error"], rows, right=range(1, 5))
 
 
 def _is_alike(summary: "pd.DataFrame", split: str, other: str) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sitecnn.errors import SiteCNNError
 from sitecnn.models.board_model import BoardModel, StackModel, load
+from sitecnn.models.threads import at_threads
 
 SHIPPED = Path(__file__).parents[1] / "models" / "shipped"
 """Models fitted from public measurements, as `{board}-{processor}.json`."""
@@ -44,11 +45,16 @@ def other_processor(board: BoardModel, root: Path | str = Path()) -> BoardModel 
 
 
 def choose_stack(board: BoardModel, stack: str | None = None, threads: int | None = None) -> StackModel:
-    """The first stack of a board whose name holds `stack` and that has `threads` threads; SiteCNNError if none."""
-    for candidate in board.stacks:
-        named = stack is None or stack.lower() in candidate.stack.lower()
-        if named and threads in (None, candidate.threads):
+    """The first stack of a board whose name holds `stack` and that has `threads` threads; SiteCNNError if none.
+
+    A number of threads between two that were measured is read between them.
+    """
+    named = [one for one in board.stacks if stack is None or stack.lower() in one.stack.lower()]
+    for candidate in named:
+        if threads in (None, candidate.threads):
             return candidate
+    if threads and (between := at_threads(named, threads)):
+        return between
     asked = " ".join(
         part for part in (f"stack {stack!r}" if stack else "", f"{threads} threads" if threads else "") if part
     )

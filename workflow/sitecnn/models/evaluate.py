@@ -11,7 +11,7 @@ from sitecnn.models.board_model import StackModel, estimate_pass, interval
 from sitecnn.models.calibrate import fit_board
 from sitecnn.models.families import family
 from sitecnn.models.features import Array
-from sitecnn.models.fit import sizes_of, with_steady_times, without_networks
+from sitecnn.models.fit import measured_memory, processor_of, sizes_of, with_steady_times, without_networks
 
 OURS = "sitecnn"
 """What the board model is called among the methods."""
@@ -32,13 +32,15 @@ class Evaluation:
     """Held-out cases as tables: times in ms, errors signed fractions (estimate ÷ measured - 1).
 
     `networks` and `layers` are the board model's own, each network once, with intervals; `baselines` are the networks
-    by every method and split (`network`, `family`, `held out`), `summary` a row per stack, split and method.
+    by every method and split (`network`, `family`, `held out`), `summary` a row per stack, split and method. `memory`
+    has each network's process, measured and as estimated from the others.
     """
 
     networks: pd.DataFrame
     layers: pd.DataFrame
     baselines: pd.DataFrame
     summary: pd.DataFrame
+    memory: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -62,15 +64,28 @@ def evaluate(rows: pd.DataFrame, level: float, held_out: Collection[str] = ()) -
         for fold in folds(part.loc[part["subject"] == "layer", "network"].unique(), held_out)
         for case in _cases(part.assign(stack=str(stack)), fold, held_out, level)
     ]
+    parts = [_memory(part).assign(stack=str(stack)) for stack, part in rows.groupby("stack", sort=True)]
+    memory = pd.concat(parts, ignore_index=True)
     if not found:
-        return Evaluation(*(pd.DataFrame() for _ in range(4)))
+        return Evaluation(pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), memory)
     networks, layers = (pd.concat(tables, ignore_index=True) for tables in zip(*found, strict=True))
     return Evaluation(
         networks=_once(networks),
         layers=_once(layers),
         baselines=networks[[*CASE, "measured_ms", "estimate_ms", "error"]],
         summary=summarise(networks, layers),
+        memory=memory,
     )
+
+
+def _memory(rows: pd.DataFrame) -> pd.DataFrame:
+    """Bytes of each network's process, measured and estimated with what the other networks leave for the process."""
+    measured = measured_memory(rows, processor_of(rows))
+    rest = (measured["total_bytes"] - measured["network_bytes"]).to_numpy()
+    others = [np.delete(rest, np.flatnonzero(measured["network"] == name)) for name in measured["network"]]
+    base = np.array([np.median(values) if len(values) else np.nan for values in others])
+    estimate = measured["network_bytes"] + base
+    return measured.assign(estimate_bytes=estimate, error=estimate / measured["total_bytes"] - 1)
 
 
 def folds(networks: Iterable[str], held_out: Collection[str] = ()) -> list[Fold]:

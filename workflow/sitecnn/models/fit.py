@@ -112,13 +112,23 @@ def base_bytes(rows: pd.DataFrame, processor: str) -> int:
     That is more than the empty process: libraries have buffers of their own once they run. 0 where no memory was
     measured. A GPU's part is counted where the agent saw it apart from the process's.
     """
+    found = measured_memory(rows, processor)
+    rest = found["total_bytes"] - found["network_bytes"]
+    return max(int(rest.median()), 0) if len(rest) else 0
+
+
+def measured_memory(rows: pd.DataFrame, processor: str) -> pd.DataFrame:
+    """`network`, `batch`, `total_bytes` as measured and `network_bytes` as computed, of each network's process."""
     measured = rows[rows["subject"] == "memory"]
     if measured.empty:
-        return 0
-    whole = measured["total_bytes"] + (measured["gpu_total_bytes"] - measured["gpu_base_bytes"]).fillna(0)
+        return pd.DataFrame({"network": [], "batch": [], "total_bytes": [], "network_bytes": []})
+    apart = (measured["gpu_total_bytes"] - measured["gpu_base_bytes"]).fillna(0)
     copies = measured["weights_bytes"] if processor == "gpu" else 0
-    rest = (whole - measured["touched_bytes"] - copies).dropna()
-    return max(int(rest.median()), 0) if len(rest) else 0
+    found = measured[["network", "batch"]].assign(
+        total_bytes=(measured["total_bytes"] + apart).astype(float),
+        network_bytes=(measured["touched_bytes"] + copies).astype(float),
+    )
+    return found.dropna().groupby(["network", "batch"], as_index=False).median()
 
 
 def layers_of_gemms(rows: pd.DataFrame) -> pd.DataFrame:
