@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import inf, log
 from statistics import NormalDist
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,9 +15,9 @@ from sitecnn.estimation.boards import choose_stack
 from sitecnn.estimation.sums import Kinds, sums
 from sitecnn.models.board_model import BoardModel, StackModel, estimate_pass, interval
 from sitecnn.models.features import Sizes
-from sitecnn.network.graph import Network
-from sitecnn.workload.kernels import SIZE_NAMES, Kernel, layer_kernel, macs
-from sitecnn.workload.memory import footprint_bytes, memory
+from sitecnn.network.graph import Layer, Network
+from sitecnn.workload.kernels import MOST_LAYERS, SIZE_NAMES, Kernel, layer_kernel, macs
+from sitecnn.workload.memory import memory
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -190,7 +191,7 @@ def estimate_memory(network: Network, model: StackModel, processor: str) -> Memo
     """Memory by part; on a GPU weights stand once more in host memory, which zero-copy saves (the poster's Table 2)."""
     parts = memory(network)
     copy = parts.weights_bytes if processor == "gpu" else 0
-    total = model.base_bytes + footprint_bytes(network) + copy
+    total = model.base_bytes + parts.touched_bytes + copy
     return MemoryEstimate(
         parts.weights_bytes,
         parts.data_bytes,
@@ -203,7 +204,16 @@ def estimate_memory(network: Network, model: StackModel, processor: str) -> Memo
 
 def layer_columns(network: Network) -> tuple[Kinds, Sizes]:
     """(kinds, sizes) of the network's layers as columns, for the models."""
-    return columns([layer_kernel(layer) for layer in network.layers])
+    rows = [_layer_row(layer) for layer in network.layers]
+    sizes = np.stack([row for _, row in rows], axis=1) if rows else np.empty((len(SIZE_NAMES), 0))
+    return np.array([kind for kind, _ in rows], dtype=np.str_), dict(zip(SIZE_NAMES, sizes, strict=True))
+
+
+@lru_cache(maxsize=MOST_LAYERS)
+def _layer_row(layer: Layer) -> tuple[str, "np.ndarray[Any, np.dtype[np.float64]]"]:
+    """A layer's kind and its sizes as a column."""
+    kinds, sizes = columns([layer_kernel(layer)])
+    return str(kinds[0]), np.concatenate([*sizes.values()])
 
 
 def columns(pieces: Sequence[Kernel]) -> tuple[Kinds, Sizes]:

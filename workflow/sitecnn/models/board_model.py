@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import exp
 from pathlib import Path
 from statistics import NormalDist
@@ -13,7 +13,7 @@ import numpy as np
 
 from sitecnn.errors import SiteCNNError
 from sitecnn.files import write_text
-from sitecnn.models.features import FREE_KINDS, Array, Sizes, features_named, least_elements, macs, matrix
+from sitecnn.models.features import FREE_KINDS, MULTIPLYING, Array, Sizes, features_named, least_elements, macs, matrix
 
 SCHEMA = 3
 
@@ -48,6 +48,12 @@ class KindModel:
     relative_sd: float
     seen: tuple[tuple[float, float], ...]
     rows: int
+
+    @cached_property
+    def arrays(self) -> tuple[Array, Array, Array, Array]:
+        """Coefficients, their covariance, the least and the most seen of each feature, as NumPy has them."""
+        least, most = np.array(self.seen).T
+        return np.array(self.coefficients_ns), np.array(self.covariance), least, most
 
 
 @dataclass(frozen=True)
@@ -110,7 +116,7 @@ class KindEstimates:
 
     def shared_variance(self, work: Array) -> Array:
         """Variance (rows) of sums of these kernels, from the errors that the coefficients share; `work` is summed."""
-        return np.asarray(np.einsum("ij,jk,ik->i", work, np.array(self.fitted.covariance), work))
+        return np.asarray(((work @ self.fitted.arrays[1]) * work).sum(axis=1))
 
 
 def estimate_kind(model: StackModel, kind: str, sizes: Sizes) -> KindEstimates | None:
@@ -121,9 +127,10 @@ def estimate_kind(model: StackModel, kind: str, sizes: Sizes) -> KindEstimates |
             return None
         fitted = model.kinds[UNSEEN]
     work = matrix(features_named(kind, fitted.features), sizes)
-    ns = np.maximum(work @ np.array(fitted.coefficients_ns), _least_ns(model, kind, sizes))
-    least, most = np.array(fitted.seen).T
-    extrapolated = ((work > most * SEEN_ABOVE) | (work < least / SEEN_BELOW)).any(axis=1) | (fitted.rows == 0)
+    coefficients, _, least, most = fitted.arrays
+    ns = np.maximum(work @ coefficients, _least_ns(model, kind, sizes))
+    outside = (work > most * SEEN_ABOVE) | (work < least / SEEN_BELOW)
+    extrapolated = np.asarray(outside.any(axis=1) | (fitted.rows == 0))
     beyond = np.log(np.maximum(work / np.where(most > 0, most, np.inf), 1)).max(axis=1)
     beyond_sd = EXTRAPOLATION_SD * np.where(extrapolated, beyond, 0) * ns
     return KindEstimates(fitted, work, ns, fitted.relative_sd * ns, beyond_sd, extrapolated)
@@ -131,9 +138,12 @@ def estimate_kind(model: StackModel, kind: str, sizes: Sizes) -> KindEstimates |
 
 def _least_ns(model: StackModel, kind: str, sizes: Sizes) -> Array:
     """The physical floor of each kernel, 0 where none is known."""
-    computing = model.least_ns.get("mac", 0.0) * macs(kind, sizes)
-    moving = 0.0 if kind in FREE_KINDS else model.least_ns.get("element", 0.0) * least_elements(kind, sizes)
-    return np.nan_to_num(np.maximum(computing, moving))
+    least = np.zeros(len(sizes["in_elements"]))
+    if kind in MULTIPLYING:
+        least = model.least_ns.get("mac", 0.0) * macs(kind, sizes)
+    if kind not in FREE_KINDS:
+        least = np.fmax(least, model.least_ns.get("element", 0.0) * least_elements(kind, sizes))
+    return np.fmax(least, 0.0)
 
 
 def estimate_kernels(model: StackModel, kinds: np.ndarray[Any, Any], sizes: Sizes) -> KernelEstimates:

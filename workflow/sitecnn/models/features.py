@@ -285,9 +285,8 @@ def macs(kind: str, sizes: Sizes) -> Array:
 
 
 def least_elements(kind: str, sizes: Sizes) -> Array:
-    """Elements that a kernel of a kind has to read or write at least once, weights among them; 0 if unknown."""
-    moved = sizes["out_elements"] + sizes["parameters"] if kind in MULTIPLYING else sizes["out_elements"]
-    return np.nan_to_num(moved)
+    """Elements that a kernel of a kind has to read or write at least once, weights among them; NaN if unknown."""
+    return sizes["out_elements"] + sizes["parameters"] if kind in MULTIPLYING else sizes["out_elements"]
 
 
 MULTIPLYING = ("convolution", "deconvolution", "inner_product", "gemm")

@@ -44,6 +44,11 @@ class Layer:
     modelled: bool = True
     note: str = ""
 
+    def __hash__(self) -> int:
+        """Of what tells layers apart; not of all, as `==` is."""
+        # What is remembered of layers is looked up for each layer of each network: settings would double its cost.
+        return hash((self.name, self.type, self.bottoms, self.tops, self.inputs, self.outputs))
+
 
 @dataclass(frozen=True)
 class Network:

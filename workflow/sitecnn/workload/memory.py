@@ -1,37 +1,43 @@
 """Memory by part, exactly as Caffe counts or allocates it; all in bytes, float32."""
 
-from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
+from typing import NamedTuple
 
 from sitecnn.network.graph import Layer, Network
 from sitecnn.network.settings import LRN, Convolution, Pooling
-from sitecnn.workload.kernels import FLOAT_BYTES, is_pointwise
+from sitecnn.workload.kernels import FLOAT_BYTES, MOST_LAYERS, is_pointwise
 
 
-@dataclass(frozen=True)
-class Memory:
-    """`data_bytes` is Caffe's "Memory required for data"; workspace is im2col buffers, by two definitions."""
+class Memory(NamedTuple):
+    """Bytes of a layer or of a network.
+
+    `data_bytes` is Caffe's "Memory required for data"; workspace is im2col buffers, by two definitions;
+    `touched_bytes` what one forward pass touches.
+    """
 
     weights_bytes: int
     data_bytes: int
     workspace_bytes: int
     workspace_poster_bytes: int
+    touched_bytes: int
 
 
 def memory(network: Network) -> Memory:
     """The memory parts of a network at its batch."""
-    layers = network.layers
-    return Memory(
-        weights_bytes=sum(map(weights_bytes, layers)),
-        data_bytes=sum(map(data_bytes, layers)),
-        workspace_bytes=sum(map(workspace_bytes, layers)),
-        workspace_poster_bytes=sum(map(workspace_poster_bytes, layers)),
-    )
+    return Memory(*map(sum, zip(*map(layer_memory, network.layers), strict=True)))
+
+
+@lru_cache(maxsize=MOST_LAYERS)
+def layer_memory(layer: Layer) -> Memory:
+    """The memory parts of a layer."""
+    parts = weights_bytes(layer), data_bytes(layer), workspace_bytes(layer), workspace_poster_bytes(layer)
+    return Memory(*parts, touched_bytes(layer))
 
 
 def footprint_bytes(network: Network) -> int:
     """What one forward pass touches, and so what a process holds for its network after one."""
-    return sum(map(touched_bytes, network.layers))
+    return memory(network).touched_bytes
 
 
 def touched_bytes(layer: Layer) -> int:
