@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -10,10 +9,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.boards.sshd import descendants
+from tests.boards.sshd import descendants, kill_all
 
 DAEMONS = {name: shutil.which(name, path="/usr/sbin:/usr/bin") for name in ("munged", "slurmctld", "slurmd", "srun")}
 MISSING = ", ".join(name for name, path in DAEMONS.items() if not path)
+
+AWAY_SECONDS = float(os.environ.get("SITECNN_CONTROLLER_AWAY_S", "20"))
+"""How long tests keep the controller away; 60 by hand."""
 
 NODES = {"board1": "tk1", "board2": "tx1", "board3": "tx1"}
 
@@ -48,9 +50,10 @@ PartitionName=boards Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscri
 
 @dataclass
 class Slurm:
-    """A cluster; `environment` makes Slurm's commands find it."""
+    """A cluster; `environment` makes Slurm's commands find it, `prefix` is what starts its nodes."""
 
     folder: Path
+    prefix: tuple[str, ...] = ()
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -81,23 +84,22 @@ class Slurm:
         self._start("slurmctld", ["-D", *fresh, "-f", str(self.folder / "slurm.conf")])
 
     def start_node(self, name: str) -> None:
-        self._start(name, ["-D", "-N", name, "-f", str(self.folder / "slurm.conf")], "slurmd")
+        options = ["-D", "-N", name, "-f", str(self.folder / "slurm.conf")]
+        self._start(name, options, daemon="slurmd", prefix=self.prefix)
 
-    def _start(self, name: str, options: list[str], daemon: str = "") -> None:
+    def _start(self, name: str, options: list[str], daemon: str = "", prefix: tuple[str, ...] = ()) -> None:
         with (self.folder / f"{name}.out").open("ab") as out:
-            command = [str(DAEMONS[daemon or name]), *options]
+            command = [*prefix, str(DAEMONS[daemon or name]), *options]
             self.processes[name] = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
 
-    def kill(self, name: str) -> None:
-        """A daemon and all it started, at once: a node that loses power."""
+    def kill(self, name: str) -> int:
+        """A daemon and all it started, at once: a node that loses power; how many processes ended."""
         pids = descendants(self.processes[name].pid)
         # slurmstepd leaves slurmd's tree; it names the node in its arguments, or its job's step on this machine.
         pids += [int(path.name) for path in Path("/proc").glob("[0-9]*") if name in NODES and self._is_step(path)]
-        for pid in pids:
-            with suppress(ProcessLookupError):
-                for below in descendants(pid):
-                    os.kill(below, signal.SIGKILL)
+        ended = kill_all([below for pid in pids for below in descendants(pid)])
         self.processes[name].wait()
+        return ended
 
     def _is_step(self, path: Path) -> bool:
         """Whether a process is a step of this very cluster: it holds files of its folder open."""
@@ -126,7 +128,13 @@ class Slurm:
             self.kill(name)
 
 
-def make_slurm(folder: Path) -> Slurm:
+def seen_at_etc(folder: Path) -> tuple[str, ...]:
+    """What starts a command that finds `folder` at /etc/slurm, as on a machine that belongs to one cluster only."""
+    mount = 'mount --bind "$0" /etc/slurm && exec "$@"'
+    return ("unshare", "--mount", "--propagation", "private", "sh", "-c", mount, str(folder))
+
+
+def make_slurm(folder: Path, prefix: tuple[str, ...] = ()) -> Slurm:
     """A cluster's configuration; not started yet."""
     folder.chmod(0o755)
     ports = free_ports(len(NODES) + 1)
@@ -134,13 +142,13 @@ def make_slurm(folder: Path) -> Slurm:
     text = CONFIGURATION.format(folder=folder, host=host, controller_port=ports[0])
     for (node, feature), port in zip(NODES.items(), ports[1:], strict=True):
         text += (
-            f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=1 RealMemory=500"
+            f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=1 RealMemory=4000"
             f" Features={feature} Gres=board:1 State=UNKNOWN\n"
         )
     (folder / "slurm.conf").write_text(text)
     (folder / "gres.conf").write_text("".join(f"NodeName={node} Name=board Count=1\n" for node in NODES))
     (folder / "state").mkdir()
-    return Slurm(folder)
+    return Slurm(folder, prefix)
 
 
 def free_ports(count: int) -> list[int]:

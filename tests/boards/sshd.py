@@ -41,13 +41,12 @@ class Sshd:
             time.sleep(0.05)
         raise RuntimeError((self.folder / "sshd.log").read_text())
 
-    def kill(self) -> None:
-        """The server and every session of it at once, as a board that loses power."""
+    def kill(self) -> int:
+        """The server and every session of it at once, as a board that loses power; how many processes ended."""
+        ended = kill_all(descendants(self.process.pid)) if self.process else 0
         if self.process:
-            for pid in descendants(self.process.pid):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
             self.process.wait()
+        return ended
 
     def new_host_key(self) -> None:
         """What a board that was set up anew, or another machine in its place, shows."""
@@ -62,6 +61,21 @@ def descendants(pid: int) -> list[int]:
             for task in Path(f"/proc/{parent}/task").iterdir():
                 found += [int(child) for child in (task / "children").read_text().split()]
     return found
+
+
+def kill_all(pids: list[int]) -> int:
+    """SIGKILL to all that still run; how many did. One that ended and was not waited for does not."""
+    running = [pid for pid in pids if _runs(pid)]
+    for pid in running:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return len(running)
+
+
+def _runs(pid: int) -> bool:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
 
 
 def make_key(path: Path) -> None:

@@ -1,34 +1,17 @@
 """A board behind a link of its own (two network namespaces) that delays, loses packets and is cut without a word."""
 
-import contextlib
-import os
 import socket
-import subprocess
 import time
 
 import pytest
 
 from sitecnn.boards import campaign
 from sitecnn.boards.transports import ssh
-from tests.boards.lossy_link import LossyLink
+from tests.boards.lossy_link import THERE, behind_link, can_make_links
 from tests.boards.sshd import SSHD, make_sshd
 from tests.boards.test_ssh import assert_whole, at_some_progress, board, kept, plan
 
-NAMESPACE, HERE, THERE = f"sitecnn{os.getpid()}", "10.213.77.1", "10.213.77.2"
 DELAY_S, LOSS = 0.02, 0.02
-
-
-def ip(*words):
-    return subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
-
-
-def can_make_links():
-    with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        ip("netns", "add", NAMESPACE + "x")
-        ip("netns", "delete", NAMESPACE + "x")
-        return os.access("/dev/net/tun", os.R_OK | os.W_OK)
-    return False
-
 
 pytestmark = [
     pytest.mark.cluster,
@@ -39,31 +22,21 @@ pytestmark = [
 @pytest.fixture
 def link(tmp_path, monkeypatch):
     """An sshd in a namespace, and the link to it."""
-    near, far = f"sc{os.getpid()}a", f"sc{os.getpid()}b"
-    ip("netns", "add", NAMESPACE)
-    lossy = LossyLink(near, far, DELAY_S, LOSS)
-    try:
-        ip("link", "set", far, "netns", NAMESPACE)
-        ip("addr", "add", HERE, "peer", THERE, "dev", near)
-        ip("link", "set", near, "up")
-        ip("-n", NAMESPACE, "addr", "add", THERE, "peer", HERE, "dev", far)
-        ip("-n", NAMESPACE, "link", "set", far, "up")
-        ip("-n", NAMESPACE, "link", "set", "lo", "up")
-        folder = tmp_path / "sshd"
-        folder.mkdir()
-        server = make_sshd(folder, address=THERE, prefix=("ip", "netns", "exec", NAMESPACE))
+    folder = tmp_path / "sshd"
+    folder.mkdir()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    sockets = tmp_path.parent / "s"
+    sockets.mkdir(exist_ok=True)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(sockets))
+    ssh.control_folder.cache_clear()
+    with behind_link(DELAY_S, LOSS) as (lossy, prefix):
+        server = make_sshd(folder, address=THERE, prefix=prefix)
         server.start()
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-        sockets = tmp_path.parent / "s"
-        sockets.mkdir(exist_ok=True)
-        monkeypatch.setenv("XDG_RUNTIME_DIR", str(sockets))
-        ssh.control_folder.cache_clear()
-        yield server, lossy
-        server.kill()
-    finally:
-        ssh.control_folder.cache_clear()
-        lossy.close()
-        ip("netns", "delete", NAMESPACE)
+        try:
+            yield server, lossy
+        finally:
+            server.kill()
+            ssh.control_folder.cache_clear()
 
 
 def test_the_link_delays_and_cuts_as_it_is_told(link):
@@ -84,9 +57,8 @@ def test_a_link_that_is_cut_without_a_word_costs_what_was_in_hand(link, tmp_path
         time.sleep(25)
         lossy.cut = False
 
-    thread = at_some_progress(tmp_path, 20, cut)
-    campaign.profile(tmp_path, board(server), plan(tmp_path, 150))
-    thread.join()
+    with at_some_progress(tmp_path, 20, cut):
+        campaign.profile(tmp_path, board(server), plan(tmp_path, 150))
     assert_whole(tmp_path, 150)
     assert lossy.lost > 0
     assert sum(record["record"] == "run" for record in kept(tmp_path)) == 2

@@ -12,7 +12,7 @@ import pytest
 from sitecnn.boards import campaign
 from sitecnn.boards.config import Board
 from sitecnn.errors import SiteCNNError
-from tests.boards.slurm import MISSING, make_slurm
+from tests.boards.slurm import AWAY_SECONDS, MISSING, make_slurm
 from tests.boards.test_ssh import assert_whole, at_some_progress, kept, plan
 
 pytestmark = [
@@ -21,6 +21,9 @@ pytestmark = [
         bool(MISSING) or os.getuid() != 0, reason=f"a cluster needs root and {MISSING or 'nothing else'}"
     ),
 ]
+
+
+WAITS_S = campaign.WAITS_S
 
 
 @pytest.fixture(scope="module")
@@ -60,21 +63,37 @@ def test_a_node_that_dies_in_mid_campaign_is_no_success(cluster, tmp_path):
         time.sleep(1)
         cluster.start_node("board1")
 
-    thread = at_some_progress(tmp_path, 20, die)
-    campaign.profile(tmp_path, board(), plan(tmp_path, 80))
-    thread.join()
+    with at_some_progress(tmp_path, 20, die):
+        campaign.profile(tmp_path, board(), plan(tmp_path, 80))
     assert_whole(tmp_path, 80)
     assert sum(record["record"] == "run" for record in kept(tmp_path)) >= 2
     cluster.wait_idle(3)
 
 
-def test_a_controller_that_is_away_for_a_while(cluster, tmp_path):
+def test_a_controller_that_is_away_when_a_campaign_begins(cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(campaign, "WAITS_S", WAITS_S)
     cluster.kill("slurmctld")
-    back = threading.Timer(4, cluster.start_controller)
+    back = threading.Timer(AWAY_SECONDS, cluster.start_controller)
     back.start()
-    campaign.profile(tmp_path, board(), plan(tmp_path, 10))
-    back.join()
+    try:
+        campaign.profile(tmp_path, board(), plan(tmp_path, 10))
+    finally:
+        back.join()
     assert_whole(tmp_path, 10)
+    cluster.wait_idle(3)
+
+
+def test_a_controller_that_is_away_in_mid_campaign(cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(campaign, "WAITS_S", WAITS_S)
+
+    def away():
+        cluster.kill("slurmctld")
+        time.sleep(AWAY_SECONDS)
+        cluster.start_controller()
+
+    with at_some_progress(tmp_path, 20, away):
+        campaign.profile(tmp_path, board(), plan(tmp_path, 150))
+    assert_whole(tmp_path, 150)
     cluster.wait_idle(3)
 
 
@@ -83,13 +102,25 @@ def test_two_boards_measure_side_by_side(tmp_path):
     runs = []
     for root in roots:
         root.mkdir()
-        runs.append(threading.Thread(target=campaign.profile, args=(root, board(root.name), plan(root, 30))))
+        far = board(root.name, python=str(python_of_its_own(root)))
+        runs.append(threading.Thread(target=campaign.profile, args=(root, far, plan(root, 100))))
     for run in runs:
         run.start()
     for run in runs:
         run.join()
+    spans = []
     for root in roots:
-        assert_whole(root, 30)
+        assert_whole(root, 100)
+        spans.append([record["conditions"]["time"] for record in (kept(root)[0], kept(root)[-1])])
+    assert max(begin for begin, _ in spans) < min(end for _, end in spans)
+
+
+def python_of_its_own(root):
+    """These nodes are one machine: only with a lock of its own is each a board of its own."""
+    path = root / "python"
+    path.write_text(f'#!/bin/sh\nTMPDIR={root} exec {sys.executable} "$@"\n')
+    path.chmod(0o755)
+    return path
 
 
 def test_a_feature_that_no_node_has_is_one_line(tmp_path):

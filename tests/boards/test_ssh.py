@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -82,17 +82,24 @@ def test_a_campaign_over_ssh(server, tmp_path):
     assert_whole(tmp_path, 20)
 
 
+@contextmanager
 def at_some_progress(root, count, action):
-    """Run `action` in a thread as soon as `count` measurements are kept."""
+    """`action` runs in a thread as soon as `count` measurements are kept; it has ended when this ends."""
+    over = threading.Event()
 
     def wait():
         while len(measurements(kept_so_far(root))) < count:
-            time.sleep(0.02)
+            if over.wait(0.02):
+                return
         action()
 
-    thread = threading.Thread(target=wait, daemon=True)
+    thread = threading.Thread(target=wait)
     thread.start()
-    return thread
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def kept_so_far(root):
@@ -107,16 +114,15 @@ def test_a_board_that_loses_power_in_mid_campaign_goes_on_where_it_was(server, t
         time.sleep(0.5)
         server.start()
 
-    thread = at_some_progress(tmp_path, 20, fail)
-    campaign.profile(tmp_path, board(server), plan(tmp_path, 60))
-    thread.join()
+    with at_some_progress(tmp_path, 20, fail):
+        campaign.profile(tmp_path, board(server), plan(tmp_path, 60))
     assert_whole(tmp_path, 60)
     assert sum(record["record"] == "run" for record in kept(tmp_path)) == 2
 
 
 def test_a_board_that_stays_away_is_an_interrupted_campaign_that_says_what_is_owed(server, tmp_path):
-    at_some_progress(tmp_path, 20, server.kill)
-    with pytest.raises(SiteCNNError, match="measurements are owed, run the same command again") as caught:
+    gives_up = pytest.raises(SiteCNNError, match="measurements are owed, run the same command again")
+    with at_some_progress(tmp_path, 20, server.kill), gives_up as caught:
         campaign.profile(tmp_path, board(server), plan(tmp_path, 60))
     assert "\n" not in str(caught.value)
     note = json.loads((tmp_path / "results/campaigns/far/interrupted.json").read_text())
@@ -134,8 +140,8 @@ def test_a_killed_host_leaves_no_agent_behind_and_its_records_are_gone_on_with(s
     (config / "far.yaml").write_text(text)
     command = [sys.executable, "-m", "sitecnn", "--root", str(tmp_path), "profile", "--board", "far"]
     host = subprocess.Popen([*command, "--plan", str(plan(tmp_path, 80))], stderr=subprocess.DEVNULL)
-    at_some_progress(tmp_path, 20, lambda: host.send_signal(signal.SIGKILL)).join()
-    host.wait()
+    with at_some_progress(tmp_path, 20, lambda: host.send_signal(signal.SIGKILL)):
+        host.wait()
     deadline = time.time() + 30
     while agents_of(server) and time.time() < deadline:
         time.sleep(0.2)

@@ -48,9 +48,14 @@ def agent_command(root: Path, board: Board, arguments: list[str]) -> list[str]:
 
 
 def release(board: Board) -> None:
-    """End what a killed workflow of this host left behind; only for whoever holds the board."""
+    """End what a killed workflow of this host left behind; only for whoever holds the board.
+
+    Raises SiteCNNError or ConnectionError if that cannot be done: the board would be waited for in vain.
+    """
     if board.slurm:
-        slurm.release(board.name)
+        status, said = slurm.release(board.name)
+        if status:
+            raise refused(board, status, said)
 
 
 def install(board: Board) -> str:

@@ -25,17 +25,19 @@ def job_name(board: str) -> str:
     return f"sitecnn-{board}-{socket.gethostname()}"
 
 
-def release(board: str) -> None:
-    """Cancel this host's own jobs on a board: an srun that was killed leaves its node allocated for ever.
+def release(board: str) -> tuple[int, str]:
+    """Cancel this host's own jobs on a board: (scancel's exit status, what it said).
 
-    Whoever calls this holds the board on this host, so such a job belongs to a workflow that is gone.
-    Raises ConnectionError if the controller does not answer.
+    An srun that was killed leaves its node allocated for ever, and so does a controller that was killed before it had
+    written down that a job ended: one that is queued behind such a job never starts. Whoever calls this holds the board
+    on this host, so such a job belongs to a workflow that is gone. Raises ConnectionError if nothing answers.
     """
     command = ["scancel", "--quiet", f"--name={job_name(board)}", f"--user={getpass.getuser()}"]
     try:
-        subprocess.run(command, check=False, capture_output=True, timeout=60)
+        finished = subprocess.run(command, check=False, capture_output=True, timeout=60)
     except subprocess.TimeoutExpired as error:
         raise ConnectionError(f"board {board}: scancel has had no answer from Slurm's controller for 60 s") from error
+    return finished.returncode, finished.stderr.decode(errors="replace")
 
 
 MENDS = {
