@@ -1,9 +1,12 @@
+include: "gateways.smk"
+
+
 # Stage 3: what a board still owes of its plan → records, append-only and therefore not an output: Snakemake
 # deletes outputs before a retry, and what was measured must never be lost. The mark of completion is the output.
 rule campaign:
     input:
         plan="results/campaigns/{board}/plan.jsonl",
-        board="config/boards/{board}.yaml",
+        board=board_file,
     output:
         "results/campaigns/{board}/done.json",
     log:
