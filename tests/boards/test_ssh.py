@@ -158,6 +158,14 @@ def agents_of(server):
     return found
 
 
+def test_a_runtime_folder_too_deep_for_a_socket_is_passed_over(server, tmp_path, monkeypatch):
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(deep))
+    campaign.profile(tmp_path, board(server), plan(tmp_path, 2))
+    assert_whole(tmp_path, 2)
+
+
 def test_two_campaigns_on_one_board_take_turns(server, tmp_path, capfd):
     roots = [tmp_path / "one", tmp_path / "two"]
     for root in roots:

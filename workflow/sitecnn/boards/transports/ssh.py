@@ -19,6 +19,9 @@ OPTIONS = {
     "LogLevel": "ERROR",
 }
 
+LONGEST_FOLDER = 107 - 58
+"""Bytes: a socket's path on Linux less what ssh adds, a slash, 40 of %C, a dot and 16 at random."""
+
 MENDS = {
     "REMOTE HOST IDENTIFICATION HAS CHANGED": "the board was set up anew, or this is another machine:"
     " if you know which, remove the old key with `ssh-keygen -R HOST` and connect once by hand",
@@ -41,12 +44,13 @@ def command(settings: Ssh) -> list[str]:
 
 @cache
 def control_folder() -> Path:
-    """A private folder, its path short enough for a socket (108 bytes on Linux)."""
-    base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
-    folder = Path(base) / f"sitecnn-ssh-{os.getuid()}"
+    """A private folder, its path short enough for a socket: a deep XDG_RUNTIME_DIR or TMPDIR is passed over."""
+    bases = [os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir(), "/tmp"]  # noqa: S108  # 0700, and checked
+    folders = [Path(base) / f"sitecnn-ssh-{os.getuid()}" for base in bases]
+    folder = next((short for short in folders if len(os.fsencode(short)) <= LONGEST_FOLDER), folders[-1])
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o077:
-        folder = Path(tempfile.mkdtemp(prefix="sitecnn-ssh-"))
+        folder = Path(tempfile.mkdtemp(prefix="sitecnn-ssh-", dir=folder.parent))
     return folder
 
 
