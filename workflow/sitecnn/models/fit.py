@@ -330,22 +330,20 @@ def forward_pass(rows: pd.DataFrame, processor: str) -> tuple[float, float, floa
     ratios = (table["forward"] / table["sum"]).to_numpy()
     unit = LAYER_NS[processor]
     known = np.column_stack([np.ones(len(table)), unit * table["size"] / table["sum"]])
-    noise = _scatter(known, ratios)
+    noise = _scatter(known, ratios, table.index.get_level_values("network").nunique())
     priors = np.diag([noise / 0.1, noise])
     found = np.linalg.lstsq(np.vstack([known, priors]), np.append(ratios, [noise / 0.1, 0.0]), rcond=None)[0]
     spread = float(np.sqrt(np.mean((ratios - known @ found) ** 2)))
     return float(found[0]), float(found[1]) * unit, max(spread, 0.02 if len(ratios) < 3 else LEAST_FORWARD_SD)
 
 
-def _scatter(known: Array, goal: Array) -> float:
-    """Standard deviation of `goal` around a line through it, at most PASS_SD, which it also is if few tell."""
-    residuals = goal - known @ np.linalg.lstsq(known, goal, rcond=None)[0]
+def _scatter(known: Array, goal: Array, networks: int) -> float:
+    """Standard deviation of `goal` around a line through it, at most PASS_SD, which it also is of few networks."""
     freedom = len(goal) - known.shape[1]
-    return (
-        float(np.clip((residuals**2).sum() / freedom, LEAST_FORWARD_SD**2, PASS_SD**2) ** 0.5)
-        if freedom > 1
-        else PASS_SD
-    )
+    if networks < 3 or freedom < 2:
+        return PASS_SD
+    residuals = goal - known @ np.linalg.lstsq(known, goal, rcond=None)[0]
+    return float(np.clip(np.sqrt((residuals**2).sum() / freedom), LEAST_FORWARD_SD, PASS_SD))
 
 
 def sizes_of(rows: pd.DataFrame) -> Sizes:
