@@ -76,7 +76,8 @@ def test_only_new_lines_are_read_and_the_result_is_that_of_all(tmp_path, monkeyp
     aggregate(tmp_path)
     read = []
     module = __import__("sys").modules["sitecnn.dataset.aggregate"]
-    monkeypatch.setattr(module, "parse", lambda chunk, parse=module.parse: read.append(chunk.offset) or parse(chunk))
+    parse = module.parse
+    monkeypatch.setattr(module, "parse", lambda chunk, *more: read.append(chunk.offset) or parse(chunk, *more))
     first = write(tmp_path, []).stat().st_size
     write(tmp_path, records[20:])
     aggregate(tmp_path)

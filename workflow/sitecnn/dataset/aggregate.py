@@ -16,14 +16,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sitecnn.dataset import passes, store
+from sitecnn.dataset.lines import read, read_many
 from sitecnn.dataset.records import (
     Chunk,
     Parsed,
+    Reader,
     chunks,
     invalid_reasons,
     join_runs,
     last_block,
     parse,
+    ranks,
     refusal,
     times,
     where,
@@ -34,6 +37,9 @@ from sitecnn.errors import SiteCNNError
 
 TAIL_BYTES = 4096
 """Compared to see whether a record file still begins with what was read of it."""
+
+MANY_BYTES = 64 << 20
+"""Of records: to load the reader for many takes as long as to read these with the other."""
 
 SMALL_ROWS, MOST_SMALL_FILES = 20_000, 8
 """A partition's files smaller than this are joined when there are more than so many."""
@@ -116,10 +122,7 @@ def _write(root: Path, before: Path | None, manifest: Manifest, grown: dict[str,
         if before:
             for name in old:
                 store.take_over(before, generation, name)
-        manifest.files = {name: manifest.files[name] for name in old} | new
-        for board in sorted(touched):
-            manifest.superseded += _drop_superseded(generation, manifest, board)
-            _join_small(generation, manifest, board)
+        _settle(generation, manifest, {name: manifest.files[name] for name in old} | new, touched)
         runs = [row for _, row in sorted(batch.runs.items())]
         layers = [row for _, row in sorted(batch.networks.items())]
         for name, schema, rows in (("runs", RUNS, runs), ("networks", NETWORKS, layers)):
@@ -156,9 +159,13 @@ def _write_parts(
 ) -> dict[str, dict[str, Any]]:
     """Files of measurements from the new lines of `grown`, by name; two chunks are read and written at a time."""
     files: dict[str, dict[str, Any]] = {}
+    unread = sum(
+        path.stat().st_size - manifest.sources.get(name, {"bytes": 0})["bytes"] for name, path in grown.items()
+    )
+    reader = read_many if unread > MANY_BYTES else read
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         waiting: deque[Future[dict[str, dict[str, Any]]]] = deque()
-        for chunk, parsed in _in_order(pool, _new_chunks(manifest, grown)):
+        for chunk, parsed in _in_order(pool, reader, _new_chunks(manifest, grown)):
             rows = _rows(chunk, parsed, batch)
             waiting.append(pool.submit(_write_part, generation, chunk, rows))
             while len(waiting) > 1:
@@ -168,11 +175,11 @@ def _write_parts(
     return files
 
 
-def _in_order(pool: ThreadPoolExecutor, stream: Iterable[Chunk]) -> Iterator[tuple[Chunk, Parsed]]:
+def _in_order(pool: ThreadPoolExecutor, reader: Reader, stream: Iterable[Chunk]) -> Iterator[tuple[Chunk, Parsed]]:
     """Chunks with what they hold, in their order, parsed one ahead."""
     waiting: deque[tuple[Chunk, Future[Parsed]]] = deque()
     for chunk in stream:
-        waiting.append((chunk, pool.submit(parse, chunk)))
+        waiting.append((chunk, pool.submit(parse, chunk, reader)))
         if len(waiting) > 1:
             first, parsed = waiting.popleft()
             yield first, parsed.result()
@@ -292,33 +299,54 @@ def _write_part(generation: Path, chunk: Chunk, rows: pa.Table) -> dict[str, dic
 
 
 def _sorted(table: pa.Table) -> pa.Table:
-    return table.take(pc.sort_indices(table, sort_keys=[(name, "ascending") for name in SORT]))
+    """`table` in the order of SORT; itself, uncopied, where it is."""
+    order = np.lexsort([ranks(table[name]) for name in reversed(SORT)])
+    return table if (order[1:] > order[:-1]).all() else table.take(order)
 
 
 # ---- one measurement per key ---------------------------------------------------------------------------------
 
 
-def _drop_superseded(generation: Path, manifest: Manifest, board: str) -> int:
+def _settle(generation: Path, manifest: Manifest, files: dict[str, dict[str, Any]], touched: set[str]) -> None:
+    """The manifest's files: one record per key, and few small files, in the boards that were touched."""
+    boards = {board: {name: files[name] for name in files if name.startswith(f"{board}/")} for board in sorted(touched)}
+    manifest.files = {name: entry for name, entry in files.items() if name.rsplit("/", 2)[0] not in touched}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for gone, settled in pool.map(lambda mine: _settle_board(generation, mine), boards.values()):
+            manifest.superseded += gone
+            manifest.files |= settled
+
+
+def _settle_board(generation: Path, files: dict[str, dict[str, Any]]) -> tuple[int, dict[str, dict[str, Any]]]:
+    """How many records of a board went, because others supersede them; its files then."""
+    gone = _drop_superseded(generation, files)
+    _join_small(generation, files)
+    return gone, files
+
+
+def _drop_superseded(generation: Path, files: dict[str, dict[str, Any]]) -> int:
     """Keep one record per key in a board's files; returns how many went.
 
     The best status stays (ok, unstable, failed), of those the last taken, of those the last in order of files.
     """
-    names = [name for name in manifest.files if name.startswith(f"{board}/")]
-    hashes = {name: record_hashes(generation / name) for name in names}
+    hashes = {name: record_hashes(generation / name) for name in files}
     together = np.sort(np.concatenate(list(hashes.values())))
     doubled = np.unique(together[1:][together[1:] == together[:-1]])
-    suspects = [name for name in names if len(doubled) and np.isin(hashes[name], doubled).any()]
+    suspects = [name for name in files if len(doubled) and np.isin(hashes[name], doubled).any()]
     best: dict[str, tuple[Any, ...]] = {}
     for name in suspects:
         for key, place in _ranked(generation / name, doubled):
             best[key] = max(best.get(key, place), place)
-    return sum(_keep_best(generation, manifest, name, best) for name in suspects)
+    return sum(_keep_best(generation, files, name, best) for name in suspects)
 
 
 def record_hashes(path: Path) -> Hashes:
     """A 64-bit hash of each record's key; a record of many rows counts once."""
-    table = pq.read_table(path, columns=["key", "line", "subject"], partitioning=None)
-    alone = pc.equal(table["subject"], "kernel")
+    subject = pq.read_table(path, columns=["subject"], partitioning=None)["subject"]
+    alone = pc.equal(subject, "kernel")
+    if pc.all(alone, min_count=0).as_py():
+        return _hashes(pq.read_table(path, columns=["key"], partitioning=None)["key"])
+    table = pq.read_table(path, columns=["key", "line"], partitioning=None)
     rest = table.filter(pc.invert(alone)).group_by(["key", "line"]).aggregate([])
     return np.concatenate([_hashes(table["key"].filter(alone)), _hashes(rest["key"])])
 
@@ -347,7 +375,7 @@ def _ranked(path: Path, doubled: Hashes) -> Iterator[tuple[str, tuple[Any, ...]]
         yield key, (-STATUSES.index(status), str(taken or ""), origin, line)
 
 
-def _keep_best(generation: Path, manifest: Manifest, name: str, best: dict[str, tuple[Any, ...]]) -> int:
+def _keep_best(generation: Path, files: dict[str, dict[str, Any]], name: str, best: dict[str, tuple[Any, ...]]) -> int:
     """Rewrite a file without the records that others supersede; returns how many those are."""
     table = pq.read_table(generation / name, partitioning=None)
     places = zip(table["key"].to_pylist(), table["origin"].to_pylist(), table["line"].to_pylist(), strict=True)
@@ -356,23 +384,23 @@ def _keep_best(generation: Path, manifest: Manifest, name: str, best: dict[str, 
     (generation / name).unlink()
     kept = table.filter(pa.array(keep))
     if len(kept):
-        manifest.files[name] = store.write_table(generation, name, kept)
+        files[name] = store.write_table(generation, name, kept)
     else:
-        del manifest.files[name]
+        del files[name]
     return len(gone)
 
 
-def _join_small(generation: Path, manifest: Manifest, board: str) -> None:
+def _join_small(generation: Path, files: dict[str, dict[str, Any]]) -> None:
     """Join a partition's small files into one, so that a thousand short runs do not become a thousand files."""
     partitions = defaultdict(list)
-    for name, entry in manifest.files.items():
-        if name.startswith(f"{board}/") and entry["rows"] < SMALL_ROWS:
+    for name, entry in files.items():
+        if entry["rows"] < SMALL_ROWS:
             partitions[name.rsplit("/", 1)[0]].append(name)
     for partition, names in sorted(partitions.items()):
         if len(names) > MOST_SMALL_FILES:
             table = pa.concat_tables([pq.read_table(generation / name, partitioning=None) for name in sorted(names)])
             for name in names:
                 (generation / name).unlink()
-                del manifest.files[name]
+                del files[name]
             joined = f"{partition}/joined-{hashlib.sha256(''.join(names).encode()).hexdigest()[:12]}.parquet"
-            manifest.files[joined] = store.write_table(generation, joined, _sorted(table))
+            files[joined] = store.write_table(generation, joined, _sorted(table))

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.json
 
+from sitecnn.dataset.lines import Array, read
 from sitecnn.dataset.schema import MEASUREMENTS, MEMORY, STATUSES, SUMMARY, conform
 from sitecnn.workload.kernels import SIZE_NAMES
 
@@ -19,6 +19,10 @@ CHUNK_BYTES = 24 << 20
 """Of a record file read at once: about 30,000 kernels."""
 
 LONGEST_QUOTE = 2000
+
+LINE_END = ord("\n")
+BLOCK_MARKS = (b'"record":"block"', b'"record": "block"')
+WINDOW_BYTES = 1 << 16
 
 _NUMBERS = pa.list_(pa.float64())
 _CLOCKS = ("gpu_mhz", "memory_mhz")
@@ -88,7 +92,7 @@ def chunks(
     path: Path, origin: str, offset: int, line: int, block: bytes = b"", *, chunk_bytes: int = CHUNK_BYTES
 ) -> Iterator[Chunk]:
     """The whole lines of `path` from byte `offset` on, after the block `block`; a torn last line is left for later."""
-    with path.open("rb") as source:
+    with path.open("rb", buffering=0) as source:
         source.seek(offset)
         rest = b""
         while piece := source.read(chunk_bytes):
@@ -97,7 +101,7 @@ def chunks(
                 rest += piece
                 continue
             data, rest = rest + piece[:end], piece[end:]
-            count = data.count(b"\n")
+            count = int(np.count_nonzero(np.frombuffer(data, np.uint8) == LINE_END))
             yield Chunk(origin, offset, line, data, count, block)
             block = last_block(data) or block
             offset += len(data)
@@ -106,45 +110,39 @@ def chunks(
 
 def last_block(data: bytes) -> bytes:
     """The last line that is a block's record; empty if none is."""
-    place = max(data.rfind(mark) for mark in (b'"record":"block"', b'"record": "block"'))
+    place, start = -1, len(data)
+    while place < 0 < start:
+        # From the end on: blocks come often, and where there is none of one spelling all would be looked through.
+        end, start = start + len(BLOCK_MARKS[-1]), max(start - WINDOW_BYTES, 0)
+        place = max(data.rfind(mark, start, end) for mark in BLOCK_MARKS)
     if place < 0:
         return b""
     start, end = data.rfind(b"\n", 0, place) + 1, data.find(b"\n", place)
     return data[start:end]
 
 
-Parts = list[tuple[pa.Table, list[int]]]
+Reader = Callable[[bytes, pa.Schema], pa.Table]
 
 
-def parse(chunk: Chunk) -> Parsed:
+def parse(chunk: Chunk, reader: Reader = read) -> Parsed:
     """Every line of a chunk, accounted for: a kernel's row, another record, or refused with a reason."""
     refused: list[dict[str, Any]] = []
-    try:
-        table, numbers = _read(chunk.data), np.arange(chunk.lines)
-        if len(table) != chunk.lines:
-            raise ValueError("blank lines")
-    except ValueError:
-        lines = chunk.data.split(b"\n")[:-1]
-        parts = _read_halves(chunk, lines, [number for number, line in enumerate(lines) if line.strip()], refused)
-        table = pa.concat_tables([LINE.empty_table(), *(part for part, _ in parts)])
-        numbers = np.array([number for _, some in parts for number in some], dtype=int)
-    is_kernel = pc.fill_null(
-        pc.and_(pc.equal(table["record"], "measurement"), pc.is_in(table["task"], KERNEL_TASKS)), False
-    )
-    chosen = is_kernel.to_numpy()
+    table, numbers = _table(chunk, reader, refused)
+    is_kernel = pc.and_(pc.equal(table["record"], "measurement"), pc.is_in(table["task"], KERNEL_TASKS))
+    chosen = pc.fill_null(is_kernel, False).to_numpy()
     is_block = pc.fill_null(pc.equal(table["record"], "block"), False).to_numpy()
-    others = [int(place) for place in np.flatnonzero(~chosen & ~is_block)]
     blocks, met = _blocks_met(table, is_block, chunk.block)
-    rows = where(table, is_kernel)
-    lines_of_rows = chunk.first_line + numbers[chosen] + 1
-    of_rows = blocks.take(met[chosen])
-    kernels = _kernel_rows(rows, of_rows, chunk.origin, lines_of_rows)
-    lost = pc.and_(pc.is_valid(rows["block"]), pc.fill_null(pc.not_equal(rows["block"], of_rows["block"]), True))
+    places = _by_kind(table, np.flatnonzero(chosen))
+    conditions = _conditions(blocks).take(met[places])
+    kernels = _kernel_rows(table, places, conditions, chunk, numbers)
+    named = table["block"].take(places)
+    lost = pc.and_(pc.is_valid(named), pc.fill_null(pc.not_equal(named, conditions["block"]), True))
     bad = pc.if_else(lost, LOST_BLOCK, invalid_reasons(kernels)).combine_chunks()
+    others = np.flatnonzero(~chosen & ~is_block).tolist()
     lines = chunk.data.split(b"\n") if others or bad.null_count < len(bad) else []
     for index in np.flatnonzero(bad.is_valid().to_numpy(zero_copy_only=False)):
-        number = int(lines_of_rows[index])
-        refused.append(refusal(chunk.origin, number, bad[int(index)].as_py(), lines[number - chunk.first_line - 1]))
+        number = int(numbers[places[index]])
+        refused.append(refusal(chunk.origin, chunk.first_line + number + 1, bad[int(index)].as_py(), lines[number]))
     parsed = Parsed(where(kernels, bad.is_null()), refused=refused)
     for place in others:
         number = int(numbers[place])
@@ -159,11 +157,43 @@ def parse(chunk: Chunk) -> Parsed:
     return parsed
 
 
-def _blocks_met(
-    table: pa.Table, is_block: "np.ndarray[Any, Any]", before: bytes
-) -> tuple[pa.Table, "np.ndarray[Any, Any]"]:
+def _table(chunk: Chunk, reader: Reader, refused: list[dict[str, Any]]) -> tuple[pa.Table, Array]:
+    """A chunk's lines as a table, and which line of the chunk each row was; what is no record is refused."""
+    try:
+        table = reader(chunk.data, LINE)
+        if len(table) == chunk.lines:
+            return table, np.arange(chunk.lines)
+    except ValueError:
+        pass
+    lines = chunk.data.split(b"\n")[:-1]
+    parts = _read_halves(chunk, lines, [number for number, line in enumerate(lines) if line.strip()], refused)
+    table = pa.concat_tables([LINE.empty_table(), *(part for part, _ in parts)])
+    return table, np.array([number for _, some in parts for number in some], dtype=int)
+
+
+def _by_kind(table: pa.Table, places: Array) -> Array:
+    """Rows `places`, in the order of their kernels' kinds: that of the dataset's files."""
+    return places[np.argsort(ranks(pc.struct_field(table["kernel"], "kind"))[places], kind="stable")]
+
+
+def ranks(column: pa.ChunkedArray) -> Array:
+    """The place of each value among a column's different ones in their order, nulls last."""
+    encoded = column.combine_chunks().dictionary_encode()
+    order = pc.sort_indices(encoded.dictionary).to_numpy()
+    rank: Array = np.empty(len(order) + 1, np.int32)
+    rank[order], rank[-1] = np.arange(len(order)), len(order)
+    found: Array = rank[pc.fill_null(encoded.indices, len(order)).to_numpy()]
+    return found
+
+
+Parts = list[tuple[pa.Table, list[int]]]
+
+
+def _blocks_met(table: pa.Table, is_block: Array, before: bytes) -> tuple[pa.Table, Array]:
     """The blocks of a table, the one before it first (nulls if there is none), and which of them each row follows."""
-    first = _read(before) if before else pa.table({name: pa.nulls(1, LINE.field(name).type) for name in LINE.names})
+    first = (
+        read(before, LINE) if before else pa.table({name: pa.nulls(1, LINE.field(name).type) for name in LINE.names})
+    )
     blocks = pa.concat_tables([first.select(BLOCK), table.select(BLOCK).filter(pa.array(is_block))])
     return blocks.combine_chunks(), np.cumsum(is_block)
 
@@ -193,19 +223,10 @@ def refusal(origin: str, line: int, reason: str, text: bytes = b"") -> dict[str,
     return {"origin": origin, "line": line, "reason": reason, "text": text[:LONGEST_QUOTE].decode("utf-8", "replace")}
 
 
-def _read(data: bytes) -> pa.Table:
-    """Lines as Arrow's reader takes them; ValueError (pa.ArrowInvalid is one) if any is not UTF-8 or of other types."""
-    if not data.isascii():
-        data.decode()
-    options = pa.json.ParseOptions(explicit_schema=LINE, unexpected_field_behavior="ignore")
-    read = pa.json.ReadOptions(use_threads=False, block_size=len(data) + 1)
-    return pa.json.read_json(pa.BufferReader(data), read_options=read, parse_options=options)
-
-
 def _read_halves(chunk: Chunk, lines: list[bytes], numbers: list[int], refused: list[dict[str, Any]]) -> Parts:
     """Lines `numbers` of a chunk that is not all records: halved until what is none stands alone and is refused."""
     try:
-        table = _read(b"".join(lines[number] + b"\n" for number in numbers))
+        table = read(b"".join(lines[number] + b"\n" for number in numbers), LINE)
         if len(table) == len(numbers):
             return [(table, numbers)]
         reason = "not one JSON object"
@@ -220,19 +241,26 @@ def _read_halves(chunk: Chunk, lines: list[bytes], numbers: list[int], refused: 
     return []
 
 
-def _kernel_rows(rows: pa.Table, blocks: pa.Table, origin: str, lines: "np.ndarray[Any, Any]") -> pa.Table:
-    """Kernels' records, each with its block, as rows of the schema; their run's columns are joined later."""
-    columns = {name: rows[name] for name in ("key", "run", "mode", "iterations", "warm_up", "stop", "status", "reason")}
-    columns |= {name: rows[name] for name in ("seconds", "samples_ns", "power_rails", "power_mw", *SUMMARY)}
-    columns |= {name: pc.struct_field(rows["kernel"], name) for name in ("kind", "variant", *SIZE_NAMES)}
-    columns |= {name: blocks[name] for name in ("attempt", *_SENTINELS)}
+def _conditions(blocks: pa.Table) -> pa.Table:
+    """Blocks with the conditions after them in the columns of the schema."""
     after = blocks["after"]
-    columns |= {name: pc.struct_field(after, name) for name in _CLOCKS}
-    columns |= {"load": pc.struct_field(after, "load"), "measured_at": times(pc.struct_field(after, "time"))}
+    columns = {name: blocks[name] for name in ("block", "attempt", *_SENTINELS)}
+    columns |= {name: pc.struct_field(after, name) for name in (*_CLOCKS, "load")}
+    columns |= {"measured_at": times(pc.struct_field(after, "time"))}
     for name, function in (("cpu_mhz", np.mean), ("temperature_c", np.max)):
         columns[name] = _over_list(pc.struct_field(after, name), function)
-    columns |= {"line": pa.array(lines, pa.int64())}
-    columns |= {name: pa.repeat(text, len(rows)) for name, text in (("origin", origin), ("subject", "kernel"))}
+    return pa.table(columns)
+
+
+def _kernel_rows(table: pa.Table, places: Array, conditions: pa.Table, chunk: Chunk, numbers: Array) -> pa.Table:
+    """Kernels' records, each with its block's conditions, as rows of the schema; their runs are joined later."""
+    names = ("key", "run", "mode", "iterations", "warm_up", "stop", "status", "reason", "seconds", "samples_ns")
+    given = {name: table[name] for name in (*names, "power_rails", "power_mw", *SUMMARY)}
+    given |= {name: pc.struct_field(table["kernel"], name) for name in ("kind", "variant", *SIZE_NAMES)}
+    columns = {name: column.take(places) for name, column in given.items() if column.null_count < len(table)}
+    columns |= {name: conditions[name] for name in conditions.column_names}
+    columns |= {"line": pa.array(chunk.first_line + numbers[places] + 1, pa.int64())}
+    columns |= {name: pa.repeat(text, len(places)) for name, text in (("origin", chunk.origin), ("subject", "kernel"))}
     return conform(pa.table(columns), MEASUREMENTS)
 
 
@@ -243,7 +271,7 @@ def times(texts: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _over_list(lists: pa.ChunkedArray, function: Callable[[Any], Any]) -> pa.Array:
-    """`function` of each list; blocks share their conditions, so equal lists in a row are computed once."""
+    """`function`, the mean or the largest, of each list; null where it is empty."""
     lists = lists.combine_chunks() if isinstance(lists, pa.ChunkedArray) else lists
     result = np.full(len(lists), np.nan)
     if len(lists.values):
@@ -251,8 +279,7 @@ def _over_list(lists: pa.ChunkedArray, function: Callable[[Any], Any]) -> pa.Arr
         filled = np.flatnonzero(ends > starts)
         values = lists.values.to_numpy(zero_copy_only=False)
         if function is np.mean:
-            totals = np.concatenate([[0], np.cumsum(values)])
-            result[filled] = (totals[ends[filled]] - totals[starts[filled]]) / (ends - starts)[filled]
+            result[filled] = np.add.reduceat(values, starts[filled]) / (ends - starts)[filled]
         else:
             result[filled] = np.maximum.reduceat(values, starts[filled])
     return pa.array(result, from_pandas=True)

@@ -109,8 +109,8 @@ NETWORKS = pa.schema(
 
 TABLES = {"measurements": MEASUREMENTS, "runs": RUNS, "networks": NETWORKS}
 
-SORT = ("subject", "kind", "network", "batch", "layer_index", "key")
-"""Order of rows in a file, so that statistics let a reader skip what it does not ask for."""
+SORT = ("subject", "kind", "network", "batch", "layer_index")
+"""Order of rows in a file, so that statistics let a reader skip what it does not ask for; then that of the records."""
 
 UPGRADES: dict[int, Callable[[pa.Table], pa.Table]] = {}
 """For each older version, the step that makes its measurements those of the next."""
@@ -125,8 +125,9 @@ def upgrade(table: pa.Table, version: int) -> pa.Table:
 
 def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """`table` with the columns of `schema` in its order; what it lacks is null, what the schema lacks is left out."""
+    there = set(table.column_names)
     columns = [
-        table[field.name].cast(field.type) if field.name in table.column_names else pa.nulls(len(table), field.type)
+        table[field.name].cast(field.type) if field.name in there else pa.nulls(len(table), field.type)
         for field in schema
     ]
     return pa.Table.from_arrays(columns, schema=schema)
