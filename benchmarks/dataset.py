@@ -1,6 +1,7 @@
-"""Aggregation of synthetic measurements, and pyarrow alone writing and reading the same columns.
+"""Aggregation of synthetic measurements, and pyarrow alone writing and reading the same columns; import of tables.
 
     .venv/bin/python benchmarks/dataset.py --measurements 10000000
+    .venv/bin/python benchmarks/dataset.py --tables ../shared/boards-data ../shared/networks
 
 Half of the measurements are GEMMs, half are layers; ten boards share them evenly. Lines have the agent's fields and
 as many samples as the median line of a campaign on two Xeon cores.
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -83,58 +85,83 @@ def timed(name, count, function):
     result = function()
     seconds = time.perf_counter() - start
     print(f"{name:58} {seconds:8.2f} s   {count / seconds:12,.0f} /s", flush=True)
-    return result
+    return result, seconds
 
 
-def write_alone(tables, folder):
-    for number, table in enumerate(tables):
-        pq.write_table(table, folder / f"{number}.parquet", compression="zstd")
+def alone(root, folder):
+    """Seconds that pyarrow takes to write and to read the dataset's columns, on two threads, a few files at a time."""
+    seconds, names = [0.0, 0.0], files(root)
+    for start in range(0, len(names), 4):
+        tables = [pq.read_table(path, partitioning=None) for path in names[start : start + 4]]
+        paths = [folder / f"{number}.parquet" for number in range(len(tables))]
+        began = time.perf_counter()
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda table, path: pq.write_table(table, path, compression="zstd"), tables, paths))
+        written = time.perf_counter()
+        rows = len(ds.dataset(paths).to_table())
+        seconds = [seconds[0] + written - began, seconds[1] + time.perf_counter() - written]
+        assert rows == sum(map(len, tables))
+        for path in paths:
+            path.unlink()
+    return seconds
+
+
+def aggregate_many(root, count):
+    size = timed("write synthetic records", count, lambda: write_records(root, count))[0]
+    print(f"{size / 1e9:.2f} GB of records, {size / count:.0f} bytes each")
+    command = [sys.executable, "-m", "sitecnn", "--root", str(root), "aggregate"]
+    _, taken = timed("aggregate", count, lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL))
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(f"{'its memory at most (it is one process)':58} {used.ru_maxrss / 2**20:8.2f} GiB")
+    print(f"{'its time on all cores':58} {used.ru_utime + used.ru_stime:8.2f} s")
+    timed("aggregate again, nothing new", count, lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL))
+    columns = ["kind", "m", "n", "k", "median_ns"]
+    gemms, _ = timed(
+        "one board's GEMMs (sizes, median), pandas",
+        count // BOARDS // 2,
+        lambda: read_measurements(root, "board3", "cpu", columns=columns, kinds=["gemm"]),
+    )
+    assert len(gemms) == count // BOARDS // 2 and (gemms["kind"] == "gemm").all()
+    (root / "plain").mkdir()
+    for what, seconds in zip(("writes", "reads"), (both := alone(root, root / "plain")), strict=True):
+        print(f"{f'pyarrow alone {what} the same columns':58} {seconds:8.2f} s   {count / seconds:12,.0f} /s")
+    print(f"{'aggregation, in units of both':58} {taken / sum(both):8.2f}")
+
+
+def import_tables(root, tables, networks):
+    """Every table of a folder, for both processors; what the command says of each."""
+    for table in sorted(tables.glob("*.parquet")):
+        for processor in ("cpu", "gpu"):
+            named = [
+                "--board",
+                table.stem,
+                "--processor",
+                processor,
+                "--stack",
+                "published",
+                "--networks",
+                str(networks),
+            ]
+            command = [sys.executable, "-m", "sitecnn", "--root", str(root), "import", "table", str(table), *named]
+            said = subprocess.run(command, check=False, capture_output=True, text=True).stdout
+            print(f"{processor}: {said.splitlines()[0].split('/')[-1]}")
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--measurements", type=int, default=1_000_000)
-    count = parser.parse_args().measurements
+    parser.add_argument("--tables", nargs=2, type=Path, metavar=("TABLES", "NETWORKS"))
+    arguments = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="sitecnn-benchmark-"))
     try:
-        size = timed("write synthetic records", count, lambda: write_records(root, count))
-        print(f"{size / 1e9:.2f} GB of records, {size / count:.0f} bytes each")
-        command = [sys.executable, "-m", "sitecnn", "--root", str(root), "aggregate"]
-        timed("aggregate", count, lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL))
-        print(f"{'its memory at most':58} {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20:8.2f} GiB")
-        timed(
-            "aggregate again, nothing new",
-            count,
-            lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL),
-        )
-        gemms = timed(
-            "one board's GEMMs (sizes, median), pandas",
-            count // BOARDS // 2,
-            lambda: read_measurements(
-                root, "board3", "cpu", columns=["kind", "m", "n", "k", "median_ns"], kinds=["gemm"]
-            ),
-        )
-        assert len(gemms) == count // BOARDS // 2 and (gemms["kind"] == "gemm").all()
-        (root / "plain").mkdir()
-        tables = [pq.read_table(path, partitioning=None) for path in files(root)[:4]]
-        rows = sum(map(len, tables))
-        timed("pyarrow alone writes the same columns (a part)", rows, lambda: write_alone(tables, root / "plain"))
-        timed("pyarrow alone reads them", rows, lambda: ds.dataset(root / "plain").to_table())
-        timed("our files, read the same way", rows, lambda: ds.dataset(files(root)[:4]).to_table())
-        records = sorted((root / "results" / "records").glob("*/*.jsonl"))[0]
-        timed("pyarrow alone parses the JSON of one board", count // BOARDS, lambda: parse_alone(records))
+        if arguments.tables:
+            rows = sum(len(pq.read_table(path)) for path in arguments.tables[0].glob("*.parquet"))
+            timed("import of all tables", rows, lambda: import_tables(root, *arguments.tables))
+        else:
+            aggregate_many(root, arguments.measurements)
         assert store.existing(root)
     finally:
         shutil.rmtree(root)
-
-
-def parse_alone(path):
-    from pyarrow import json as arrow_json
-
-    from sitecnn.dataset.records import LINE
-
-    options = arrow_json.ParseOptions(explicit_schema=LINE, unexpected_field_behavior="ignore")
-    return arrow_json.read_json(path, arrow_json.ReadOptions(block_size=64 << 20), options)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from sitecnn.dataset import aggregate
-from sitecnn.dataset.lines import read, read_many
+from sitecnn.dataset.lines import PADDING, read, read_many
 from sitecnn.dataset.records import LINE
 from tests.dataset.records import block_record, gemm_record, network_record, run_record, write
 from tests.dataset.test_aggregate import tree
@@ -26,10 +26,15 @@ def compact(record):
     return json.dumps(record, sort_keys=True, separators=(",", ":")).encode() + b"\n"
 
 
+def buffered(data):
+    """As a chunk's lines lie: at the beginning of a buffer, other bytes after them."""
+    return memoryview(bytearray(data + b"1" * PADDING))[: len(data)]
+
+
 def outcome(reader, data):
     """The rows as text, so that NaN equals NaN, or what is wrong with the lines but for the row's number."""
     try:
-        table = reader(data, LINE)
+        table = reader(buffered(data), LINE)
         table.validate(full=True)
         return repr(table.to_pylist())
     except ValueError as error:
@@ -53,7 +58,7 @@ def test_numbers_are_rounded_as_python_rounds_them():
     texts = list(drawn_numbers(random.Random(2017)))
     texts += ["-0", "-0.0", "0e5", "1E+3", "-1e-5", "0.1", "5e-324", "1e308", "2.2250738585072014e-308"]
     data = "".join(f'{{"samples_ns":[{text},-{text.lstrip("-")}]}}\n' for text in texts).encode()
-    found = read_many(data, NUMBERS)["samples_ns"].combine_chunks().flatten().to_numpy()
+    found = read_many(buffered(data), NUMBERS)["samples_ns"].combine_chunks().flatten().to_numpy()
     expected = np.array([value for text in texts for value in (float(text), float(f"-{text.lstrip('-')}"))])
     assert (found.view(np.uint64) == expected.view(np.uint64)).all()
 
@@ -126,7 +131,7 @@ def test_lines_that_are_not_plain_keep_their_places():
             for number, record in enumerate(records)
         )
         assert outcome(read_many, data) == outcome(read, data)
-        assert read_many(data, LINE)["key"].to_pylist() == [record["key"] for record in records]
+        assert read_many(buffered(data), LINE)["key"].to_pylist() == [record["key"] for record in records]
 
 
 @pytest.mark.parametrize("what", sorted(REFUSED))
@@ -142,7 +147,7 @@ def test_what_is_refused_is_refused_alike(tmp_path, monkeypatch, what):
 
 def test_either_reader_makes_the_same_dataset_to_the_byte(tmp_path, monkeypatch):
     """Chunk after chunk, in memory that is filled again and again."""
-    monkeypatch.setattr("sitecnn.dataset.records.chunks.__kwdefaults__", {"chunk_bytes": 5000})
+    monkeypatch.setattr("sitecnn.dataset.records.CHUNK_BYTES", 5000)
     kinds = [{"kind": "relu", "variant": "", "channels": 3, "height": 7}, {"kind": "gemm", "m": 1, "n": 2, "k": 3}]
     records = [run_record()]
     for number in range(400):

@@ -7,6 +7,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ from sitecnn.dataset.records import (
     chunks,
     invalid_reasons,
     join_runs,
-    last_block,
     parse,
     ranks,
     refusal,
@@ -165,7 +165,8 @@ def _write_parts(
     reader = read_many if unread > MANY_BYTES else read
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         waiting: deque[Future[dict[str, dict[str, Any]]]] = deque()
-        for chunk, parsed in _in_order(pool, reader, _new_chunks(manifest, grown)):
+        used: list[bytearray] = []
+        for chunk, parsed in _in_order(pool, reader, _new_chunks(manifest, grown, used), used):
             rows = _rows(chunk, parsed, batch)
             waiting.append(pool.submit(_write_part, generation, chunk, rows))
             while len(waiting) > 1:
@@ -175,26 +176,28 @@ def _write_parts(
     return files
 
 
-def _in_order(pool: ThreadPoolExecutor, reader: Reader, stream: Iterable[Chunk]) -> Iterator[tuple[Chunk, Parsed]]:
-    """Chunks with what they hold, in their order, parsed one ahead."""
+def _in_order(
+    pool: ThreadPoolExecutor, reader: Reader, stream: Iterable[Chunk], used: list[bytearray]
+) -> Iterator[tuple[Chunk, Parsed]]:
+    """Chunks with what they hold, in their order, parsed one ahead; their buffers go to `used`."""
     waiting: deque[tuple[Chunk, Future[Parsed]]] = deque()
-    for chunk in stream:
-        waiting.append((chunk, pool.submit(parse, chunk, reader)))
-        if len(waiting) > 1:
-            first, parsed = waiting.popleft()
-            yield first, parsed.result()
-    for first, parsed in waiting:
-        yield first, parsed.result()
+    for chunk in chain(stream, repeat(None, 1)):
+        if chunk:
+            waiting.append((chunk, pool.submit(parse, chunk, reader)))
+        while len(waiting) > (1 if chunk else 0):
+            first, future = waiting.popleft()
+            parsed = future.result()
+            used.append(first.buffer)
+            yield first, parsed
 
 
-def _new_chunks(manifest: Manifest, grown: dict[str, Path]) -> Iterator[Chunk]:
+def _new_chunks(manifest: Manifest, grown: dict[str, Path], used: list[bytearray]) -> Iterator[Chunk]:
     """The unread lines of each record file; the manifest learns how far each was read."""
     for name, path in grown.items():
         known = manifest.sources.get(name, {"bytes": 0, "lines": 0, "block": ""})
         end, line, block = known["bytes"], known["lines"], known["block"].encode()
-        for chunk in chunks(path, name, end, line, block):
-            end, line = chunk.offset + len(chunk.data), chunk.first_line + chunk.lines
-            block = last_block(chunk.data) or block
+        for chunk in chunks(path, name, end, line, block, used=used):
+            end, line, block = chunk.offset + chunk.size, chunk.first_line + chunk.lines, chunk.last_block
             yield chunk
         read = {"bytes": end, "lines": line, "block": block.decode(errors="replace")}
         manifest.sources[name] = {**read, "tail_sha256": _tail(path, end)}

@@ -17,9 +17,6 @@ from numba.extending import intrinsic
 TEXT, WHOLE, NUMBER, NUMBERS, TEXTS, OBJECT, OTHER = range(7)
 """Kinds of values; OTHER is read over."""
 
-PADDING = 64
-"""Bytes after the last line that may be read."""
-
 NAME_WORDS = 4
 DEEPEST = 16
 NOWHERE = UNKNOWN = -1
@@ -310,7 +307,7 @@ def _copy(place, length, target):
 
 @_compiled
 def read(place, lines, slots, out, follows, stack):
-    """Fill `out` from `lines` lines at the address `place`; PADDING zeros stand after them.
+    """Fill `out` from `lines` lines at the address `place`; zeros stand after them.
 
     `slots`: (space, name, mask, kind, column, length) of each known name. `out` as `sitecnn.dataset.lines` makes it.
     `follows` and `stack` are for our own use.

@@ -13,11 +13,16 @@ import pyarrow.json
 
 Array = np.ndarray[Any, Any]
 
+PADDING = 64
+"""Bytes after the last line that may be read and are set to zero."""
+
+LARGEST_ASCII = 127
+
 MOST_PIECES = 100
 """A stretch whose lines change more often between plain and not is read by pyarrow as a whole."""
 
 
-def read(data: bytes, schema: pa.Schema) -> pa.Table:
+def read(data: bytes | memoryview, schema: pa.Schema) -> pa.Table:
     """Lines as pyarrow's reader takes them; ValueError (pa.ArrowInvalid is one) if any is not UTF-8 or of other types.
 
     Blank lines are no rows.
@@ -28,10 +33,11 @@ def read(data: bytes, schema: pa.Schema) -> pa.Table:
     return pa.json.read_json(pa.BufferReader(data), read_options=block, parse_options=options)
 
 
-def read_many(data: bytes, schema: pa.Schema) -> pa.Table:
+def read_many(data: memoryview, schema: pa.Schema) -> pa.Table:
     """The same, several times faster where most lines are as the agent writes them.
 
-    The table lies in memory that the thread's next call fills anew: what is to stay must be copied.
+    `data` begins a bytearray that has PADDING bytes more. The table lies in memory that the thread's next call fills
+    anew: what is to stay must be copied.
     """
     _check_text(data)
     table, starts, plain = _read_plain(data, schema)
@@ -46,9 +52,10 @@ def read_many(data: bytes, schema: pa.Schema) -> pa.Table:
     return pa.concat_tables([schema.empty_table(), *pieces])
 
 
-def _check_text(data: bytes) -> None:
-    if not data.isascii():
-        data.decode()
+def _check_text(data: bytes | memoryview) -> None:
+    """UnicodeDecodeError, a ValueError, if the bytes are not UTF-8."""
+    if len(data) and np.frombuffer(data, np.uint8).max() > LARGEST_ASCII:
+        bytes(data).decode()
 
 
 # ---- what the compiled reader is told and what it fills ------------------------------------------------------
@@ -104,18 +111,19 @@ def _slots(schema: pa.Schema) -> tuple[Slots, tuple[Array, ...]]:
     return slots, (spaces, names.reshape(words), masks.reshape(words), kinds, columns, lengths)
 
 
-def _read_plain(data: bytes, schema: pa.Schema) -> tuple[pa.Table, Array, Array]:
+def _read_plain(data: memoryview, schema: pa.Schema) -> tuple[pa.Table, Array, Array]:
     """A row for each line, nulls where it is not plain; where the lines start; which are plain."""
     from sitecnn.dataset import compiled
 
     slots, told = _slots(schema)
     lines = int(np.count_nonzero(np.frombuffer(data, np.uint8) == compiled.LINE_END))
     room = _room(slots, lines, len(data))
-    room.data[: len(data)] = np.frombuffer(data, np.uint8)
-    room.data[len(data) : len(data) + compiled.PADDING] = 0
+    buffer: Any = data.obj
+    padded = np.frombuffer(buffer, np.uint8)
+    padded[len(data) : len(data) + PADDING] = 0
     room.there[:, :lines] = False
     follows, stack = np.full(len(slots.found) + 1, compiled.NOWHERE), np.empty(compiled.DEEPEST, np.int64)
-    compiled.read(room.data.ctypes.data, lines, told, room.arrays(), follows, stack)
+    compiled.read(padded.ctypes.data, lines, told, room.arrays(), follows, stack)
     filled = Filled(slots, iter(range(len(slots.found))), room, lines)
     table = pa.Table.from_arrays([filled.column(one.type) for one in schema], schema=schema)
     return table, room.starts[: lines + 1], room.plain[:lines]
@@ -127,26 +135,23 @@ _rooms = threading.local()
 def _room(slots: Slots, lines: int, size: int) -> "Room":
     """The thread's room if it is large enough, else a larger one: fresh memory costs as much as reading into it."""
     room: Room | None = getattr(_rooms, "room", None)
-    if room is None or room.counts != slots.counts or len(room.plain) < lines or len(room.data) < size + 64:
+    if room is None or room.counts != slots.counts or len(room.plain) < lines or room.size < size:
         room = _rooms.room = Room(slots.counts, lines + lines // 8, size + size // 8)
     return room
 
 
 class Room:
-    """Where the compiled reader puts lines and what it finds in them: by kind of value, column and row.
+    """Where the compiled reader puts what it finds: by kind of value, column and row.
 
     Most of it is never touched, and so takes no memory.
     """
 
     def __init__(self, counts: list[int], lines: int, size: int) -> None:
-        from sitecnn.dataset import compiled
-
-        self.counts = counts
+        self.counts, self.size = counts, size
         texts, wholes, numbers, number_lists, text_lists = (counts[kind] for kind in range(5))
-        self.data = np.empty(size + compiled.PADDING, np.uint8)
         self.plain, self.starts = np.empty(lines, bool), np.empty(lines + 1, np.int64)
         self.there = np.empty((sum(counts), lines), bool)
-        self.texts = np.empty((texts, size + compiled.PADDING), np.uint8)
+        self.texts = np.empty((texts, size + PADDING), np.uint8)
         self.text_ends = np.zeros((texts, lines + 1), np.int32)
         self.wholes, self.numbers = np.empty((wholes, lines), np.int64), np.empty((numbers, lines), np.float64)
         self.number_lists = np.empty((number_lists, size // 2), np.float64)

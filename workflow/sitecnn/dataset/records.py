@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sitecnn.dataset.lines import Array, read
+from sitecnn.dataset.lines import PADDING, Array, read
 from sitecnn.dataset.schema import MEASUREMENTS, MEMORY, STATUSES, SUMMARY, conform
 from sitecnn.workload.kernels import SIZE_NAMES
 
@@ -69,14 +69,27 @@ BAD_MEMORY = "memory_bytes is missing or impossible"
 
 @dataclass(frozen=True)
 class Chunk:
-    """Whole lines of a record file: where they stand, what they say, and the last block's line before them."""
+    """Whole lines of a record file: where they stand, what they say, and the last block's line before and in them.
+
+    They are the first `size` bytes of a buffer that has more room, and that is used again when they were parsed.
+    """
 
     origin: str
     offset: int
     first_line: int
-    data: bytes
+    buffer: bytearray
+    size: int
     lines: int
-    block: bytes = b""
+    block: bytes
+    last_block: bytes
+
+    def view(self) -> memoryview:
+        """The lines as they lie in the buffer."""
+        return memoryview(self.buffer)[: self.size]
+
+    def split(self) -> list[bytes]:
+        """The lines one by one, without their ends."""
+        return bytes(self.view()).split(b"\n")[:-1]
 
 
 @dataclass
@@ -89,39 +102,54 @@ class Parsed:
 
 
 def chunks(
-    path: Path, origin: str, offset: int, line: int, block: bytes = b"", *, chunk_bytes: int = CHUNK_BYTES
+    path: Path,
+    origin: str,
+    offset: int,
+    line: int,
+    block: bytes = b"",
+    *,
+    chunk_bytes: int | None = None,
+    used: list[bytearray] | None = None,
 ) -> Iterator[Chunk]:
-    """The whole lines of `path` from byte `offset` on, after the block `block`; a torn last line is left for later."""
+    """The whole lines of `path` from byte `offset` on, after the block `block`; a torn last line is left for later.
+
+    `chunk_bytes` are read at once (CHUNK_BYTES unless given). Buffers are taken from `used` where there are any: fresh
+    memory costs as much as reading into it.
+    """
+    chunk_bytes = chunk_bytes or CHUNK_BYTES
     with path.open("rb", buffering=0) as source:
         source.seek(offset)
         rest = b""
-        while piece := source.read(chunk_bytes):
-            end = piece.rfind(b"\n") + 1
+        while True:
+            buffer = used.pop() if used else bytearray()
+            buffer.extend(bytes(max(len(rest) + chunk_bytes + PADDING - len(buffer), 0)))
+            buffer[: len(rest)] = rest
+            filled = len(rest) + (source.readinto(memoryview(buffer)[len(rest) : len(rest) + chunk_bytes]) or 0)
+            if filled == len(rest):
+                return
+            end = buffer.rfind(b"\n", 0, filled) + 1
+            rest = bytes(memoryview(buffer)[end:filled])
             if not end:
-                rest += piece
                 continue
-            data, rest = rest + piece[:end], piece[end:]
-            count = int(np.count_nonzero(np.frombuffer(data, np.uint8) == LINE_END))
-            yield Chunk(origin, offset, line, data, count, block)
-            block = last_block(data) or block
-            offset += len(data)
-            line += count
+            count = int(np.count_nonzero(np.frombuffer(buffer, np.uint8, end) == LINE_END))
+            last = last_block(buffer, end) or block
+            yield Chunk(origin, offset, line, buffer, end, count, block, last)
+            offset, line, block = offset + end, line + count, last
 
 
-def last_block(data: bytes) -> bytes:
-    """The last line that is a block's record; empty if none is."""
-    place, start = -1, len(data)
+def last_block(data: bytearray, size: int) -> bytes:
+    """The last line among the first `size` bytes that is a block's record; empty if none is."""
+    place, start = -1, size
     while place < 0 < start:
         # From the end on: blocks come often, and where there is none of one spelling all would be looked through.
-        end, start = start + len(BLOCK_MARKS[-1]), max(start - WINDOW_BYTES, 0)
+        end, start = min(start + len(BLOCK_MARKS[-1]), size), max(start - WINDOW_BYTES, 0)
         place = max(data.rfind(mark, start, end) for mark in BLOCK_MARKS)
     if place < 0:
         return b""
-    start, end = data.rfind(b"\n", 0, place) + 1, data.find(b"\n", place)
-    return data[start:end]
+    return bytes(data[data.rfind(b"\n", 0, place) + 1 : data.find(b"\n", place)])
 
 
-Reader = Callable[[bytes, pa.Schema], pa.Table]
+Reader = Callable[[memoryview, pa.Schema], pa.Table]
 
 
 def parse(chunk: Chunk, reader: Reader = read) -> Parsed:
@@ -139,7 +167,7 @@ def parse(chunk: Chunk, reader: Reader = read) -> Parsed:
     lost = pc.and_(pc.is_valid(named), pc.fill_null(pc.not_equal(named, conditions["block"]), True))
     bad = pc.if_else(lost, LOST_BLOCK, invalid_reasons(kernels)).combine_chunks()
     others = np.flatnonzero(~chosen & ~is_block).tolist()
-    lines = chunk.data.split(b"\n") if others or bad.null_count < len(bad) else []
+    lines = chunk.split() if others or bad.null_count < len(bad) else []
     for index in np.flatnonzero(bad.is_valid().to_numpy(zero_copy_only=False)):
         number = int(numbers[places[index]])
         refused.append(refusal(chunk.origin, chunk.first_line + number + 1, bad[int(index)].as_py(), lines[number]))
@@ -160,12 +188,12 @@ def parse(chunk: Chunk, reader: Reader = read) -> Parsed:
 def _table(chunk: Chunk, reader: Reader, refused: list[dict[str, Any]]) -> tuple[pa.Table, Array]:
     """A chunk's lines as a table, and which line of the chunk each row was; what is no record is refused."""
     try:
-        table = reader(chunk.data, LINE)
+        table = reader(chunk.view(), LINE)
         if len(table) == chunk.lines:
             return table, np.arange(chunk.lines)
     except ValueError:
         pass
-    lines = chunk.data.split(b"\n")[:-1]
+    lines = chunk.split()
     parts = _read_halves(chunk, lines, [number for number, line in enumerate(lines) if line.strip()], refused)
     table = pa.concat_tables([LINE.empty_table(), *(part for part, _ in parts)])
     return table, np.array([number for _, some in parts for number in some], dtype=int)
