@@ -216,23 +216,47 @@ def test_drawn_histories_count_each_key_once(tmp_path):
     assert list(problems(tmp_path)) == []
 
 
-def test_files_of_an_older_schema_are_read_as_this_one(tmp_path, monkeypatch):
+def test_files_of_an_older_schema_are_read_as_the_next(tmp_path, monkeypatch):
+    """As if a later SiteCNN had renamed a column and added one."""
     from sitecnn.dataset import schema
 
-    write(tmp_path, [run_record(), gemm_record(0)])
+    write(tmp_path, [run_record(), gemm_record(0, reason="none")])
     aggregate(tmp_path)
-    newer = schema.MEASUREMENTS.append(schema.pa.field("watts", schema.pa.float64()))
+    renamed = [field.with_name("remark") if field.name == "reason" else field for field in schema.MEASUREMENTS]
+    newer = schema.pa.schema([*renamed, ("watts", schema.pa.float64())])
 
     def rename(table):
         return table.rename_columns(["remark" if name == "reason" else name for name in table.column_names])
 
+    written = schema.SCHEMA_VERSION
     for module in (schema, store):
-        monkeypatch.setattr(module, "SCHEMA_VERSION", 2)
+        monkeypatch.setattr(module, "SCHEMA_VERSION", written + 1)
         monkeypatch.setattr(module, "MEASUREMENTS", newer)
-    monkeypatch.setitem(schema.UPGRADES, 1, rename)
+    monkeypatch.setitem(schema.UPGRADES, written, rename)
     row = rows(tmp_path).iloc[0]
-    assert row["m"] == 1 and list(row["samples_ns"]) == [10.0, 11.0, 13.5]
-    assert read_measurements(tmp_path, "b", "cpu")["watts"].isna().all()
+    assert (row["m"], row["remark"], list(row["samples_ns"])) == (1, "none", [10.0, 11.0, 13.5])
+    assert rows(tmp_path)["watts"].isna().all() and "reason" not in rows(tmp_path)
+
+
+def test_schema_1_lacked_columns_of_2_which_are_null(tmp_path):
+    write(tmp_path, [run_record(), gemm_record(0)])
+    aggregate(tmp_path)
+    (path,) = (tmp_path / "results/dataset/measurements").resolve().rglob("*.parquet")
+    added = [
+        "gpu_mhz",
+        "memory_mhz",
+        "power_rails",
+        "power_mw",
+        "gpu_base_bytes",
+        "gpu_loaded_bytes",
+        "gpu_total_bytes",
+    ]
+    older = pq.read_table(path, partitioning=None).drop_columns(added).replace_schema_metadata({"sitecnn_schema": "1"})
+    pq.write_table(older, path)
+    found = store.read_file(path)
+    assert found.schema.equals(MEASUREMENTS)
+    assert found.drop_columns(added).equals(older.replace_schema_metadata(None))
+    assert all(found[name].null_count == 1 for name in added)
 
 
 def test_nothing_measured_is_an_empty_table_with_all_columns(tmp_path):

@@ -248,9 +248,8 @@ def _take_record(board: str, origin: str, line: int, record: dict[str, Any], bat
 
 def _pass_table(origin: str, line: int, record: dict[str, Any], batch: Batch) -> pa.Table:
     rows = [{**row, "origin": origin, "line": line} for row in passes.network_rows(record)]
-    for row in rows:
-        text = row.pop("time")
-        row["measured_at"] = times(pa.chunked_array([[text]], pa.string()))[0].as_py()
+    taken = times(pa.chunked_array([[row.pop("time") for row in rows]], pa.string())).to_pylist()
+    rows = [{**row, "measured_at": when} for row, when in zip(rows, taken, strict=True)]
     table = pa.Table.from_pylist(rows, MEASUREMENTS)
     if (reasons := invalid_reasons(table).drop_null()) and len(reasons):
         raise ValueError(reasons[0].as_py())

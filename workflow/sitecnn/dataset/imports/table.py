@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ def read_table(file: Path, target: Target, networks: Path, library: str | None =
     refused: list[Refused] = []
     chosen = _checked(rows[wanted], refused)
     found, imported = [], 0
+    known = cache(partial(definition, networks))  # libraries and threads share networks
     keys = ["library", "threads", "network", "batch"]
     suffix = {name: chosen[name].nunique() > 1 for name in ("library", "threads")}
     group: Any
@@ -60,7 +62,7 @@ def read_table(file: Path, target: Target, networks: Path, library: str | None =
         stack = target.stack + (f"+{name_of_library}" if suffix["library"] and name_of_library else "")
         stack += f"+{threads}-threads" if suffix["threads"] and threads else ""
         try:
-            network = definition(networks, name, int(batch))
+            network = known(name, int(batch))
         except SiteCNNError as error:
             refused += [Refused(int(row), str(error)) for row in part["row"]]
             continue
