@@ -5,6 +5,8 @@ import json
 import math
 import random
 import re
+import subprocess
+import sys
 from importlib import import_module
 
 import numpy as np
@@ -160,3 +162,11 @@ def test_either_reader_makes_the_same_dataset_to_the_byte(tmp_path, monkeypatch)
         write(tmp_path / name, [compact(record).decode().rstrip() for record in [*records, network_record()]])
         assert aggregate(tmp_path / name)["measurements"] == {"b/cpu": 405}
     assert tree(tmp_path / "one") == tree(tmp_path / "many")
+
+
+def test_a_small_dataset_does_not_wait_for_the_compiler(tmp_path):
+    write(tmp_path, [run_record(), *map(gemm_record, range(1000))])
+    code = f"import sys; from sitecnn.cli import main; main(['--root', {str(tmp_path)!r}, 'aggregate']); "
+    code += "print('numba' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert '"b/cpu": 1000' in said and said.endswith("False\n")
