@@ -82,3 +82,33 @@ def test_a_kind_that_no_network_had_is_guessed_from_its_code_and_says_so(kind):
     assert (found.ns > itself.ns).all()
     assert not found.modelled.any()
     assert found.extrapolated.all()
+
+
+def lrn_rows(kind, ns_an_element, network):
+    elements = np.array([1e5, 2e5, 4e5])
+    rows = pd.DataFrame({"in_elements": elements, "out_elements": elements, "window": 5, "images": 1, "batch": 1})
+    rows = rows.assign(kind=kind, median_ns=ns_an_element * elements, network=network, subject="layer", mode="network")
+    return rows.assign(stack="known law", threads=1, parameters=0)
+
+
+@pytest.mark.parametrize(("source", "share"), [("import", 2 / 3), ("agent", 1.0)])
+def test_what_was_measured_on_zeros_only_takes_longer_on_images(source, share):
+    """Measured by the agent, a definition without weights says nothing of the values that its layers ran on."""
+    kind = "lrn_of_zeros" if source == "import" else "lrn"
+    rows = pd.concat([board(6), lrn_rows(kind, 100.0, "net0")], ignore_index=True).assign(source=source)
+    model = fit_stack(rows, "known law")
+    both = np.array(["lrn", "lrn_of_zeros"])
+    alike = lrn_rows(kind, 1.0, "net0")[:2].assign(out_elements=2e5, in_elements=2e5)
+    found = estimate_kernels(model, both, sizes_of(alike.reindex(columns=rows.columns)))
+    assert found.ns[1] / found.ns[0] == pytest.approx(share, rel=0.1)
+    assert found.ns[0 if source == "agent" else 1] == pytest.approx(100.0 * 2e5, rel=0.05)
+    assert found.modelled.all()
+
+
+def test_both_kinds_of_lrn_are_kept_apart_where_both_were_measured():
+    measured = [lrn_rows("lrn", 170.0, "net0"), lrn_rows("lrn_of_zeros", 107.0, "net1")]
+    rows = pd.concat([board(6), *measured], ignore_index=True).assign(source="import")
+    model = fit_stack(rows, "known law")
+    for part, ns in zip(measured, (170.0, 107.0), strict=True):
+        found = estimate_kernels(model, part["kind"].to_numpy(dtype=str), sizes_of(part.reindex(columns=rows.columns)))
+        assert found.ns == pytest.approx(ns * part["out_elements"], rel=0.05)

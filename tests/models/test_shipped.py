@@ -6,6 +6,7 @@ import pytest
 
 from sitecnn import estimate, load_board, load_network
 from sitecnn.estimation.boards import SHIPPED
+from sitecnn.network import parse_prototxt
 
 NETWORKS = Path(__file__).parents[2] / "config" / "networks"
 
@@ -41,3 +42,19 @@ def test_the_posters_stacks_say_what_the_poster_does(board, processor, poster_ms
     assert found.forward_ms.estimate == pytest.approx(poster_ms, rel=0.05)
     assert found.forward_ms.high > 1.25 * found.forward_ms.estimate
     assert all(one.unexplained_sd["network"] >= 0.15 for one in model.stacks if "poster" in one.stack)
+
+
+def test_lrn_on_tx1_is_that_of_zeros_where_a_definition_has_no_fillers(tmp_path):
+    """As published: 107 ns an element in AlexNet, which has no fillers, 170 in GoogLeNet, which has."""
+    model = load_board("tx1", "cpu", root=tmp_path)
+    text = (NETWORKS / "alexnet.prototxt").read_text()
+    bias = 'convolution_param { bias_filler { type: "constant" value: 0.2 } '
+    filled = text.replace("convolution_param {", bias)
+    found = {}
+    for name, definition in (("zeros", text), ("values", filled)):
+        one = estimate(parse_prototxt(definition, name), model)
+        norm1 = next(layer for layer in one.layers if layer.name == "norm1")
+        found[name] = norm1.ms.estimate * 1e6 / (96 * 55 * 55)
+        assert one.on_zeros == (("norm1", "norm2") if name == "zeros" else ())
+    assert found["zeros"] == pytest.approx(107, rel=0.05)
+    assert found["values"] == pytest.approx(170, rel=0.05)

@@ -134,6 +134,8 @@ def _coverage(one: Estimate) -> str:
     if beyond:
         share = f"{one.extrapolated_fraction:.0%} of the time is beyond what was measured"
         parts.append(f"{share}: {_some(beyond)}")
+    if one.on_zeros:
+        parts.append(f"as `caffe time` without fillers: on images {_some(one.on_zeros)} take about half as long again")
     return "; ".join(parts)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from sitecnn.dataset.schema import GPU_MEMORY, MEMORY
 from sitecnn.errors import SiteCNNError
 from sitecnn.network import Layer, Network, parse_prototxt
-from sitecnn.workload.kernels import layer_kernel, macs
+from sitecnn.workload.kernels import kind_on, layer_kernel, macs
 from sitecnn.workload.memory import data_bytes, touched_bytes, weights_bytes, workspace_bytes
 
 MANY_SAMPLES = 1000
@@ -70,7 +70,8 @@ def _timed_rows(record: Mapping[str, Any], network: Network, base: dict[str, Any
         if layer.name != timed["name"]:
             raise ValueError(f"layer {index} is {timed['name']!r} in the record, {layer.name!r} in its prototxt")
         named = {"layer": layer.name, "layer_index": index, "layer_type": layer.type, "fused": timed.get("fused")}
-        yield {**base, "subject": "layer", **named, **layer_kernel(layer).as_dict(), **summary(timed["samples_ns"])}
+        kernel = layer_kernel(layer).as_dict() | {"kind": kind_on(layer, zeros=timed.get("on_zeros") is True)}
+        yield {**base, "subject": "layer", **named, **kernel, **summary(timed["samples_ns"])}
 
 
 def summary(samples: list[float]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from sitecnn.errors import SiteCNNError
 from sitecnn.estimation.boards import choose_stack, free_bytes
-from sitecnn.estimation.estimate import Milliseconds, columns, difference, estimate_memory
+from sitecnn.estimation.estimate import Milliseconds, columns, difference, estimate_memory, layer_columns
 from sitecnn.estimation.memory_plan import memory_plan
 from sitecnn.estimation.offload import Link, offload
 from sitecnn.estimation.placement import Copy, place
@@ -77,14 +77,9 @@ def advise(now: Situation) -> list[Advice]:
 
 def time_per_image(network: Network, model: StackModel) -> tuple[float, float]:
     """(ns, standard error) of a forward pass, per image."""
-    ns, sd_ns = _total([layer_kernel(layer) for layer in network.layers], model)
-    return ns / network.batch, sd_ns / network.batch
-
-
-def _total(pieces: Sequence[Kernel], model: StackModel) -> tuple[float, float]:
-    kinds, sizes = columns(pieces)
-    ns, sd_ns = sums(model, kinds, sizes, np.zeros(len(pieces), dtype=np.int_), 1)
-    return float(ns[0]), float(sd_ns[0])
+    kinds, sizes = layer_columns(network)
+    ns, sd_ns = sums(model, kinds, sizes, np.zeros(len(kinds), dtype=np.int_), 1)
+    return float(ns[0]) / network.batch, float(sd_ns[0]) / network.batch
 
 
 def _change(

@@ -16,7 +16,7 @@ from sitecnn.estimation.sums import Kinds, sums
 from sitecnn.models.board_model import BoardModel, StackModel, estimate_pass, interval
 from sitecnn.models.features import Sizes
 from sitecnn.network.graph import Layer, Network
-from sitecnn.workload.kernels import MOST_LAYERS, SIZE_NAMES, Kernel, layer_kernel, macs
+from sitecnn.workload.kernels import MOST_LAYERS, OF_ZEROS, ON_VALUES, SIZE_NAMES, Kernel, layer_kernel, macs
 from sitecnn.workload.memory import memory
 
 if TYPE_CHECKING:
@@ -93,7 +93,8 @@ class Estimate:
 
     `forward_ms` is a whole pass of `batch` images; `layers` are single layers timed by themselves, whose sum differs
     from it as a layerwise pass does. `modelled_fraction` is that of the MACs, `extrapolated_fraction` that of the
-    layers' time.
+    layers' time. `on_zeros` are layers that take less time than on images: the stack was measured by `caffe time`,
+    and the definition has no fillers.
     """
 
     network: str
@@ -109,6 +110,7 @@ class Estimate:
     modelled_fraction: float
     extrapolated_fraction: float
     unmodelled: tuple[str, ...]
+    on_zeros: tuple[str, ...]
 
     @property
     def images_per_second(self) -> float:
@@ -178,6 +180,11 @@ def estimate(
         extrapolated_fraction=1
         - _share([layer.ms.estimate for layer in layers], [not layer.extrapolated for layer in layers]),
         unmodelled=tuple(layer.name for layer in layers if not layer.modelled),
+        on_zeros=tuple(
+            layer.name
+            for layer, kind in zip(network.layers, kinds.tolist(), strict=True)
+            if kind in ON_VALUES and kind in model.kinds
+        ),
     )
 
 
@@ -206,7 +213,16 @@ def layer_columns(network: Network) -> tuple[Kinds, Sizes]:
     """(kinds, sizes) of the network's layers as columns, for the models."""
     rows = [_layer_row(layer) for layer in network.layers]
     sizes = np.stack([row for _, row in rows], axis=1) if rows else np.empty((len(SIZE_NAMES), 0))
-    return np.array([kind for kind, _ in rows], dtype=np.str_), dict(zip(SIZE_NAMES, sizes, strict=True))
+    kinds = np.array([kind for kind, _ in rows], dtype=np.str_)
+    return with_zeros(kinds, network.layers), dict(zip(SIZE_NAMES, sizes, strict=True))
+
+
+def with_zeros(kinds: Kinds, layers: Sequence[Layer]) -> Kinds:
+    """The kinds of the layers' kernels where layers without weights and images run on zeros."""
+    on_zeros = np.array([layer.on_zeros for layer in layers], dtype=np.bool_)
+    for kind, of_zeros in OF_ZEROS.items():
+        kinds = np.where(on_zeros & (kinds == kind), of_zeros, kinds)
+    return kinds
 
 
 @lru_cache(maxsize=MOST_LAYERS)

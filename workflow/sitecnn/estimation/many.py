@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sitecnn.estimation.boards import choose_stack
-from sitecnn.estimation.estimate import columns
+from sitecnn.estimation.estimate import columns, with_zeros
 from sitecnn.estimation.sums import sums
 from sitecnn.models.board_model import BoardModel, interval
 from sitecnn.models.features import Array
@@ -51,7 +51,7 @@ def estimate_many(
     layers = [layer for network in networks for layer in network.layers]
     group = np.repeat(np.arange(len(networks)), [len(network.layers) for network in networks])
     kinds, sizes = columns([layer_kernel(layer) for layer in layers])
-    ns, sd_ns = sums(model, kinds, sizes, group, len(networks))
+    ns, sd_ns = sums(model, with_zeros(kinds, layers), sizes, group, len(networks))
     bounds = [interval(float(one), float(sd), level) for one, sd in zip(ns, sd_ns, strict=True)]
     low, high = np.array(bounds).reshape(len(networks), 2).T / 1e6
     return ForwardTimes(tuple(network.name for network in networks), ns / 1e6, low, high)

@@ -14,8 +14,9 @@ import numpy as np
 from sitecnn.errors import SiteCNNError
 from sitecnn.files import write_text
 from sitecnn.models.features import FREE_KINDS, MULTIPLYING, Array, Sizes, features_named, least_elements, macs, matrix
+from sitecnn.workload.kernels import ON_VALUES
 
-SCHEMA = 3
+SCHEMA = 4
 
 UNSEEN = "unseen"
 """The model of kinds that were never measured: a memory-bound guess from all kinds that move elements."""
@@ -27,7 +28,7 @@ of a time, which was fitted, takes over, while above nothing holds an error back
 WIDEST_SD = 1.0
 """Relative error of what can be computed at all: a 90 % interval of a fifth to five times."""
 
-EXTRAPOLATION_SD = 0.25
+EXTRAPOLATION_SD = 0.1
 """Relative error added for work e times larger than what was seen, as if a cache or an algorithm had changed."""
 
 
@@ -121,7 +122,8 @@ class KindEstimates:
 
 def estimate_kind(model: StackModel, kind: str, sizes: Sizes) -> KindEstimates | None:
     """Kernels of one kind; None for a kind that moves nothing and was not timed."""
-    fitted = model.kinds.get(kind)
+    # A stack that no zeros were measured on runs on values.
+    fitted = model.kinds.get(kind) or model.kinds.get(ON_VALUES.get(kind, kind))
     if fitted is None:
         if kind in FREE_KINDS:
             return None
@@ -162,7 +164,7 @@ def estimate_kernels(model: StackModel, kinds: np.ndarray[Any, Any], sizes: Size
         if found is None:
             continue
         ns[rows], extrapolated[rows] = found.ns, found.extrapolated
-        modelled[rows] = kind in model.kinds and found.fitted.rows > 0
+        modelled[rows] = found.fitted is not model.kinds.get(UNSEEN) and found.fitted.rows > 0
         own = found.scatter_sd_ns**2
         variance[rows] = found.shared_variance(found.work) + own + found.beyond_sd_ns**2
         whole = found.shared_variance(found.work.sum(axis=0, keepdims=True))

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from sitecnn.errors import SiteCNNError
-from sitecnn.models.board_model import KindModel, StackModel, estimate_kernels
+from sitecnn.models.board_model import StackModel, estimate_kernels
 from sitecnn.models.features import Array, Sizes
-from sitecnn.models.fit import base_bytes, forward_pass, processor_of, sizes_of
+from sitecnn.models.fit import base_bytes, forward_pass, processor_of, scaled, sizes_of
 from sitecnn.network import Network
 from sitecnn.workload.kernels import SIZE_NAMES, layer_kernel
 
@@ -139,18 +139,18 @@ def transfer(
     medians = np.array([np.median(values) for values in own.values()])
     level = float(np.median(medians))
     spread = float(np.sqrt(((medians - level) ** 2).mean())) if len(own) > 1 else KIND_SD
-    scaled = {}
+    own_scale = {}
     for kind, fitted in model.kinds.items():
         values = own.get(kind, np.array([]))
         weight = values.size / (values.size + OTHERS_WEIGHT)
         drawn = level + weight * (float(np.median(values)) - level) if values.size else level
-        scaled[kind] = _scaled(fitted, float(np.exp(drawn)), float(spread / np.sqrt(1 + values.size)))
+        own_scale[kind] = scaled(fitted, float(np.exp(drawn)), float(spread / np.sqrt(1 + values.size)))
     faster = float(np.exp(level))
     return replace(
         model,
         stack=stack,
         threads=int(rows["threads"].iloc[0]),
-        kinds=scaled,
+        kinds=own_scale,
         networks=tuple(sorted(rows["network"].dropna().unique())),
         least_ns={name: faster * ns for name, ns in model.least_ns.items()},
         base_bytes=base_bytes(rows, processor_of(rows)),
@@ -198,15 +198,3 @@ def _layers_of(network: Network, layer_type: str) -> tuple[Kinds, Sizes]:
     pieces = [layer_kernel(layer).as_dict() for layer in network.layers if layer.type == layer_type]
     table = pd.DataFrame(pieces, columns=["kind", *SIZE_NAMES])
     return table["kind"].to_numpy(dtype=str), sizes_of(table)
-
-
-def _scaled(fitted: KindModel, scale: float, relative_sd: float) -> KindModel:
-    """A kind's times `scale` times as long, the scale known to `relative_sd`."""
-    coefficients = scale * np.array(fitted.coefficients_ns)
-    covariance = scale**2 * np.array(fitted.covariance) + relative_sd**2 * np.outer(coefficients, coefficients)
-    return replace(
-        fitted,
-        coefficients_ns=tuple(coefficients.tolist()),
-        standard_errors_ns=tuple(np.sqrt(np.diag(covariance)).tolist()),
-        covariance=tuple(map(tuple, covariance.tolist())),
-    )

@@ -11,7 +11,14 @@ from sitecnn.models.board_model import StackModel, estimate_pass, interval
 from sitecnn.models.calibrate import fit_board
 from sitecnn.models.families import family
 from sitecnn.models.features import Array
-from sitecnn.models.fit import measured_memory, processor_of, sizes_of, with_steady_times, without_networks
+from sitecnn.models.fit import (
+    measured_memory,
+    processor_of,
+    sizes_of,
+    with_steady_times,
+    without_networks,
+    without_zeros,
+)
 
 OURS = "sitecnn"
 """What the board model is called among the methods."""
@@ -145,7 +152,8 @@ def _cases(
     if timed.empty:
         return
     model = fit_board(others, "", "", {}).stacks[0]
-    simpler = {name: fit(timed[~timed["kind"].isin(PIECES)]) for name, fit in BASELINES.items()}
+    whole_layers = without_zeros(timed[~timed["kind"].isin(PIECES)])
+    simpler = {name: fit(whole_layers) for name, fit in BASELINES.items()}
     ratio = _pass_ratio(others)
     for (network, _), passes in rows[rows["network"].isin(fold.networks)].groupby(["network", "batch"]):
         layers = passes[passes["subject"] == "layer"].sort_values("layer_index")
@@ -155,7 +163,8 @@ def _cases(
         measured_ns = float(whole.median()) if len(whole) else float(layers["median_ns"].sum())
         found = [_our_case(model, layers, measured_ns, level)]
         found += [
-            _simple_case(name, estimate(layers), layers, measured_ns, ratio) for name, estimate in simpler.items()
+            _simple_case(name, estimate(without_zeros(layers)), layers, measured_ns, ratio)
+            for name, estimate in simpler.items()
         ]
         for one_network, its_layers in found:
             named = {"network": str(network), "batch": int(layers["batch"].iloc[0])}

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sitecnn.workload.kernels import OF_ZEROS
+
 Array = NDArray[np.float64]
 Sizes = Mapping[str, Array]
 """Columns named as in `sitecnn.workload.kernels.SIZE_NAMES`, an entry per kernel, NaN where a kind has no such size."""
@@ -41,6 +43,10 @@ DIRECT_MACS = 512**3
 """CLBlast multiplies smaller matrices by a slower kernel, without packing them: XGEMM_MIN_INDIRECT_SIZE by default
 (CLBlast, src/database/kernel_selection.hpp; 384³ on Intel's and 768³ on NVIDIA's GPUs).
 """
+
+SHARED_DEPTH = 1000
+"""From such a k on, cuBLAS computes small matrices by a kernel that takes half the time a step: 47 to 60 ns instead of
+75 to 115 on a GTX 1080, in networks whose k are up to 832 or from 1008 on."""
 
 FEW_IMAGES = 4
 """Up to here a GPU reads an FC layer's weights no faster than it multiplies them."""
@@ -136,6 +142,17 @@ def _depth(sizes: Sizes) -> Array:
     return calls * k
 
 
+def _narrow_depth(sizes: Sizes) -> Array:
+    _, _, n, _ = _gemm(sizes)
+    return np.where(n <= GPU_TILE, _depth(sizes), 0.0)
+
+
+def _lone_depth(sizes: Sizes) -> Array:
+    """Those steps of matrices whose k is not worth sharing out, or whose columns fill no tile."""
+    _, _, n, k = _gemm(sizes)
+    return np.where((n <= GPU_TILE) | (k < SHARED_DEPTH), _depth(sizes), 0.0)
+
+
 def _product_macs(sizes: Sizes) -> Array:
     return sizes["in_elements"] * sizes["out_elements"] / sizes["images"]
 
@@ -203,6 +220,8 @@ GPU_CONVOLUTION = (
     Feature("direct_macs", "multiply-accumulate of small matrices", _direct_macs),
     IM2COL,
     Feature("depth", "step along k", _depth),
+    Feature("lone_depth", "step along a short k, or of few columns", _lone_depth),
+    Feature("narrow_depth", "step along k of few columns", _narrow_depth),
     Feature("parameters", "weight read once", lambda sizes: sizes["parameters"]),
     OUT,
     GEMM_CALLS,
@@ -247,7 +266,7 @@ FEATURES: dict[str, tuple[Feature, ...]] = {
     # In CNNs inputs and windows of pooling grow together: with both, one would get the other's share.
     "pooling": (WINDOW_OUT, Feature("fresh_elements", "element new in a window", _fresh_elements), OUT, CALL),
     "average_pooling": (WINDOW_OUT, OUT, CALL),
-    "lrn": (WINDOW_OUT, *ELEMENTWISE),
+    **dict.fromkeys(("lrn", OF_ZEROS["lrn"]), (WINDOW_OUT, *ELEMENTWISE)),
     **dict.fromkeys(FREE_KINDS, (CALL,)),
 }
 """The features of each kind; a kind that is not here reads and writes elements (`ELEMENTWISE`)."""

@@ -15,8 +15,18 @@ from sitecnn.dataset.store import read_table
 from sitecnn.errors import SiteCNNError
 from sitecnn.models.board_model import UNSEEN, KindModel, StackModel
 from sitecnn.models.features import ELEMENTWISE, FEATURES, Array, Feature, Sizes, features_of, macs, matrix
-from sitecnn.models.priors import COPIES, COPY_KINDS, RELATIVE_SD, UNSEEN_COPIES, Prior, Speeds, coefficient_priors
-from sitecnn.workload.kernels import SIZE_NAMES
+from sitecnn.models.priors import (
+    COPIES,
+    COPY_KINDS,
+    RELATIVE_SD,
+    UNSEEN_COPIES,
+    ZEROS_SD,
+    ZEROS_SHARE,
+    Prior,
+    Speeds,
+    coefficient_priors,
+)
+from sitecnn.workload.kernels import OF_ZEROS, ON_VALUES, SIZE_NAMES
 
 HUBER_THRESHOLD = 1.345
 """Huber's constant: 95 % efficiency under normal errors (Huber 1981; statsmodels' default)."""
@@ -83,6 +93,8 @@ def fit_stack(rows: pd.DataFrame, stack: str) -> StackModel:
     processor, rows = processor_of(rows), with_steady_times(rows)
     timed = rows[rows["subject"].isin(["kernel", "layer"]) & ~rows["mode"].isin(["warm", "overhead"])]
     timed = layers_of_gemms(rows) if timed.empty else timed
+    if processor == "gpu":
+        timed = without_zeros(timed)
     if timed.empty:
         raise SiteCNNError(f"stack {stack!r}: no kernel and no layer was measured, only passes; nothing can be fitted")
     least = _fastest(timed)
@@ -90,6 +102,8 @@ def fit_stack(rows: pd.DataFrame, stack: str) -> StackModel:
     if "convolution" in kinds and "deconvolution" not in kinds:
         fitted = kinds["convolution"]
         kinds["deconvolution"] = replace(fitted, rows=0, relative_sd=max(fitted.relative_sd, RELATIVE_SD))
+    if processor == "cpu" and "source" in rows and rows["source"].eq("import").all():
+        kinds |= _of_zeros(kinds)
     kinds[UNSEEN] = _unseen(timed)
     ratio, overhead_ns, ratio_sd = forward_pass(rows, processor)
     return StackModel(
@@ -165,6 +179,34 @@ def _fit_kinds(timed: pd.DataFrame, processor: str, least: Mapping[str, float]) 
         elif any(prior.ns > 0 for prior in priors.values()):
             kinds[kind] = _from_priors(features, priors)
     return kinds
+
+
+def without_zeros(rows: pd.DataFrame) -> pd.DataFrame:
+    """`rows` with kernels of zeros as what they are of other values."""
+    return rows.assign(kind=rows["kind"].replace(ON_VALUES))
+
+
+def _of_zeros(kinds: Mapping[str, KindModel]) -> dict[str, KindModel]:
+    """Kinds on zeros, and on other values, from each other where only one of both was measured."""
+    found = {}
+    for kind, of_zeros in OF_ZEROS.items():
+        if of_zeros in kinds and (kind not in kinds or not kinds[kind].rows):
+            found[kind] = scaled(kinds[of_zeros], 1 / ZEROS_SHARE, ZEROS_SD)
+        elif of_zeros not in kinds and kind in kinds:
+            found[of_zeros] = scaled(kinds[kind], ZEROS_SHARE, ZEROS_SD)
+    return found
+
+
+def scaled(fitted: KindModel, scale: float, relative_sd: float) -> KindModel:
+    """A kind's times `scale` times as long, the scale known to `relative_sd`."""
+    coefficients = scale * np.array(fitted.coefficients_ns)
+    covariance = scale**2 * np.array(fitted.covariance) + relative_sd**2 * np.outer(coefficients, coefficients)
+    return replace(
+        fitted,
+        coefficients_ns=tuple(coefficients.tolist()),
+        standard_errors_ns=tuple(np.sqrt(np.diag(covariance)).tolist()),
+        covariance=tuple(map(tuple, covariance.tolist())),
+    )
 
 
 def _from_priors(features: tuple[Feature, ...], priors: Mapping[str, Prior]) -> KindModel:

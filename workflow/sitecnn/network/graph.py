@@ -30,7 +30,8 @@ class Layer:
     """One node: `type` is Caffe's name, blobs are named as Caffe names them after its automatic Splits.
 
     `inputs` and `outputs` are the shapes of `bottoms` and `tops`, in order. A layer that is not Caffe's own
-    has `modelled=False` and a `note` that says why.
+    has `modelled=False` and a `note` that says why. `on_zeros`: all it reads is zero where the net runs without weights
+    and images, as `caffe time` runs it; that is no part of what the network is.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Layer:
     settings: Settings = field(default_factory=Settings)
     modelled: bool = True
     note: str = ""
+    on_zeros: bool = field(default=False, compare=False)
 
     def __hash__(self) -> int:
         """Of what tells layers apart; not of all, as `==` is."""

@@ -151,6 +151,7 @@ def _measurements(run: str, passes: Passes) -> Iterator[dict[str, Any]]:
             "name": network.layers[index].name,
             "index": index,
             "fused": passes.fused.get(index),
+            "on_zeros": network.layers[index].on_zeros,
             "samples_ns": _ns(samples),
         }
         for index, samples in sorted(passes.layers_ms.items())

@@ -18,6 +18,7 @@ from sitecnn.network.caffe.layers.base import (
     text,
 )
 from sitecnn.network.caffe.splits import Node, insert_splits
+from sitecnn.network.caffe.zeros import makes_zeros
 from sitecnn.network.graph import Layer, Network, Parameter, Shape
 
 MOST_AXES = 32
@@ -30,19 +31,24 @@ SOURCES = ("Input", "DummyData")
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the caller asks for: a batch size, shapes of blobs, no layers but Caffe's; `maker` is whose others are."""
+    """What the caller asks for: a batch size, shapes of blobs, no layers but Caffe's; `maker` is whose others are.
+
+    `has_weights`: the weights come with the definition, so that nothing is known to be zero.
+    """
 
     batch: int | None = None
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     strict: bool = False
     maker: str = "a fork"
+    has_weights: bool = False
 
 
 class _Blobs:
-    """What has been made so far: the shape of every blob, and the owner of every named parameter."""
+    """What has been made so far: the shape of every blob, which are zero, and the owner of every named parameter."""
 
     def __init__(self) -> None:
         self.shapes: dict[str, Shape] = {}
+        self.zeros: set[str] = set()
         self.owners: dict[str, tuple[str, Shape]] = {}
 
 
@@ -105,6 +111,8 @@ def _set_up(node: Node, blobs: _Blobs, wishes: Wishes) -> Layer:
     for shape in inferred.outputs + inferred.parameters:
         _check_blob(shape)
     _make_tops(kind, node, inferred.outputs, blobs)
+    on_zeros = not wishes.has_weights and blobs.zeros.issuperset(node.bottoms)
+    _mark_zeros(node, blobs, of_zeros=on_zeros)
     return Layer(
         name=definition.name,
         type=definition.type,
@@ -116,7 +124,15 @@ def _set_up(node: Node, blobs: _Blobs, wishes: Wishes) -> Layer:
         settings=inferred.settings,
         modelled=not kind.fork,
         note=f"a layer of {kind.fork}, not of Caffe" if kind.fork else "",
+        on_zeros=on_zeros,
     )
+
+
+def _mark_zeros(node: Node, blobs: _Blobs, *, of_zeros: bool) -> None:
+    if makes_zeros(node.definition, of_zeros=of_zeros):
+        blobs.zeros.update(node.tops)
+    else:
+        blobs.zeros.difference_update(node.tops)
 
 
 def _input_shape(bottom: str, blobs: _Blobs) -> Shape:

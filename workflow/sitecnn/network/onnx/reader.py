@@ -48,7 +48,7 @@ def _build(graph: Graph, origin: str, strict: bool, notes: list[str]) -> Network
             unknown.update((top, graph.shapes[top]) for top in mapped[0].top)
         layers += mapped
     _rename(layers, same)
-    wishes = Wishes(shapes=unknown, strict=strict, maker="ONNX")
+    wishes = Wishes(shapes=unknown, strict=strict, maker="ONNX", has_weights=True)
     return build(Path(origin).stem, layers, wishes, origin, notes)
 
 
