@@ -12,9 +12,9 @@ import numpy as np
 
 from sitecnn.errors import SiteCNNError
 from sitecnn.estimation.boards import choose_stack
-from sitecnn.estimation.sums import Kinds, sums
-from sitecnn.models.board_model import BoardModel, StackModel, estimate_pass, interval
-from sitecnn.models.features import Sizes
+from sitecnn.estimation.sums import Kinds, sums_of
+from sitecnn.models.board_model import BoardModel, KernelEstimates, StackModel, estimate_pass, interval
+from sitecnn.models.features import Array, Sizes
 from sitecnn.network.graph import Layer, Network
 from sitecnn.workload.kernels import MOST_LAYERS, OF_ZEROS, ON_VALUES, SIZE_NAMES, Kernel, layer_kernel, macs
 from sitecnn.workload.memory import memory
@@ -28,7 +28,8 @@ LEAST_COVERAGE = 0.95
 """A network of whose MACs less than this is modelled gets no bare total."""
 
 
-@dataclass(frozen=True)
+# Of these two an estimate makes hundreds, and freezing them would double what that takes.
+@dataclass(slots=True)
 class Milliseconds:
     """A time with the interval that holds it at the estimate's level."""
 
@@ -44,7 +45,7 @@ class Milliseconds:
         return NormalDist().cdf(log(limit_ms / self.estimate) / sd)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class LayerEstimate:
     """One layer: `modelled` is false for a guess by size alone, `extrapolated` beyond what the model has seen."""
 
@@ -157,12 +158,13 @@ def estimate(
     found = estimate_pass(model, kinds, sizes)
     each = found.layers
     layers = []
-    for layer, ns, sd_ns, modelled, extrapolated in zip(
+    for layer, ms, modelled, extrapolated in zip(
         network.layers,
-        *(column.tolist() for column in (each.ns, each.sd_ns, each.modelled, each.extrapolated)),
+        several_milliseconds(each.ns, each.sd_ns, level),
+        each.modelled.tolist(),
+        each.extrapolated.tolist(),
         strict=True,
     ):
-        ms = milliseconds(ns, sd_ns, level)
         flags = modelled and layer.modelled, extrapolated or not layer.modelled
         layers.append(LayerEstimate(layer.name, layer.type, ms, *flags, macs(layer)))
     return Estimate(
@@ -174,7 +176,7 @@ def estimate(
         level=level,
         forward_ms=milliseconds(found.forward_ns, found.forward_sd_ns, level),
         layers=tuple(layers),
-        types=_types(layers, model, kinds, sizes, level),
+        types=_types(layers, model, each, level),
         memory_bytes=estimate_memory(network, model, board.processor),
         modelled_fraction=_share([layer.macs for layer in layers], [layer.modelled for layer in layers]),
         extrapolated_fraction=1
@@ -212,7 +214,7 @@ def estimate_memory(network: Network, model: StackModel, processor: str) -> Memo
 def layer_columns(network: Network) -> tuple[Kinds, Sizes]:
     """(kinds, sizes) of the network's layers as columns, for the models."""
     rows = [_layer_row(layer) for layer in network.layers]
-    sizes = np.stack([row for _, row in rows], axis=1) if rows else np.empty((len(SIZE_NAMES), 0))
+    sizes = np.array([row for _, row in rows]).reshape(len(rows), len(SIZE_NAMES)).T
     kinds = np.array([kind for kind, _ in rows], dtype=np.str_)
     return with_zeros(kinds, network.layers), dict(zip(SIZE_NAMES, sizes, strict=True))
 
@@ -248,8 +250,13 @@ def columns(pieces: Sequence[Kernel]) -> tuple[Kinds, Sizes]:
 
 def milliseconds(ns: float, sd_ns: float, level: float) -> Milliseconds:
     """A time that cannot be negative, with a log-normal interval."""
-    low, high = interval(ns, sd_ns, level)
-    return Milliseconds(ns / 1e6, low / 1e6, high / 1e6)
+    return several_milliseconds(np.array([ns]), np.array([sd_ns]), level)[0]
+
+
+def several_milliseconds(ns: Array, sd_ns: Array, level: float) -> list[Milliseconds]:
+    """Such times by the array."""
+    bounds = [(column / 1e6).tolist() for column in (ns, *interval(ns, sd_ns, level))]
+    return list(map(Milliseconds, *bounds))
 
 
 def difference(ns: float, sd_ns: float, level: float) -> Milliseconds:
@@ -259,25 +266,20 @@ def difference(ns: float, sd_ns: float, level: float) -> Milliseconds:
 
 
 def _types(
-    layers: Sequence[LayerEstimate], model: StackModel, kinds: Kinds, sizes: Sizes, level: float
+    layers: Sequence[LayerEstimate], model: StackModel, found: KernelEstimates, level: float
 ) -> tuple[TypeEstimate, ...]:
-    names = list(dict.fromkeys(layer.type for layer in layers))
-    group = np.array([names.index(layer.type) for layer in layers], dtype=np.int_)
-    ns, sd_ns = sums(model, kinds, sizes, group, len(names))
     counts = Counter(layer.type for layer in layers)
+    names = {name: number for number, name in enumerate(counts)}
+    group = np.array([names[layer.type] for layer in layers], dtype=np.int_)
+    ns, sd_ns = sums_of(model, found.by_kind, group, len(names))
     macs_of = dict.fromkeys(names, 0)
     for layer in layers:
         macs_of[layer.type] += layer.macs
-    found = [
-        TypeEstimate(
-            name,
-            layers=counts[name],
-            ms=milliseconds(float(ns[index]), float(sd_ns[index]), level),
-            macs=macs_of[name],
-        )
-        for index, name in enumerate(names)
+    types = [
+        TypeEstimate(name, layers=counts[name], ms=ms, macs=macs_of[name])
+        for name, ms in zip(names, several_milliseconds(ns, sd_ns, level), strict=True)
     ]
-    return tuple(sorted(found, key=lambda one: -one.ms.estimate))
+    return tuple(sorted(types, key=lambda one: -one.ms.estimate))
 
 
 def _share(amounts: Sequence[float], counted: Sequence[bool]) -> float:

@@ -52,6 +52,5 @@ def estimate_many(
     group = np.repeat(np.arange(len(networks)), [len(network.layers) for network in networks])
     kinds, sizes = columns([layer_kernel(layer) for layer in layers])
     ns, sd_ns = sums(model, with_zeros(kinds, layers), sizes, group, len(networks))
-    bounds = [interval(float(one), float(sd), level) for one, sd in zip(ns, sd_ns, strict=True)]
-    low, high = np.array(bounds).reshape(len(networks), 2).T / 1e6
-    return ForwardTimes(tuple(network.name for network in networks), ns / 1e6, low, high)
+    low, high = interval(ns, sd_ns, level)
+    return ForwardTimes(tuple(network.name for network in networks), ns / 1e6, low / 1e6, high / 1e6)

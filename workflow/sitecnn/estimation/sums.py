@@ -1,8 +1,10 @@
 """Sums and differences of kernels' times, with standard errors that know what their estimates share."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from sitecnn.models.board_model import WIDEST_SD, StackModel, estimate_kind, within_pass_ns
+from sitecnn.models.board_model import WIDEST_SD, KindEstimates, StackModel, estimate_kinds, within_pass_ns
 from sitecnn.models.features import Array, Sizes
 
 Kinds = np.ndarray[tuple[int], np.dtype[np.str_]]
@@ -27,19 +29,31 @@ def sums(
 
     Times are those within a whole forward pass, standard errors those of networks.
     """
-    weight = np.ones(len(kinds)) if weight is None else weight
-    layer = np.arange(len(kinds)) if layer is None else layer
-    single, variance = np.zeros(len(kinds)), np.zeros(groups)
-    for kind in dict.fromkeys(kinds.tolist()):
-        rows = np.flatnonzero(kinds == kind)
-        found = estimate_kind(model, kind, {name: column[rows] for name, column in sizes.items()})
-        if found is None:
-            continue
+    return sums_of(model, estimate_kinds(model, kinds, sizes), group, groups, weight, layer)
+
+
+def sums_of(
+    model: StackModel,
+    by_kind: Sequence[KindEstimates],
+    group: Groups,
+    groups: int,
+    weight: Array | None = None,
+    layer: Groups | None = None,
+) -> tuple[Array, Array]:
+    """As `sums`, of kernels that were estimated already."""
+    weight = np.ones(len(group)) if weight is None else weight
+    single, variance = np.zeros(len(group)), np.zeros(groups)
+    for found in by_kind:
+        rows = found.rows
         single[rows] = found.ns
         whole = np.zeros((groups, found.work.shape[1]))
         np.add.at(whole, group[rows], found.work * weight[rows, None])
         variance += found.shared_variance(whole)
-        variance += _scatter(found.scatter_sd_ns * weight[rows], group[rows], groups, layer[rows])
+        scatter_sd_ns = found.scatter_sd_ns * weight[rows]
+        if layer is None:
+            variance += np.bincount(group[rows], scatter_sd_ns**2, groups)
+        else:
+            variance += _scatter(scatter_sd_ns, group[rows], groups, layer[rows])
         variance += np.bincount(group[rows], found.beyond_sd_ns * weight[rows], groups) ** 2
     layerwise = np.bincount(group, single * weight, groups)
     gross = np.bincount(group, single * np.abs(weight), groups)

@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
-from math import exp
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -92,22 +91,24 @@ class BoardModel:
 
 @dataclass(frozen=True)
 class KernelEstimates:
-    """Per kernel: time and standard error in ns, and how it was come by; `groups` are rows of one kind."""
+    """Per kernel: time and standard error in ns, and how it was come by; `by_kind` has them kind by kind."""
 
     ns: Array
     sd_ns: Array
     modelled: np.ndarray[Any, np.dtype[np.bool_]]
     extrapolated: np.ndarray[Any, np.dtype[np.bool_]]
     total_sd_ns: float
+    by_kind: "tuple[KindEstimates, ...]"
 
 
 @dataclass(frozen=True)
 class KindEstimates:
-    """Kernels of one kind: `ns`, `work` (kernels × features) and the scatter of each.
+    """Kernels of one kind, which stand at `rows` among all: `ns`, `work` (kernels × features) and the scatter of each.
 
     `beyond_sd_ns` is what work beyond all that was seen adds: of one sign in all kernels, as an unknown effect is.
     """
 
+    rows: np.ndarray[Any, np.dtype[np.int_]]
     fitted: KindModel
     work: Array
     ns: Array
@@ -120,22 +121,43 @@ class KindEstimates:
         return np.asarray(((work @ self.fitted.arrays[1]) * work).sum(axis=1))
 
 
-def estimate_kind(model: StackModel, kind: str, sizes: Sizes) -> KindEstimates | None:
-    """Kernels of one kind; None for a kind that moves nothing and was not timed."""
-    # A stack that no zeros were measured on runs on values.
-    fitted = model.kinds.get(kind) or model.kinds.get(ON_VALUES.get(kind, kind))
-    if fitted is None:
-        if kind in FREE_KINDS:
-            return None
-        fitted = model.kinds[UNSEEN]
+def estimate_kinds(model: StackModel, kinds: np.ndarray[Any, Any], sizes: Sizes) -> tuple[KindEstimates, ...]:
+    """Kernels kind by kind; not those of kinds that move nothing and were not timed."""
+    found = []
+    for kind in dict.fromkeys(kinds.tolist()):
+        # A stack that no zeros were measured on runs on values.
+        fitted = model.kinds.get(kind) or model.kinds.get(ON_VALUES.get(kind, kind))
+        if fitted is not None or kind not in FREE_KINDS:
+            rows = np.flatnonzero(kinds == kind)
+            found.append(_estimate_kind(model, kind, fitted or model.kinds[UNSEEN], rows, _Rows(sizes, rows)))
+    return tuple(found)
+
+
+class _Rows(dict[str, Array]):
+    """Some rows of columns, each taken when it is asked for: a kind has few of all sizes."""
+
+    def __init__(self, columns: Sizes, rows: np.ndarray[Any, Any]) -> None:
+        self.columns, self.rows = columns, rows
+
+    def __missing__(self, name: str) -> Array:
+        found: Array = self.columns[name][self.rows]
+        self[name] = found
+        return found
+
+
+def _estimate_kind(
+    model: StackModel, kind: str, fitted: KindModel, rows: np.ndarray[Any, Any], sizes: Sizes
+) -> KindEstimates:
     work = matrix(features_named(kind, fitted.features), sizes)
     coefficients, _, least, most = fitted.arrays
     ns = np.maximum(work @ coefficients, _least_ns(model, kind, sizes))
     outside = (work > most * SEEN_ABOVE) | (work < least / SEEN_BELOW)
     extrapolated = np.asarray(outside.any(axis=1) | (fitted.rows == 0))
-    beyond = np.log(np.maximum(work / np.where(most > 0, most, np.inf), 1)).max(axis=1)
-    beyond_sd = EXTRAPOLATION_SD * np.where(extrapolated, beyond, 0) * ns
-    return KindEstimates(fitted, work, ns, fitted.relative_sd * ns, beyond_sd, extrapolated)
+    beyond_sd_ns = np.zeros(len(rows))
+    if extrapolated.any():
+        beyond = np.log(np.maximum(work / np.where(most > 0, most, np.inf), 1)).max(axis=1)
+        beyond_sd_ns = EXTRAPOLATION_SD * np.where(extrapolated, beyond, 0) * ns
+    return KindEstimates(rows, fitted, work, ns, fitted.relative_sd * ns, beyond_sd_ns, extrapolated)
 
 
 def _least_ns(model: StackModel, kind: str, sizes: Sizes) -> Array:
@@ -158,18 +180,16 @@ def estimate_kernels(model: StackModel, kinds: np.ndarray[Any, Any], sizes: Size
     ns, variance = np.zeros(count), np.zeros(count)
     modelled, extrapolated = np.ones(count, dtype=bool), np.zeros(count, dtype=bool)
     total_variance = 0.0
-    for kind in dict.fromkeys(kinds.tolist()):
-        rows = np.flatnonzero(kinds == kind)
-        found = estimate_kind(model, kind, {name: column[rows] for name, column in sizes.items()})
-        if found is None:
-            continue
+    by_kind = estimate_kinds(model, kinds, sizes)
+    for found in by_kind:
+        rows = found.rows
         ns[rows], extrapolated[rows] = found.ns, found.extrapolated
         modelled[rows] = found.fitted is not model.kinds.get(UNSEEN) and found.fitted.rows > 0
         own = found.scatter_sd_ns**2
         variance[rows] = found.shared_variance(found.work) + own + found.beyond_sd_ns**2
         whole = found.shared_variance(found.work.sum(axis=0, keepdims=True))
         total_variance += float(whole[0] + own.sum() + found.beyond_sd_ns.sum() ** 2)
-    return KernelEstimates(ns, np.sqrt(variance), modelled, extrapolated | ~modelled, total_variance**0.5)
+    return KernelEstimates(ns, np.sqrt(variance), modelled, extrapolated | ~modelled, total_variance**0.5, by_kind)
 
 
 @dataclass(frozen=True)
@@ -214,12 +234,15 @@ def _deviations(level: float) -> float:
     return NormalDist().inv_cdf(0.5 + level / 2)
 
 
-def interval(estimate: float, sd: float, level: float) -> tuple[float, float]:
-    """(low, high) that hold the truth with probability `level`: a log-normal, because times are positive."""
-    if estimate <= 0:
-        return 0.0, float(_deviations(level) * sd)
-    factor = exp(min(_deviations(level) * sd / estimate, WIDEST))
-    return estimate / factor, estimate * factor
+def interval(estimate: Any, sd: Any, level: float) -> tuple[Array, Array]:
+    """(low, high) that hold the truth with probability `level`: a log-normal, because times are positive.
+
+    `estimate` and `sd` are arrays of one shape, or floats, and so are the bounds.
+    """
+    estimate, width = np.asarray(estimate), _deviations(level) * np.asarray(sd)
+    positive = estimate > 0
+    factor = np.exp(np.minimum(width / np.where(positive, estimate, 1.0), WIDEST))
+    return np.where(positive, estimate / factor, 0.0), np.where(positive, estimate * factor, width)
 
 
 def model_file(root: Path, board: str, processor: str) -> Path:

@@ -178,8 +178,7 @@ def _our_case(
 ) -> tuple[dict[str, object], pd.DataFrame]:
     found = estimate_pass(model, layers["kind"].to_numpy(dtype=str), sizes_of(layers))
     low, high = interval(found.forward_ns, found.forward_sd_ns, level)
-    bounds = [interval(float(ns), float(sd), level) for ns, sd in zip(found.layers.ns, found.layers.sd_ns, strict=True)]
-    lows, highs = np.array(bounds).T
+    lows, highs = interval(found.layers.ns, found.layers.sd_ns, level)
     ns = layers["median_ns"].to_numpy(dtype=float)
     intervals = {"low_ms": lows / 1e6, "high_ms": highs / 1e6, "covered": (lows <= ns) & (ns <= highs)}
     table = _layer_table(OURS, layers, found.layers.ns).assign(

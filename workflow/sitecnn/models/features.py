@@ -7,6 +7,7 @@ network, or many. CPUs and GPUs spend their time on different things, so each ha
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -287,6 +288,7 @@ def features_of(kind: str, processor: str = "cpu") -> tuple[Feature, ...]:
     return FEATURES.get(kind, ELEMENTWISE)
 
 
+@cache
 def features_named(kind: str, names: tuple[str, ...]) -> tuple[Feature, ...]:
     """The features of a kind by their names, on either processor; KeyError for one that it does not have."""
     known = {feature.name: feature for feature in (*ELEMENTWISE, *GPU_FEATURES.get(kind, ()), *features_of(kind))}

@@ -1,6 +1,7 @@
 """A network as every later room sees it: layers in Caffe's order with exact shapes, never weights' values."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import prod
 
 from sitecnn.network.settings import Settings
@@ -48,7 +49,11 @@ class Layer:
 
     def __hash__(self) -> int:
         """Of what tells layers apart; not of all, as `==` is."""
-        # What is remembered of layers is looked up for each layer of each network: settings would double its cost.
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        # What is remembered of layers is looked up for each layer of each network, again and again.
         return hash((self.name, self.type, self.bottoms, self.tops, self.inputs, self.outputs))
 
 
