@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import statistics
 from pathlib import Path
 
@@ -82,7 +83,28 @@ def test_diff_finds_what_became_slower_and_nothing_else(tmp_path, capsys):
     assert "40 compared one by one: 1 slower" in capsys.readouterr().out
     assert main(both) == 0
     assert "40 compared one by one: 0 slower, 0 faster" in capsys.readouterr().out
-    assert main([*both, "--stack", "nothing"]) == 2
+    refusals = {
+        ("--stack", "nothing"): "no stacks have 'nothing' in their name: give --stack, --against, one of caffe+1",
+        ("--board", "c"): "no measurements of c cpu",
+        ("--other", str(tmp_path / "empty")): "empty/results/dataset: no dataset yet",
+    }
+    for more, reason in refusals.items():
+        assert main([*both, *more]) == 2
+        assert reason in capsys.readouterr().err
+
+
+def test_a_damaged_file_is_found_and_the_mend_that_is_named_mends_it(tmp_path, capsys):
+    write(tmp_path, [run_record(), *map(gemm_record, range(10))])
+    aggregate(tmp_path)
+    (damaged,) = (tmp_path / "results" / "dataset" / "measurements").glob("*/*/*.parquet")
+    sound = damaged.read_bytes()
+    damaged.write_bytes(sound[:100] + b"x" + sound[101:])
+    assert main(["--root", str(tmp_path), "dataset", "verify"]) == 1
+    assert f"remove {tmp_path / 'results' / 'dataset'} and aggregate" in capsys.readouterr().out
+    shutil.rmtree(tmp_path / "results" / "dataset")
+    aggregate(tmp_path)
+    assert main(["--root", str(tmp_path), "dataset", "verify"]) == 0
+    assert damaged.read_bytes() == sound
 
 
 def test_diff_tells_by_type_what_few_samples_cannot(tmp_path, capsys):

@@ -199,6 +199,27 @@ def test_a_log_with_a_layer_that_the_network_lacks(tmp_path, networks, capsys):
     assert "row 8: log: layer 'loss' is not in the definition" in capsys.readouterr().err
 
 
+def test_a_log_of_another_network_is_none_of_this_one(tmp_path, networks, capsys):
+    """Its forward pass would stand as this network's."""
+    other = LOG.replace("      conv\t", "      conv1\t").replace("      relu\t", "      relu1\t")
+    assert import_log(tmp_path, networks, other) == 2
+    said = capsys.readouterr().err
+    assert "row 7: log: layer 'conv1' is not in the definition, as 2 of its 3 lines of layers" in said
+    assert not (tmp_path / "results" / "records").exists()
+
+
+def test_a_log_of_nvidias_branch_has_its_batch_checked(tmp_path, networks, capsys):
+    """Its net.cpp words the shapes otherwise; tools/caffe.cpp prints the same lines of times, after a warm-up."""
+    start = "I0101 10:00:00.000000  1 net.cpp:171] TRAIN Top shape for layer 0 'data' 2 3 8 8 (384)\n"
+    start += "I0101 10:00:00.000000  1 caffe.cpp:504] Average Initialization Forward/Backward pass: 9.5 ms.\n"
+    text = start + "".join(line + "\n" for line in LOG.splitlines() if "Top shape" not in line)
+    assert import_log(tmp_path, networks, text, batch=4) == 2
+    assert "log:1: the log says 2, not 4: give --batch 2" in capsys.readouterr().err
+    assert import_log(tmp_path, networks, text) == 0
+    found = read_measurements(tmp_path, "x", "cpu").set_index("subject")
+    assert list(found.loc["forward", "samples_ns"]) == [1500]
+
+
 def test_tensorrt_layers_fused_by_name(tmp_path, networks, capsys):
     entries = [{"count": 100}, {"name": "Reformatting CopyNode for conv", "timeMs": 1, "averageMs": 1e-4},
                {"name": "conv + PWN(relu)", "timeMs": 1, "averageMs": 2e-3}]  # fmt: skip

@@ -76,6 +76,7 @@ def run_export(args: argparse.Namespace) -> int:
 def run_verify(args: argparse.Namespace) -> int:
     """Print what is wrong; 0 if nothing is."""
     from sitecnn.dataset.aggregate import summary
+    from sitecnn.dataset.store import folder
     from sitecnn.dataset.verify import problems
 
     found = list(problems(args.root))
@@ -83,6 +84,8 @@ def run_verify(args: argparse.Namespace) -> int:
         print(line)
     rows = sum(summary(args.root)["measurements"].values())
     print(f"{rows:,} measurements: {len(found) or 'no'} problem{'s' if len(found) != 1 else ''}")
+    if found:
+        print(f"to make it anew from the records: remove {folder(args.root)} and aggregate")
     return 1 if found else 0
 
 

@@ -6,6 +6,7 @@ import os
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, repeat
 from pathlib import Path
@@ -163,7 +164,7 @@ def _write_parts(
         path.stat().st_size - manifest.sources.get(name, {"bytes": 0})["bytes"] for name, path in grown.items()
     )
     reader = read_many if unread > MANY_BYTES else read
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with _memory_kept(), ThreadPoolExecutor(os.cpu_count()) as pool:
         waiting: deque[Future[dict[str, dict[str, Any]]]] = deque()
         used: list[bytearray] = []
         for chunk, parsed in _in_order(pool, reader, _new_chunks(manifest, grown, used), used):
@@ -174,6 +175,18 @@ def _write_parts(
         for written in waiting:
             files |= written.result()
     return files
+
+
+@contextmanager
+def _memory_kept() -> Iterator[None]:
+    """Arrow's memory from the C library, which keeps what one chunk gave back for the next."""
+    # Arrow's own allocator returns it to the kernel: to get it anew, page by page, took an eighth of the time.
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(before)
 
 
 def _in_order(

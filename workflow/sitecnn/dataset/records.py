@@ -20,7 +20,6 @@ CHUNK_BYTES = 24 << 20
 
 LONGEST_QUOTE = 2000
 
-LINE_END = ord("\n")
 BLOCK_MARKS = (b'"record":"block"', b'"record": "block"')
 WINDOW_BYTES = 1 << 16
 
@@ -131,7 +130,7 @@ def chunks(
             rest = bytes(memoryview(buffer)[end:filled])
             if not end:
                 continue
-            count = int(np.count_nonzero(np.frombuffer(buffer, np.uint8, end) == LINE_END))
+            count = buffer.count(b"\n", 0, end)
             last = last_block(buffer, end) or block
             yield Chunk(origin, offset, line, buffer, end, count, block, last)
             offset, line, block = offset + end, line + count, last
@@ -341,7 +340,8 @@ def invalid_reasons(table: pa.Table) -> pa.Array:
     ]
     reasons = pa.nulls(len(table), pa.string())
     for broken, reason in reversed(rules):
-        reasons = pc.if_else(pc.fill_null(broken, False), reason, reasons)
+        if pc.any(broken).as_py():
+            reasons = pc.if_else(pc.fill_null(broken, False), reason, reasons)
     return reasons.combine_chunks() if isinstance(reasons, pa.ChunkedArray) else reasons
 
 

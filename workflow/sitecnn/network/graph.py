@@ -1,5 +1,7 @@
 """A network as every later room sees it: layers in Caffe's order with exact shapes, never weights' values."""
 
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
@@ -65,3 +67,11 @@ class Network:
     batch: int
     layers: tuple[Layer, ...]
     notes: tuple[str, ...] = ()
+
+    @cached_property
+    def positions(self) -> Mapping[str, list[int]]:
+        """Where the layers of each name stand: two may have one name."""
+        found: dict[str, list[int]] = defaultdict(list)
+        for index, layer in enumerate(self.layers):
+            found[layer.name].append(index)
+        return dict(found)

@@ -12,8 +12,8 @@ _FORWARD = re.compile(r"Average Forward pass: (\S+) ms\.")
 _ITERATION = re.compile(r"Iteration: (\d{1,9}) ")
 _TESTING = re.compile(r"Testing for (\d{1,9}) iterations")
 _DEVICE = re.compile(r"Use (CPU|GPU)")
-_SHAPE = re.compile(r"Top shape: (\d+) ")
-"""tools/caffe.cpp, function time(); net.cpp prints the shapes."""
+_SHAPE = re.compile(r"Top shape(?:: | for layer \d+ '.*' )(\d+) ")
+"""tools/caffe.cpp, function time(); net.cpp prints the shapes, NVIDIA's with the layer's number and name."""
 
 
 def read_logs(files: list[Path], target: Target, network: Network, name: str) -> Imported:
@@ -31,6 +31,7 @@ def _read_log(file: Path, processor: str, passes: Passes, refused: list[Refused]
     """Take over one log; returns how many lines of times it has and how many of them were kept."""
     layers: dict[int, float] = {}
     rows = kept = whole = 0
+    before = len(refused)
     lines = _lines(file)
     _check(file, lines, processor, passes.network.batch)
     for number, line in enumerate(lines, 1):
@@ -51,6 +52,10 @@ def _read_log(file: Path, processor: str, passes: Passes, refused: list[Refused]
             layers = {}
     if not whole or layers:
         raise SiteCNNError(f"{file}: no line 'Average Forward pass: … ms.' at its end: not a whole log of `caffe time`")
+    if 2 * (len(refused) - before) > rows - whole:
+        # Its passes are another network's, whatever few names both have.
+        first, share = refused[before], f"{len(refused) - before} of its {rows - whole} lines of layers"
+        raise SiteCNNError(f"{file}: row {first.row}: {first.reason}, as {share}: is --network what was run?")
     return rows, kept
 
 

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def brief(value: Any) -> str:
 
 def layer_index(network: Network, name: str, position: int | None = None) -> int | None:
     """Where the layer called `name` stands; the sole input may be called `input` or `data`. None if nowhere."""
-    found = [index for index, layer in enumerate(network.layers) if layer.name == name]
+    found = network.positions.get(name, [])
     if len(found) > 1 and position in found:
         return position
     if found:
@@ -145,7 +146,7 @@ def _run_record(run: str, origin: dict[str, str], target: Target, passes: Passes
 
 def _measurements(run: str, passes: Passes) -> Iterator[dict[str, Any]]:
     network = passes.network
-    what = {"network": passes.name, "batch": network.batch, "prototxt": write_prototxt(network)}
+    what = {"network": passes.name, "batch": network.batch, "prototxt": _prototxt(network)}
     layers = [
         {
             "name": network.layers[index].name,
@@ -166,6 +167,9 @@ def _measurements(run: str, passes: Passes) -> Iterator[dict[str, Any]]:
     if passes.total_bytes:
         key = _digest([run, what, "memory"])
         yield {**record, "task": "memory", "key": key, "memory_bytes": {"total": passes.total_bytes}}
+
+
+_prototxt = lru_cache(maxsize=256)(write_prototxt)  # libraries and threads share networks
 
 
 def _ns(samples_ms: Iterable[float]) -> list[float]:

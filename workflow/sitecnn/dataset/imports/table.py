@@ -1,10 +1,12 @@
 """Per-layer times in a CSV or Parquet table: one row per layer of a pass."""
 
+import math
 import re
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -52,25 +54,52 @@ def read_table(file: Path, target: Target, networks: Path, library: str | None =
     wanted = _wanted(rows, target.processor, library)
     refused: list[Refused] = []
     chosen = _checked(rows[wanted], refused)
+    suffix = {name: chosen[name].nunique() > 1 for name in ("library", "threads")}
     found, imported = [], 0
     known = cache(partial(definition, networks))  # libraries and threads share networks
-    keys = ["library", "threads", "network", "batch"]
-    suffix = {name: chosen[name].nunique() > 1 for name in ("library", "threads")}
-    group: Any
-    for group, part in chosen.groupby(keys, sort=True):
-        name_of_library, threads, name, batch = group
+    for (name_of_library, threads, name, batch), part in sorted(_groups(chosen).items()):
         stack = target.stack + (f"+{name_of_library}" if suffix["library"] and name_of_library else "")
         stack += f"+{threads}-threads" if suffix["threads"] and threads else ""
         try:
-            network = known(name, int(batch))
+            network = known(name, batch)
         except SiteCNNError as error:
-            refused += [Refused(int(row), str(error)) for row in part["row"]]
+            refused += [Refused(row.row, str(error)) for row in part]
             continue
-        passes = Passes(name, network, stack, int(threads), name_of_library or None)
+        passes = Passes(name, network, stack, threads, name_of_library or None)
         imported += _fill(passes, part, refused)
         found.append(passes)
     found = [passes for passes in found if passes.layers_ms or passes.forward_ms]
     return Imported(found, len(rows), imported, int((~wanted).sum()), sorted(refused, key=lambda entry: entry.row))
+
+
+class _Row(NamedTuple):
+    """A row that passed the checks; what it may lack is NaN."""
+
+    row: int
+    library: str
+    threads: int
+    network: str
+    batch: int
+    repeat: int
+    layer: str
+    layer_ms: float
+    iterations: float
+    forward_ms: float
+    data_bytes: float
+    layer_index: float
+
+    @property
+    def position(self) -> int | None:
+        """The layer's index, where the table has it."""
+        return None if math.isnan(self.layer_index) else int(self.layer_index)
+
+
+def _groups(rows: pd.DataFrame) -> dict[tuple[str, int, str, int], list[_Row]]:
+    """Rows by library, threads, network and batch, in their order."""
+    groups: dict[tuple[str, int, str, int], list[_Row]] = defaultdict(list)
+    for row in map(_Row._make, zip(*(rows[name].tolist() for name in _Row._fields), strict=True)):
+        groups[row.library, row.threads, row.network, row.batch].append(row)
+    return groups
 
 
 def _read(file: Path) -> pd.DataFrame:
@@ -132,60 +161,68 @@ def definition(folder: Path, name: str, batch: int) -> Network:
     raise SiteCNNError(f"no definition {folder / name}.prototxt or .onnx")
 
 
-def _fill(passes: Passes, part: pd.DataFrame, refused: list[Refused]) -> int:
+def _fill(passes: Passes, part: Sequence[_Row], refused: list[Refused]) -> int:
     """Put a network's rows into `passes`; returns how many."""
-    # A repeat that has a layer twice is two runs under one name: both count.
-    part = part.assign(again=part.groupby(["repeat", "layer", "layer_index"], dropna=False).cumcount())
-    steps = part["iterations"].dropna()
-    passes.iterations = int(steps.iloc[0]) if len(steps) else None
+    passes.iterations = next((int(row.iterations) for row in part if not math.isnan(row.iterations)), None)
+    expected = memory(passes.network).data_bytes
     imported = 0
-    for _, one in part.groupby(["repeat", "again"], sort=True):
-        kept = list(_plausible_rows(passes.network, one, refused))
+    for one in _single(part):
+        kept = list(_plausible_rows(passes.network, one, expected, refused))
         imported += len(kept)
         for index, layer_ms in kept:
             passes.layers_ms.setdefault(index, []).append(layer_ms)
-        forward = one["forward_ms"].iloc[0]
-        if kept and np.isfinite(forward):
-            passes.forward_ms.append(float(forward))
+        forward = one[0].forward_ms
+        if kept and not math.isnan(forward):
+            passes.forward_ms.append(forward)
         if {index for index, _ in kept} == set(range(len(passes.network.layers))):
             passes.layerwise_ms.append(sum(layer_ms for _, layer_ms in kept))
     return imported
 
 
-def _plausible_rows(network: Network, one: pd.DataFrame, refused: list[Refused]) -> Iterator[tuple[int, float]]:
+def _single(part: Sequence[_Row]) -> list[list[_Row]]:
+    """The rows of each pass. A repeat that has a layer twice is two runs under one name: both count."""
+    again: Counter[tuple[int, str, int | None]] = Counter()
+    passes: dict[tuple[int, int], list[_Row]] = defaultdict(list)
+    for row in part:
+        named = (row.repeat, row.layer, row.position)
+        passes[row.repeat, again[named]].append(row)
+        again[named] += 1
+    return [rows for _, rows in sorted(passes.items())]
+
+
+def _plausible_rows(
+    network: Network, one: Sequence[_Row], expected: int, refused: list[Refused]
+) -> Iterator[tuple[int, float]]:
     """(layer's index, ms) of the rows of one pass that can be; the others are refused."""
-    expected = memory(network).data_bytes
-    forward = float(one["forward_ms"].iloc[0])
-    positions = [None if np.isnan(position) else int(position) for position in one["layer_index"]]
-    indices = [layer_index(network, *named) for named in zip(one["layer"], positions, strict=True)]
-    unit = implausible(network, forward) if np.isfinite(forward) else _slow_layers(network, indices, one["layer_ms"])
+    forward = one[0].forward_ms
+    indices = [layer_index(network, row.layer, row.position) for row in one]
+    unit = _slow_layers(network, indices, one) if math.isnan(forward) else implausible(network, forward)
     taken: set[int] = set()
-    row: Any
-    for row, index in zip(one.itertuples(index=False), indices, strict=True):
+    for row, index in zip(one, indices, strict=True):
         reason = _reason(row, index, unit, expected, taken, network)
         if reason:
-            refused.append(Refused(int(row.row), reason))
+            refused.append(Refused(row.row, reason))
         elif index is not None:
             taken.add(index)
-            yield index, float(row.layer_ms)
+            yield index, row.layer_ms
 
 
-def _slow_layers(network: Network, indices: list[int | None], layer_ms: Iterable[float]) -> str | None:
+def _slow_layers(network: Network, indices: Sequence[int | None], one: Sequence[_Row]) -> str | None:
     """Why layers without a time of their pass cannot take so long; only those that multiply tell."""
     heavy = {index for index in indices if index is not None and macs(network.layers[index])}
-    spent = sum(ms for index, ms in zip(indices, layer_ms, strict=True) if index in heavy)
+    spent = sum(row.layer_ms for index, row in zip(indices, one, strict=True) if index in heavy)
     return implausible(network, spent, heavy) if heavy else None
 
 
 def _reason(
-    row: Any, index: int | None, unit: str | None, expected: int, taken: set[int], network: Network
+    row: _Row, index: int | None, unit: str | None, expected: int, taken: set[int], network: Network
 ) -> str | None:
     """Why a row cannot be; None if it can."""
     if index is None:
         return f"layer {brief(row.layer)} is not in the definition of {row.network!r}"
     if index in taken:
         return f"layer {row.layer!r} is there twice in one pass"
-    if not np.isnan(row.data_bytes) and row.data_bytes != expected:
+    if not math.isnan(row.data_bytes) and row.data_bytes != expected:
         return f"data_bytes {row.data_bytes:.0f} is not the {expected} of {row.network!r} at batch {network.batch}"
     if unit:
         return f"{row.network!r} at batch {network.batch}: {unit}"

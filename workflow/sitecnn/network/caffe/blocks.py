@@ -1,13 +1,15 @@
 """Fast reading of definitions whose layers are much alike, as those of deep networks are.
 
 protobuf parses its text format in Python, a token at a time. Layers repeat each other but for their names, so each
-distinct block is given to it once, with marks in the place of names, and every layer of that block gets its own.
+distinct block is given to it once, with marks in the place of names, and every layer of that block gets its own; so
+does every layer of the same network at another batch.
 Whatever looks unusual is left to protobuf as it stands.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from google.protobuf import text_format
 
@@ -45,31 +47,29 @@ def parse_blocks(text: str) -> NetParameter | None:
 
     try:
         net = text_format.Parse(BLOCK.sub(outline, text), NetParameter())
-        moulds: dict[tuple[str, ...], _Mould | None] = {}
-        _fill(net.layer, blocks["layer"], moulds)
-        _fill(net.layers, blocks["layers"], moulds)
+        _fill(net.layer, blocks["layer"])
+        _fill(net.layers, blocks["layers"])
     except (text_format.ParseError, RecursionError, ValueError):
         return None
     return net
 
 
-def _fill(layers: Sequence[Definition], bodies: Sequence[str], moulds: dict[tuple[str, ...], _Mould | None]) -> None:
+def _fill(layers: Sequence[Definition], bodies: Sequence[str]) -> None:
     """Each empty layer of the outline from its block; ValueError where the outline has other layers too."""
     for layer, body in zip(layers, bodies, strict=True):
         pieces = NAME.split(body)
         names = pieces[2::3]
         pieces[2::3] = [""] * len(names)
-        key = (type(layer).__name__, *pieces)
-        if key not in moulds:
-            moulds[key] = _mould(type(layer)(), pieces)
-        if mould := moulds[key]:
+        if mould := _mould(type(layer), tuple(pieces)):  # type: ignore[arg-type]
             _cast(layer, mould, names)
         else:
             text_format.Parse(body, layer)
 
 
-def _mould(definition: Definition, pieces: list[str]) -> _Mould | None:
+@lru_cache(maxsize=1024)
+def _mould(kind: type[Definition], pieces: tuple[str, ...]) -> _Mould | None:
     """None where a name stands elsewhere than as the layer's own, or is split over several strings."""
+    definition = kind()
     marked = list(pieces)
     marks = {f"<{index}>": index for index in range(len(marked[2::3]))}
     marked[2::3] = [f'"{mark}"' for mark in marks]
