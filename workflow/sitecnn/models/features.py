@@ -45,6 +45,9 @@ DIRECT_MACS = 512**3
 (CLBlast, src/database/kernel_selection.hpp; 384³ on Intel's and 768³ on NVIDIA's GPUs).
 """
 
+THIN_ROWS = 16
+"""Up to here TX1's cuBLAS takes longer for fewer rows: 16 outputs of 128 channels a third longer than 32."""
+
 SHARED_DEPTH = 1000
 """From such a k on, cuBLAS computes small matrices by a kernel that takes half the time a step: 47 to 60 ns instead of
 75 to 115 on a GTX 1080, in networks whose k are up to 832 or from 1008 on."""
@@ -125,6 +128,11 @@ def _batched_macs(sizes: Sizes) -> Array:
 def _direct_macs(sizes: Sizes) -> Array:
     _, m, n, k = _gemm(sizes)
     return np.where(m * n * k < DIRECT_MACS, _tile_macs(CPU_TILE)(sizes), 0.0)
+
+
+def _thin_macs(sizes: Sizes) -> Array:
+    _, m, _, _ = _gemm(sizes)
+    return np.where(m <= THIN_ROWS, _macs(sizes), 0.0)
 
 
 def _whole(length: Array, edge: int) -> Array:
@@ -219,6 +227,7 @@ GPU_CONVOLUTION = (
     *(Feature(f"waves_of_{n}_macs", f"multiply-accumulate of whole waves of {n}", _wave_macs(n)) for n in WAVES),
     Feature("batched_macs", "multiply-accumulate of whole thread blocks over the batch", _batched_macs),
     Feature("direct_macs", "multiply-accumulate of small matrices", _direct_macs),
+    Feature("thin_macs", "multiply-accumulate of few rows", _thin_macs),
     IM2COL,
     Feature("depth", "step along k", _depth),
     Feature("lone_depth", "step along a short k, or of few columns", _lone_depth),

@@ -286,7 +286,8 @@ def _fit_kind(features: tuple[Feature, ...], rows: pd.DataFrame, priors: Mapping
     # Everything relative to the times: a row of `share` is what each unit of coefficient makes of its time.
     share = np.vstack([seen / time_ns[usable, None], prior_rows])
     goal = np.append(np.ones(count), prior_goals)
-    weights, active = _robust_weights(share, goal, count)
+    importance = np.append(_importance(time_ns[usable]), np.ones(len(prior_goals)))
+    weights, active = _robust_weights(share, goal, importance, count)
     fitted = sm.WLS(goal, share[:, active], weights=weights).fit()
     coefficients = np.asarray(fitted.params)
     freedom = count - len(active)
@@ -315,12 +316,18 @@ def _as_rows(features: tuple[Feature, ...], priors: Mapping[str, Prior]) -> tupl
     return rows, np.array([TYPICAL_SD * prior.ns / prior.sd_ns for _, prior in known])
 
 
-def _robust_weights(share: Array, goal: Array, count: int) -> tuple[Array, list[int]]:
+def _importance(time_ns: Array) -> Array:
+    """A weight for each kernel, 1 on average, as the root of its time: a network's time is that of its large layers."""
+    root = np.sqrt(time_ns)
+    return np.asarray(root / root.mean()) if len(root) else root
+
+
+def _robust_weights(share: Array, goal: Array, importance: Array, count: int) -> tuple[Array, list[int]]:
     """Huber weights of the first `count` rows and the features with a positive coefficient (Lawson & Hanson)."""
     scale = np.abs(share).max(axis=0)
     scale[scale == 0] = 1
     scaled = np.column_stack([share / scale, goal])
-    following = np.ones(len(goal))
+    following = importance
     for _ in range(4):
         weights = following
         # The same minimum from a triangle of one row per feature, whatever the number of rows.
@@ -328,8 +335,8 @@ def _robust_weights(share: Array, goal: Array, count: int) -> tuple[Array, list[
         coefficients, _ = nnls(triangle[:, :-1], triangle[:, -1])
         residuals = np.abs(goal - scaled[:, :-1] @ coefficients)[:count]
         spread = max(1.4826 * float(np.median(residuals)), 1e-6)
-        following = weights.copy()
-        following[:count] = np.minimum(1, HUBER_THRESHOLD * spread / np.maximum(residuals, 1e-12))
+        following = importance.copy()
+        following[:count] *= np.minimum(1, HUBER_THRESHOLD * spread / np.maximum(residuals, 1e-12))
     active = [int(index) for index in np.flatnonzero(coefficients > 0)]
     return weights, active or [share.shape[1] - 1]
 
