@@ -10,7 +10,16 @@ import pytest
 from tests.boards.agents import AGENT, gemm_task, lines, measurements, read
 from tests.boards.test_agent_process import whole_campaign
 
-PYTHON2 = os.environ.get("SITECNN_PYTHON2") or shutil.which("python2.7")
+
+def python2():
+    """The one that is asked for, or the machine's own if it runs: pyenv puts commands in the path that do not."""
+    found = os.environ.get("SITECNN_PYTHON2")
+    if found is None and (found := shutil.which("python2.7")) and subprocess.run([found, "-V"], check=False).returncode:
+        return None
+    return found
+
+
+PYTHON2 = python2()
 
 pytestmark = pytest.mark.skipif(
     not PYTHON2, reason="no Python 2.7: tests/boards/fetch_python2.sh DIR, then SITECNN_PYTHON2=DIR/python2.7"
