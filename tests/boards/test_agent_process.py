@@ -42,7 +42,7 @@ def whole_campaign(folder, tasks, *arguments, **options):
 
 def test_a_campaign_measures_its_plan_and_proves_it(tmp_path):
     tasks = [gemm_task(m) for m in range(1, 20)]
-    status, _, records = whole_campaign(tmp_path, tasks)
+    status, _, records = whole_campaign(tmp_path, tasks, changes="agent.SENTINEL_DRIFT = 1e9")
     assert status == 0
     assert [record["kernel"]["m"] for record in measurements(records)] == list(range(1, 20))
     kinds = [record["record"] for record in records]
@@ -187,6 +187,29 @@ def test_a_board_without_caffe_measures_multiplications_and_says_what_is_missing
     assert by_task["layer"]["status"] == "failed" and "pycaffe cannot be imported" in by_task["layer"]["reason"]
 
 
+def test_a_block_that_was_disturbed_is_measured_again_when_the_others_are(tmp_path):
+    # The third block is disturbed half way, the fourth all along; the third once more when its turn comes again.
+    changes = (
+        "sentinels = iter([1, 1, 1, 1.5, 1.5, 1] + 9 * [1]);"
+        "agent.Campaign.sentinel = lambda campaign: 1e5 * next(sentinels)"
+    )
+    status, _, records = whole_campaign(tmp_path, [gemm_task(m) for m in range(1, 65)], changes=changes)
+    assert status == 0 and records[-1]["owed"] == 0
+    assert [(record["kernel"]["m"] - 1) // 16 for record in measurements(records)[::16]] == [0, 1, 3, 2]
+    assert [record["attempt"] for record in records if record["record"] == "block"] == [1, 1, 2, 3]
+    assert not any("drifted" in record["reason"] for record in measurements(records))
+
+
+def test_a_block_that_is_disturbed_each_time_is_kept_and_says_so(tmp_path):
+    changes = (
+        "import itertools; sentinels = itertools.cycle([1, 2]);"
+        "agent.Campaign.sentinel = lambda campaign: 1e5 * next(sentinels)"
+    )
+    status, _, records = whole_campaign(tmp_path, [gemm_task(m) for m in range(1, 20)], changes=changes)
+    assert status == 0 and len(measurements(records)) == 19
+    assert {record["status"] for record in measurements(records)} == {"unstable"}
+
+
 @needs_caffe
 def test_a_task_that_aborts_caffe_fails_alone(tmp_path):
     bad = layer_task(ABORTS, "convolution")
@@ -209,7 +232,7 @@ def test_a_network_is_measured_in_processes_of_its_own(tmp_path):
     changes = "agent.NETWORK_SECONDS = 0.3"
     status, _, records = whole_campaign(tmp_path, tasks, python=CAFFE_PYTHON, changes=changes)
     memory, passes = measurements(records)
-    assert status == 0 and passes["processes"] == 3
+    assert status == 0 and passes["processes"] == 5
     assert [layer["name"] for layer in passes["layers"]] == ["in0", "conv", "relu"]
     assert {len(layer["samples_ns"]) for layer in passes["layers"]} == {len(passes["forward_ns"])}
     for index, total in enumerate(passes["layerwise_ns"]):

@@ -51,10 +51,10 @@ KERNEL_SECONDS = 0.5
 FEWEST_IN_TIME = 5
 # A median not known to 10 % is kept, but says `unstable`.
 UNSTABLE_PRECISION = 0.10
-NETWORK_SECONDS = 6.0
+NETWORK_SECONDS = 10.0
 FEWEST_ROUNDS = 3
 # Caffe with several threads is fast or slow per process, not per call: spread the passes over processes.
-NETWORK_PROCESSES = 3
+NETWORK_PROCESSES = 5
 # First calls allocate buffers and start threads: samples are forgotten until two in a row agree this well.
 WARM_UP_AGREEMENT = 0.05
 MOST_WARM_UP = 10
@@ -68,7 +68,8 @@ EVICT_PIECE_BYTES = 1 << 20
 MEMORY_SHARE = 0.25
 # Channels of a network differ more from each other than within: a sixth is all zero, a third nowhere zero.
 CHANNEL_OFFSET = 2.0
-# A sentinel GEMM before and after every block of tasks: beyond this drift the block is measured again.
+# A sentinel GEMM before and after every block of tasks: where it drifts further than this, or takes so much longer
+# than it mostly does, the block is measured again after all others: what disturbs a board lasts seconds to minutes.
 BLOCK_TASKS = 16
 SENTINEL_SIZE = 256
 SENTINEL_DRIFT = 0.10
@@ -665,7 +666,7 @@ class PyCaffe(object):
     def load_filled(self, prototxt, fills=None):
         """A loaded net whose weights and inputs hold values that keep activations at their scale.
 
-        `fills` says of Input layers which hold `activations`; the others get something like photographs.
+        `fills` says of Input layers which hold `activations`; the others get independent values of variance 1.
         """
         net = self.load(prototxt)
         for name, layer in zip(net._layer_names, net.layers):
@@ -700,16 +701,6 @@ class PyCaffe(object):
     def gaussian(self, shape, scale=1.0):
         """Values of N(0, scale²), drawn from a fixed pool: 100 million take a second, not ten."""
         return self.numpy.resize(self.pool, shape) * self.numpy.float32(scale)
-
-    def image(self, shape):
-        """Values of variance 1 with as much in each octave from 1 to 32 pixels, as photographs have."""
-        values = self.gaussian(shape)
-        if len(shape) == 4:
-            for pixels in (2, 4, 8, 16, 32):
-                coarse = self.gaussian(shape[:2] + tuple(-(-size // pixels) for size in shape[2:]))
-                fine = coarse.repeat(pixels, 2).repeat(pixels, 3)
-                values = values + fine[:, :, : shape[2], : shape[3]]
-        return values / values.std() if values.size > 1 else values
 
     def activations(self, shape):
         """Data as a layer meets it after convolution and ReLU: neighbours alike, whole channels high or zero.
@@ -1315,6 +1306,36 @@ def lock_board(path, check):
 # ---- the campaign -------------------------------------------------------------------------------------------
 
 
+class Try(object):
+    """Results of a block's tasks in one try, the seconds that each took, and the conditions: sentinels among them."""
+
+    def __init__(self, results, seconds, surroundings):
+        self.results, self.seconds, self.conditions = results, seconds, surroundings
+
+    def sentinels(self):
+        """(before, after) in ns."""
+        return self.conditions["sentinel_before_ns"], self.conditions["sentinel_after_ns"]
+
+    def slowest_ns(self):
+        """The slower of the two sentinels."""
+        return max(self.sentinels())
+
+    def is_steady(self):
+        """Whether the board was as fast after the block as before."""
+        return max(self.sentinels()) <= (1 + SENTINEL_DRIFT) * min(self.sentinels())
+
+
+class Block(object):
+    """Tasks (key, task) that are measured together, how often they were, and the best of these tries."""
+
+    def __init__(self, tasks):
+        self.tasks, self.tries, self.best, self.kept = tasks, 0, None, False
+
+    def is_memory(self):
+        """Whether it measures bytes, which are the same however disturbed the board is."""
+        return self.tasks[0][1]["task"] == "memory"
+
+
 class Campaign(object):
     """The owed tasks of one plan on one stack, in blocks between sentinels."""
 
@@ -1340,26 +1361,34 @@ class Campaign(object):
                 self.owed.append((key, keyed[key]))
             keyed.pop(key, None)
         self.failed, self.spent_s, self.left_s = 0, 0.0, sum(expected_seconds(task) for _, task in self.owed)
-        self.last_sentinel = None
+        self.last_sentinel, self.sentinels = None, []
 
     def execute(self):
         """Measure all that is owed, then append the `done` record that alone proves completeness; how many are owed."""
         self.append(self.run_record())
         networks = [(key, task) for key, task in self.owed if task["task"] == "network"]
-        groups = list(blocks([(key, task) for key, task in self.owed if task["task"] != "network"]))
-        turns = [turn * len(groups) // (NETWORK_PROCESSES - 1) for turn in range(NETWORK_PROCESSES)]
-        parts, done = dict((key, []) for key, _ in networks), 0
-        for position, tasks in enumerate(groups + [[]]):
-            for _ in range(turns.count(position)):
+        others = [(key, task) for key, task in self.owed if task["task"] != "network"]
+        queue = [Block(tasks) for tasks in blocks(others)]
+        turns = [turn * len(queue) // (NETWORK_PROCESSES - 1) for turn in range(NETWORK_PROCESSES)]
+        parts = dict((key, []) for key, _ in networks)
+        for position, block in enumerate(queue):  # which grows by the blocks that are put off
+            while turns and turns[0] <= position:
+                turns.pop(0)
                 self.take_turn(networks, parts)
             if self.over_budget():
                 break
-            self.block(tasks)
-            done += len(tasks)
-        for _ in range(sum(turn > position for turn in turns)):
+            self.measure_block(block)
+            if block.tries < BLOCK_TRIES and not self.is_calm(block):
+                queue.append(block)
+            else:
+                self.keep(block)
+        for _ in turns:
             self.take_turn(networks, parts)
+        for block in queue:
+            if block.best and not block.kept:
+                self.keep(block)
         self.finish_networks(networks, parts)
-        left = len(self.owed) - len(networks) - done
+        left = len(self.owed) - len(networks) - sum(len(block.tasks) for block in set(queue) if block.kept)
         self.worker.close()
         seconds = time.time() - self.started
         cost = dict((name, self.cost.seconds.get(name, 0.0)) for name in ("timed", "warm_up", "inputs", "files"))
@@ -1403,8 +1432,8 @@ class Campaign(object):
         return answer
 
     def take_turn(self, networks, parts):
-        """A process of each network: turns stand at the campaign's begin, middle and end, so that a board whose speed
-        drifts is not compared with itself at another time."""
+        """A process of each network; turns are spread over the campaign, so that a board whose speed drifts is not
+        compared with itself at another time."""
         for key, task in networks:
             if not any(part["result"]["status"] == "failed" for part in parts[key]):
                 before, sentinel = conditions(), self.sentinel()
@@ -1413,7 +1442,7 @@ class Campaign(object):
                 parts[key].append(dict(after, result=result, before=before, sentinel_before_ns=sentinel))
                 self.spent_s += expected_seconds(task) / NETWORK_PROCESSES
                 self.progress()
-        self.last_sentinel = None
+                self.last_sentinel = None
 
     def finish_networks(self, networks, parts):
         """A block and a record of each network, the samples of its processes joined."""
@@ -1428,29 +1457,36 @@ class Campaign(object):
             self.append(block)
             self.append(dict(record, seconds=NETWORK_SECONDS, **result))
 
-    def block(self, tasks):
-        """Measure a block between two sentinels; again when they drift, marked unstable at the last try."""
-        if not tasks:
-            return
-        for attempt in range(1, BLOCK_TRIES + 1):
-            before = conditions()
-            sentinel_before = self.last_sentinel or self.sentinel()
-            start = time.time()
-            results = self.measure([task for _, task in tasks])
-            seconds = (time.time() - start) / len(tasks)
-            sentinel_after = self.last_sentinel = self.sentinel()
-            steady = abs(sentinel_after - sentinel_before) <= SENTINEL_DRIFT * min(sentinel_before, sentinel_after)
-            if steady:
-                break
-        block = {"record": "block", "block": uuid.uuid4().hex[:12], "run": self.run, "attempt": attempt}
-        block.update(sentinel_before_ns=sentinel_before, sentinel_after_ns=sentinel_after)
-        self.append(dict(block, before=before, after=conditions()))
-        for (key, task), result in zip(tasks, results):
-            if result["status"] == "ok" and not steady:
-                result.update(status="unstable", reason="the sentinel drifted in each of %d tries" % BLOCK_TRIES)
+    def measure_block(self, block):
+        """Measure a block once between two sentinels; of all tries the one with the faster sentinels is the best."""
+        before = conditions()
+        sentinel_before = self.last_sentinel or self.sentinel()
+        start = time.time()
+        results = self.measure([task for _, task in block.tasks])
+        seconds = (time.time() - start) / len(block.tasks)
+        self.last_sentinel = self.sentinel()
+        block.tries += 1
+        sentinels = {"sentinel_before_ns": sentinel_before, "sentinel_after_ns": self.last_sentinel}
+        self.sentinels += sentinels.values()
+        found = Try(results, seconds, dict(sentinels, attempt=block.tries, before=before, after=conditions()))
+        block.best = min(block.best or found, found, key=Try.slowest_ns)
+
+    def is_calm(self, block):
+        """Whether a block's best try was as fast as the board mostly is; memory does not depend on it."""
+        limit = (1 + SENTINEL_DRIFT) * median(self.sentinels)
+        return block.is_memory() or (block.best.is_steady() and block.best.slowest_ns() <= limit)
+
+    def keep(self, block):
+        """Append a block's best try; marked unstable if the sentinel drifted even then."""
+        found, block.kept = block.best, True
+        name = uuid.uuid4().hex[:12]
+        self.append(dict(found.conditions, record="block", block=name, run=self.run))
+        for (key, task), result in zip(block.tasks, found.results):
+            if result["status"] == "ok" and not block.is_memory() and not found.is_steady():
+                result.update(status="unstable", reason="the sentinel drifted in each of %d tries" % block.tries)
             dropped = SURROUNDINGS if task["task"] == "layer" else ()
             record = dict((name, value) for name, value in task.items() if name not in dropped)
-            record.update(record="measurement", key=key, run=self.run, block=block["block"], seconds=seconds)
+            record.update(record="measurement", key=key, run=self.run, block=name, seconds=found.seconds)
             self.append(dict(record, **result))
             self.failed += result["status"] == "failed"
             self.spent_s += expected_seconds(task)
