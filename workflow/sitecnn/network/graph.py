@@ -50,13 +50,8 @@ class Layer:
     on_zeros: bool = field(default=False, compare=False)
 
     def __hash__(self) -> int:
-        """Of what tells layers apart; not of all, as `==` is."""
-        return self._hash
-
-    @cached_property
-    def _hash(self) -> int:
-        # What is remembered of layers is looked up for each layer of each network, again and again.
-        return hash((self.name, self.type, self.bottoms, self.tops, self.inputs, self.outputs))
+        """Of what tells layers apart; not of all, as `==` is: layers are looked up for each network, again and again."""
+        return hash((self.name, self.type, self.inputs, self.outputs))
 
 
 @dataclass(frozen=True)
