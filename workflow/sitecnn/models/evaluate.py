@@ -19,12 +19,16 @@ from sitecnn.models.fit import (
     without_networks,
     without_zeros,
 )
+from sitecnn.models.threads import at_threads
 
 OURS = "sitecnn"
 """What the board model is called among the methods."""
 
 HELD_OUT = "held out"
 """The split of networks that are measured to be estimated, and never fitted."""
+
+THREADS = "threads"
+"""The split of stacks at a number of threads between two others', each estimated from these."""
 
 RELEVANT_SHARE = 0.01
 """Layers under 1 % of their network's time hardly matter to it."""
@@ -63,7 +67,8 @@ def evaluate(rows: pd.DataFrame, level: float, held_out: Collection[str] = ()) -
     """Leave-one-network-out and leave-one-family-out over every stack in `rows`, and the `held_out` networks.
 
     In the first two, the model knows no kernel that a left-out network has; with `held_out` networks it knows what the
-    board's own model would, because their kernels were measured only where another network has them.
+    board's own model would, because their kernels were measured only where another network has them. Stacks at a
+    number of threads between two others' are estimated from these as well.
     """
     found = [
         case
@@ -71,6 +76,7 @@ def evaluate(rows: pd.DataFrame, level: float, held_out: Collection[str] = ()) -
         for fold in folds(part.loc[part["subject"] == "layer", "network"].unique(), held_out)
         for case in _cases(part.assign(stack=str(stack)), fold, held_out, level)
     ]
+    found += _thread_cases(rows, held_out, level)
     parts = [_memory(part).assign(stack=str(stack)) for stack, part in rows.groupby("stack", sort=True)]
     memory = pd.concat(parts, ignore_index=True)
     if not found:
@@ -155,22 +161,47 @@ def _cases(
     whole_layers = without_zeros(timed[~timed["kind"].isin(PIECES)])
     simpler = {name: fit(whole_layers) for name, fit in BASELINES.items()}
     ratio = _pass_ratio(others)
-    for (network, _), passes in rows[rows["network"].isin(fold.networks)].groupby(["network", "batch"]):
-        layers = passes[passes["subject"] == "layer"].sort_values("layer_index")
-        if layers.empty:
-            continue
-        whole = passes.loc[passes["subject"] == "forward", "median_ns"]
-        measured_ns = float(whole.median()) if len(whole) else float(layers["median_ns"].sum())
+    for layers, measured_ns in _passes(rows[rows["network"].isin(fold.networks)]):
         found = [_our_case(model, layers, measured_ns, level)]
         found += [
             _simple_case(name, estimate(without_zeros(layers)), layers, measured_ns, ratio)
             for name, estimate in simpler.items()
         ]
-        for one_network, its_layers in found:
-            named = {"network": str(network), "batch": int(layers["batch"].iloc[0])}
-            for split in fold.splits:
-                label = {"stack": rows["stack"].iloc[0], "split": split}
-                yield pd.DataFrame([label | named | one_network]), its_layers.assign(**label)
+        for case in found:
+            yield from (_named(case, layers, split) for split in fold.splits)
+
+
+def _thread_cases(
+    rows: pd.DataFrame, held_out: Collection[str], level: float
+) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """(networks, layers) of each stack at a number of threads that can be read between those of two others."""
+    for _, part in rows.groupby(rows["stack"].astype(str).str.replace(r"\+\d+-threads", "", regex=True), sort=True):
+        if part["threads"].nunique() < 3:
+            continue
+        models = fit_board(part[~part["network"].isin(held_out)], "", "", {}).stacks
+        for stack, measured in part.groupby("stack", sort=True):
+            others = [model for model in models if model.stack != stack]
+            if model := at_threads(others, int(measured["threads"].iloc[0])):
+                for layers, measured_ns in _passes(measured.assign(stack=str(stack))):
+                    yield _named(_our_case(model, layers, measured_ns, level), layers, THREADS)
+
+
+def _passes(rows: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, float]]:
+    """Each network at each batch: its layers in their order, and ns of its whole pass, of its layers if unknown."""
+    for _, passes in rows.groupby(["network", "batch"]):
+        layers = passes[passes["subject"] == "layer"].sort_values("layer_index")
+        if len(layers):
+            whole = passes.loc[passes["subject"] == "forward", "median_ns"]
+            yield layers, float(whole.median()) if len(whole) else float(layers["median_ns"].sum())
+
+
+def _named(
+    case: tuple[dict[str, object], pd.DataFrame], layers: pd.DataFrame, split: str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A case's tables with the stack, the split, the network and the batch that they are of."""
+    label = {"stack": layers["stack"].iloc[0], "split": split}
+    named = {"network": str(layers["network"].iloc[0]), "batch": int(layers["batch"].iloc[0])}
+    return pd.DataFrame([label | named | case[0]]), case[1].assign(**label)
 
 
 def _our_case(
