@@ -9,7 +9,7 @@ from sitecnn.workload.kernels import SIZE_NAMES
 
 # ns per multiply-accumulate, element and call: a 20 GMAC/s processor with 4 GB/s of memory and 5 µs a call.
 NS = {"macs": 0.05, "weights_elements": 1.0, "in_elements": 1.0, "out_elements": 1.0, "calls": 5000.0}
-NS |= {"im2col_elements": 1.0, "columns_elements": 0.2, "gemm_calls": 5000.0, "window_elements": 0.5}
+NS |= {"im2col_elements": 1.0, "packed_elements": 0.2, "gemm_calls": 5000.0, "window_elements": 0.5}
 
 
 def true_ns(kind, rows):

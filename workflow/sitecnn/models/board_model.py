@@ -15,7 +15,7 @@ from sitecnn.files import write_text
 from sitecnn.models.features import FREE_KINDS, MULTIPLYING, Array, Sizes, features_named, least_elements, macs, matrix
 from sitecnn.workload.kernels import ON_VALUES
 
-SCHEMA = 4
+SCHEMA = 5
 
 UNSEEN = "unseen"
 """The model of kinds that were never measured: a memory-bound guess from all kinds that move elements."""

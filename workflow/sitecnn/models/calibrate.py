@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from math import ceil, sqrt
+from math import ceil
 from statistics import NormalDist
 from typing import Any
 
@@ -21,11 +21,11 @@ LEVEL = 0.9
 NORMAL = NormalDist().inv_cdf(0.5 + LEVEL / 2)
 """The level at which intervals are calibrated; other levels scale with the normal distribution."""
 
-UNKNOWN_SD = {"layer": 0.2, "network": 0.08}
+UNKNOWN_SD = {"layer": 0.2, "network": 0.06}
 """Relative errors beyond standard errors where no network can be left out: of six imported boards' processors fitted on
-one network, nine in ten layers (by time) needed 0.16, nine in ten others of their networks 0.06."""
+one network, nine in ten layers (by time) needed 0.16, nine in ten others of their networks 0.05."""
 
-PRIOR_NETWORKS, PRIOR_SD = 2, 0.05
+PRIOR_NETWORKS, PRIOR_SD = 2, 0.035
 """What other boards tell of a new one's networks: their errors, as if two of its own had had them."""
 
 
@@ -153,5 +153,4 @@ def _layer_votes(case: HeldOut) -> Iterator[tuple[float, float]]:
 def _of_layers(cases: list[HeldOut]) -> float:
     """The relative error to be added to that of layers so that those of LEVEL of the time are held."""
     needed, weights = np.array(sorted(pair for case in cases for pair in _layer_votes(case))).T
-    held = float(needed[np.searchsorted(weights.cumsum(), LEVEL * weights.sum())])
-    return held * sqrt(_fewer(len({case.network for case in cases})))
+    return float(needed[np.searchsorted(weights.cumsum(), LEVEL * weights.sum())])

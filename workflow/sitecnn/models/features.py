@@ -28,8 +28,11 @@ class Feature:
     count: Callable[[Sizes], Array]
 
 
-FAR_BYTES = 8 << 20
-"""More than the private caches of the CPUs at hand hold (TX1 and RK3399 2 MiB, server cores 2 MiB)."""
+PRIVATE_BYTES = 2 << 20
+"""What a core's own caches hold (TX1 and RK3399 2 MiB, server cores 1 or 2 MiB)."""
+
+FAR_BYTES = 16 << 20
+"""More than a core finds in a cache that it shares: TX1 and RK3399 have none, server cores 32 MiB for eight."""
 
 CPU_TILE = 32
 """The edges that OpenBLAS rounds its packed blocks to are 4 to 16; with the last, half empty, 32 fits TX1 best."""
@@ -55,9 +58,13 @@ SHARED_DEPTH = 1000
 FEW_IMAGES = 4
 """Up to here a GPU reads an FC layer's weights no faster than it multiplies them."""
 
-ALIASED_ELEMENTS = 4096
-"""Rows of so many floats, or a multiple, start in the same set of a cache with ways of 16 KiB (Cortex-A57, A72)."""
+ALIASED_ELEMENTS = {"page": 1024, "way": 4096}
+"""Rows of so many floats, or a multiple, start in the same set of a first-level cache with ways of 4 KiB (x86) or of
+16 KiB (Cortex-A57, A72)."""
 
+EARLY_ROWS = 80
+"""Blobs of ImageNet networks with so many rows are behind one to four convolutions; a size stands for what a kernel
+does not tell, how deep it lies. A core that mispredicts more takes 3.5 ns an element instead of 2.1 to 2.8 there."""
 
 TLB_ROWS = 2048
 """Pages that a core's second-level TLB knows (1024 in a Cortex-A57 and A72, 1536 in a Skylake, 2048 in a Zen 2)."""
@@ -85,10 +92,22 @@ def _columns_elements(sizes: Sizes) -> Array:
     return sizes["images"] * sizes["channels"] * window * sizes["out_height"] * sizes["out_width"]
 
 
-def _far_columns_elements(sizes: Sizes) -> Array:
-    """Those elements of im2col matrices that no cache keeps between im2col and gemm: of matrices beyond FAR_BYTES."""
-    elements = _columns_elements(sizes)
-    return np.where(4 * elements / sizes["images"] > FAR_BYTES, elements, 0.0)
+def _packed_elements(sizes: Sizes) -> Array:
+    """Elements of gemms' B that a BLAS packs: not where A has but one row, as in depthwise convolutions."""
+    _, m, _, _ = _gemm(sizes)
+    return np.where(m > 1, _columns_elements(sizes), 0.0)
+
+
+def _far_packed_elements(sizes: Sizes) -> Array:
+    """Those of matrices beyond FAR_BYTES, which no cache keeps until they are packed."""
+    _, _, n, k = _gemm(sizes)
+    return np.where(4 * n * k > FAR_BYTES, _packed_elements(sizes), 0.0)
+
+
+def _far_bias_elements(sizes: Sizes) -> Array:
+    """Outputs of images beyond PRIVATE_BYTES that get a bias: a gemm of its own reads and writes them once more."""
+    is_far = 4 * sizes["out_elements"] / sizes["images"] > PRIVATE_BYTES
+    return np.where(is_far & (sizes["bias"] > 0), sizes["out_elements"], 0.0)
 
 
 def _im2col_elements(sizes: Sizes) -> Array:
@@ -96,6 +115,10 @@ def _im2col_elements(sizes: Sizes) -> Array:
     window = sizes["kernel_h"] * sizes["kernel_w"] * sizes["stride_h"] * sizes["stride_w"]
     is_pointwise = (window == 1) & (sizes["pad_h"] + sizes["pad_w"] == 0)
     return np.where(is_pointwise, 0.0, _columns_elements(sizes))
+
+
+def _strided_im2col_elements(sizes: Sizes) -> Array:
+    return np.where(sizes["stride_w"] > 1, _im2col_elements(sizes), 0.0)
 
 
 def _tile_macs(edge: int) -> Callable[[Sizes], Array]:
@@ -182,8 +205,9 @@ def _direct_weights(sizes: Sizes) -> Array:
     return np.where(_product_macs(sizes) < DIRECT_MACS, _product_weights(sizes), 0.0)
 
 
-def _aliased_weights(sizes: Sizes) -> Array:
-    return np.where(_product_inputs(sizes) % ALIASED_ELEMENTS == 0, _product_weights(sizes), 0.0)
+def _aliased_weights(elements: int) -> Callable[[Sizes], Array]:
+    """Weights of matrices whose rows are multiples of `elements`."""
+    return lambda sizes: np.where(_product_inputs(sizes) % elements == 0, _product_weights(sizes), 0.0)
 
 
 def _many_rows_weights(sizes: Sizes) -> Array:
@@ -199,10 +223,19 @@ def _fresh_elements(sizes: Sizes) -> Array:
     return sizes["out_elements"] * sizes["kernel_h"] * np.minimum(sizes["stride_w"], sizes["kernel_w"])
 
 
+def _window_elements(sizes: Sizes) -> Array:
+    return sizes["out_elements"] * sizes["window"]
+
+
+def _early_window_elements(sizes: Sizes) -> Array:
+    """Those of large blobs, which few layers have worked on: their maxima change hands more often."""
+    return np.where(sizes["height"] >= EARLY_ROWS, _window_elements(sizes), 0.0)
+
+
 CALL = Feature("calls", "call", lambda sizes: np.ones_like(sizes["in_elements"]))
 IN = Feature("in_elements", "element read", lambda sizes: sizes["in_elements"])
 OUT = Feature("out_elements", "element written", lambda sizes: sizes["out_elements"])
-WINDOW_OUT = Feature("window_elements", "element in a window", lambda sizes: sizes["out_elements"] * sizes["window"])
+WINDOW_OUT = Feature("window_elements", "element in a window", _window_elements)
 MACS = Feature("macs", "multiply-accumulate", _macs)
 IM2COL = Feature("im2col_elements", "element copied by im2col", _im2col_elements)
 GEMM_CALLS = Feature("gemm_calls", "gemm call", lambda sizes: sizes["images"] * sizes["group"])
@@ -214,10 +247,12 @@ CONVOLUTION = (
     MACS,
     Feature("tile_macs", "multiply-accumulate of whole tiles", _tile_macs(CPU_TILE)),
     IM2COL,
-    Feature("columns_elements", "element of gemm's B", _columns_elements),
-    Feature("far_columns_elements", "element of a gemm's B beyond the caches", _far_columns_elements),
+    Feature("strided_im2col_elements", "element copied by im2col with a stride", _strided_im2col_elements),
+    Feature("packed_elements", "element of gemm's B that is packed", _packed_elements),
+    Feature("far_packed_elements", "element of a gemm's B beyond the caches", _far_packed_elements),
     Feature("weights_elements", "element of gemm's A", _weights_read),
     OUT,
+    Feature("far_bias_elements", "element beyond the private caches with a bias", _far_bias_elements),
     GEMM_CALLS,
     CALL,
 )
@@ -241,7 +276,10 @@ INNER_PRODUCT = (
     PRODUCT_MACS,
     WEIGHTS,
     MANY_IMAGES,
-    Feature("aliased_weights", "weight of a row that shares its cache set", _aliased_weights),
+    *(
+        Feature(f"{name}_aliased_weights", f"weight of rows of multiples of {size}", _aliased_weights(size))
+        for name, size in ALIASED_ELEMENTS.items()
+    ),
     Feature("many_rows_weights", "weight of a matrix with more rows than pages are known", _many_rows_weights),
     CALL,
 )
@@ -274,7 +312,13 @@ FEATURES: dict[str, tuple[Feature, ...]] = {
         Feature("calls", "call", lambda sizes: np.ones_like(sizes["channels"])),
     ),
     # In CNNs inputs and windows of pooling grow together: with both, one would get the other's share.
-    "pooling": (WINDOW_OUT, Feature("fresh_elements", "element new in a window", _fresh_elements), OUT, CALL),
+    "pooling": (
+        WINDOW_OUT,
+        Feature("early_window_elements", "element in a window of a large blob", _early_window_elements),
+        Feature("fresh_elements", "element new in a window", _fresh_elements),
+        OUT,
+        CALL,
+    ),
     "average_pooling": (WINDOW_OUT, OUT, CALL),
     **dict.fromkeys(("lrn", OF_ZEROS["lrn"]), (WINDOW_OUT, *ELEMENTWISE)),
     **dict.fromkeys(FREE_KINDS, (CALL,)),

@@ -176,7 +176,7 @@ def _fit_kinds(timed: pd.DataFrame, processor: str, least: Mapping[str, float]) 
         # A kind whose sizes are nowhere whole stays unseen.
         if kind in parts and np.isfinite(matrix(features, sizes_of(parts[kind]))).all(axis=1).any():
             kinds[kind] = _fit_kind(features, parts[kind], priors)
-        elif any(prior.ns > 0 for prior in priors.values()):
+        elif kind in COPIES[processor] and any(prior.ns > 0 for prior in priors.values()):
             kinds[kind] = _from_priors(features, priors)
     return kinds
 

@@ -21,7 +21,12 @@ class Prior:
 COPIES = {
     "cpu": {
         # The BLAS packs the matrix first: 2.3 to 3.7, and 0.2 to 1.8 more where a page of every row is too many.
-        "inner_product": {"weights_elements": Prior(3.0, 0.8), "many_rows_weights": Prior(1.0, 0.7)},
+        # Rows of whole pages are slower on a server core by 2 copies; on other boards no row was anything else.
+        "inner_product": {
+            "weights_elements": Prior(3.0, 0.8),
+            "many_rows_weights": Prior(1.0, 0.7),
+            "page_aliased_weights": Prior(0.0, 0.2),
+        },
         # A power of every element: 47 (a server core) to 155 (Cortex-A57) copies with a window of 5.
         "lrn": {"window_elements": Prior(18.0, 8.0)},
         # Branches on what comes: 5 to 9, on a server core 15 to 25.
@@ -38,6 +43,23 @@ COPIES = {
     },
 }
 """Coefficients in copies of an element, as found on TX1, RK3399, a PC with a GTX 1080 and a server core."""
+
+CONVOLUTION_COPIES = {
+    # As found: im2col 1.3 to 2.1, gemm's B 0.6 to 3.5, its A 0.8 to 3.1 and C 0.3 to 1.6.
+    "cpu": {
+        "im2col_elements": Prior(2.0, 1.0),
+        "packed_elements": Prior(1.0, 1.0),
+        "weights_elements": Prior(1.2, 1.0),
+        "out_elements": Prior(1.2, 1.0),
+    },
+    # As found: 1.5 to 1.8 an output, 0.5 to 1.4 a weight, 0.6 and 1.0 an element of im2col, none with cuDNN.
+    "gpu": {
+        "out_elements": Prior(1.6, 0.4),
+        "parameters": Prior(0.9, 0.5),
+        "im2col_elements": Prior(0.6, 0.4),
+    },
+}
+"""What convolutions do besides multiplying, in copies: AlexNet's five do not tell it apart."""
 
 UNSEEN_COPIES = {
     # Copy, mean's broadcast, variance's broadcast, division, copy of x_norm: 10 transfers, a copy is 2.
@@ -58,6 +80,16 @@ Tried on a server core that had measured them: 0.42 (batch_norm), 0.78 (scale) a
 others are rough.
 """
 
+
+STEPS = {
+    # A tile's latency for each step along k: 60 on TX1, 47 to 115 on GTX 1080.
+    "depth": Prior(30.0, 40.0),
+    "lone_depth": Prior(30.0, 40.0),
+    "narrow_depth": Prior(30.0, 40.0),
+    # A launch: 8 µs on TX1.
+    "gemm_calls": Prior(1e4, 1e4),
+}
+"""What small matrix multiplications wait for on a GPU, in ns, which differs less between GPUs than their speeds do."""
 
 ZEROS_SHARE, ZEROS_SD = 0.67, 0.15
 """What LRN of zeros takes of the time of LRN, and that ratio's relative error, on a CPU.
@@ -90,8 +122,11 @@ def coefficient_priors(kind: str, processor: str, speeds: Speeds) -> Mapping[str
     """
     found = {}
     if speeds.copy:
-        for name, prior in COPIES[processor].get(kind, {}).items():
+        copies = CONVOLUTION_COPIES[processor] if kind == "convolution" else COPIES[processor].get(kind, {})
+        for name, prior in copies.items():
             found[name] = Prior(prior.ns * speeds.copy, prior.sd_ns * speeds.copy)
+    if kind == "convolution" and processor == "gpu":
+        found |= STEPS
     if kind != "inner_product":
         return found
     if speeds.copy:
