@@ -50,7 +50,7 @@ class Layer:
     on_zeros: bool = field(default=False, compare=False)
 
     def __hash__(self) -> int:
-        """Of what tells layers apart; not of all, as `==` is: layers are looked up for each network, again and again."""
+        """Of what tells layers apart; not of all, as `==` is: each layer of each network is looked up."""
         return hash((self.name, self.type, self.inputs, self.outputs))
 
 
