@@ -5,10 +5,12 @@ import json
 import random
 import statistics
 from math import comb
+from types import SimpleNamespace
 
 import pytest
 
 from sitecnn.boards.agent import agent
+from tests.boards.agents import gemm_task
 
 
 @pytest.mark.parametrize("count", [9, 10, 15, 40, 60])
@@ -86,3 +88,28 @@ def test_a_key_depends_on_task_and_stack_alone():
     assert agent.task_key(task, "stack") == agent.task_key(same, "stack")
     others = {agent.task_key(task, "other"), agent.task_key(task | {"mode": "warm"}, "stack")}
     assert len(others | {agent.task_key(task, "stack")}) == 3
+
+
+@pytest.mark.parametrize("kernels", [0, 40])
+def test_networks_take_their_turns_from_begin_to_end_and_after_what_was_put_off(monkeypatch, kernels):
+    """The order of turns and blocks, with stubs for all that measures."""
+    log = []
+    campaign = agent.Campaign.__new__(agent.Campaign)
+    tasks = [("n", {"task": "network"}), *((str(m), gemm_task(m)) for m in range(kernels))]
+    campaign.owed, campaign.planned, campaign.started, campaign.run = tasks, len(tasks), 0.0, "run"
+    campaign.cost, campaign.worker = agent.Cost(), SimpleNamespace(close=lambda: None)
+    campaign.append, campaign.run_record, campaign.over_budget = log.append, dict, lambda: False
+    campaign.finish_networks = lambda networks, parts: None
+    campaign.take_turn = lambda networks, parts: log.append("turn")
+    campaign.is_calm = lambda block: block.tries == 2
+    campaign.keep = lambda block: setattr(block, "kept", True) or log.append(("kept", len(block.tasks)))
+
+    def measure_block(block):
+        block.tries, block.best = block.tries + 1, "found"
+        log.append("measured")
+
+    campaign.measure_block = measure_block
+    assert campaign.execute() == 0
+    order = log[1:-1]  # without the records of the run and of its end
+    assert order[0] == order[-1] == "turn" and order.count("turn") == agent.NETWORK_PROCESSES
+    assert order.count("measured") == 2 * sum(step != "turn" and step != "measured" for step in order)

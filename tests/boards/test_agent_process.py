@@ -210,6 +210,18 @@ def test_a_block_that_is_disturbed_each_time_is_kept_and_says_so(tmp_path):
     assert {record["status"] for record in measurements(records)} == {"unstable"}
 
 
+def test_a_block_that_is_put_off_is_kept_when_the_time_is_up(tmp_path):
+    changes = (
+        "sentinels = iter([1, 1, 1, 1.5] + 9 * [1]);"
+        "agent.Campaign.sentinel = lambda campaign: 1e5 * next(sentinels);"
+        "agent.Campaign.over_budget = lambda campaign: len(campaign.sentinels) >= 4"
+    )
+    status, _, records = whole_campaign(tmp_path, [gemm_task(m) for m in range(1, 65)], changes=changes)
+    found = measurements(records)
+    assert status == 1 and records[-1]["owed"] == 16 and len({record["key"] for record in found}) == len(found) == 48
+    assert {record["status"] for record in found if record["kernel"]["m"] > 32} == {"unstable"}
+
+
 @needs_caffe
 def test_a_task_that_aborts_caffe_fails_alone(tmp_path):
     bad = layer_task(ABORTS, "convolution")

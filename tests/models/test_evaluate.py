@@ -141,3 +141,18 @@ def test_intervals_of_unseen_networks_hold_about_as_often_as_they_say(without_ba
     networks, layers = (pd.concat(getattr(found, name) for found in tables) for name in ("networks", "layers"))
     assert networks["covered"].mean() >= 0.85
     assert 0.85 <= layers["covered"].mean() <= 0.98
+
+
+def test_a_number_of_threads_is_estimated_from_those_around_it(without_baselines):
+    def at(threads):
+        rows = board(1, networks=2, noise=0.0)
+        return rows.assign(threads=threads, stack=f"x+{threads}-threads", median_ns=rows["median_ns"] / threads)
+
+    rows = pd.concat(map(at, (1, 2, 4)), ignore_index=True)
+    found = evaluate(rows, 0.9)
+    read = found.summary[found.summary["split"] == "threads"]
+    assert list(read["stack"]) == ["x+2-threads"] and read["worst_error"].max() < 0.05
+    assert "threads" not in set(found.networks["split"])
+    assert evaluate(rows, 0.9, ["net0", "net1"]).summary.empty
+    totals_only = (rows["threads"] == 4) & rows["subject"].ne("forward")
+    assert "threads" not in set(evaluate(rows[~totals_only], 0.9).summary["split"])

@@ -57,9 +57,9 @@ PRODUCER = "convolution_param { num_output: %d kernel_size: 3 pad: 1 }"
 HALVING = 'layer { name: "halve %s" type: "Pooling" bottom: "%s" top: "%s" pooling_param { kernel_size: 2 stride: 2 } }'
 PRODUCER_CHANNELS = 32
 
-# A blob smaller than this is made of an image of this size by convolutions and pooling, as networks make theirs: how
-# often a maximum changes hands depends on what the values have been through, 3.5 ns an element behind one convolution
-# and 2.1 behind six, on a server core.
+# A blob smaller than this is made of an image at least so large by convolutions and pooling, as networks make theirs:
+# how often a maximum changes hands depends on what the values have been through. On a server core, pooling of networks
+# takes 3.5 ns an element behind one convolution and 2.1 behind six.
 FIRST_BLOB = 112
 
 SMALL_GEMM = gemm(64, 49, 64)

@@ -46,7 +46,8 @@ def run(args: argparse.Namespace) -> int:
         print("no two networks with layers: none can be held out")
     for stack, summary in found.summary.groupby("stack", sort=False) if len(found.summary) else ():
         print(f"{args.board} {args.processor}, {stack}")
-        print(_networks(found.networks[found.networks["stack"] == stack]), end="\n\n")
+        if stack in set(found.networks.get("stack", ())):
+            print(_networks(found.networks[found.networks["stack"] == stack]), end="\n\n")
         if _is_alike(summary, "network", "family"):
             print("every network is a family of its own, so leaving out families is the same")
             summary = summary[summary["split"] != "family"]

@@ -8,7 +8,7 @@ import pandas as pd
 
 from sitecnn.models.baselines import BASELINES
 from sitecnn.models.board_model import StackModel, estimate_pass, interval
-from sitecnn.models.calibrate import fit_board
+from sitecnn.models.calibrate import calibrated, fit_board, has_pieces
 from sitecnn.models.families import family
 from sitecnn.models.features import Array
 from sitecnn.models.fit import (
@@ -43,8 +43,8 @@ class Evaluation:
     """Held-out cases as tables: times in ms, errors signed fractions (estimate ÷ measured - 1).
 
     `networks` and `layers` are the board model's own, each network once, with intervals; `baselines` are the networks
-    by every method and split (`network`, `family`, `held out`), `summary` a row per stack, split and method. `memory`
-    has each network's process, measured and as estimated from the others.
+    by every method and split (`network`, `family`, `held out`, `threads`), `summary` a row per stack, split and
+    method. `memory` has each network's process, measured and as estimated from the others.
     """
 
     networks: pd.DataFrame
@@ -176,9 +176,8 @@ def _thread_cases(
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     """(networks, layers) of each stack at a number of threads that can be read between those of two others."""
     for _, part in rows.groupby(rows["stack"].astype(str).str.replace(r"\+\d+-threads", "", regex=True), sort=True):
-        if part["threads"].nunique() < 3:
-            continue
-        models = fit_board(part[~part["network"].isin(held_out)], "", "", {}).stacks
+        fitted = part[~part["network"].isin(held_out)].groupby("stack", sort=True)
+        models = [calibrated(rows, str(stack)) for stack, rows in fitted if has_pieces(rows)]
         for stack, measured in part.groupby("stack", sort=True):
             others = [model for model in models if model.stack != stack]
             if model := at_threads(others, int(measured["threads"].iloc[0])):

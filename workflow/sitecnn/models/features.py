@@ -29,10 +29,10 @@ class Feature:
 
 
 PRIVATE_BYTES = 2 << 20
-"""What a core's own caches hold (TX1 and RK3399 2 MiB, server cores 1 or 2 MiB)."""
+"""What the caches near a core hold (TX1's and RK3399's clusters 0.5 to 2 MiB, server cores 1 or 2 MiB)."""
 
 FAR_BYTES = 16 << 20
-"""More than a core finds in a cache that it shares: TX1 and RK3399 have none, server cores 32 MiB for eight."""
+"""More than a core has of a last level that all share: TX1 and RK3399 have none, a server 32 MiB for eight cores."""
 
 CPU_TILE = 32
 """The edges that OpenBLAS rounds its packed blocks to are 4 to 16; with the last, half empty, 32 fits TX1 best."""

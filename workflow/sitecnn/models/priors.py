@@ -1,6 +1,6 @@
 """What is known of a stack before a kind of kernel was measured well on it: from its own memory, and other boards.
 
-Everything is relative to what a stack takes to copy an element, which Concat and ReLU tell wherever they ran.
+All but `STEPS` is relative to what a stack takes to copy an element, which Concat and ReLU tell wherever they ran.
 """
 
 from collections.abc import Mapping
@@ -115,7 +115,7 @@ class Speeds:
 
 
 def coefficient_priors(kind: str, processor: str, speeds: Speeds) -> Mapping[str, Prior]:
-    """Priors of the coefficients of a kind by feature; none where nothing was measured to tell.
+    """Priors of the coefficients of a kind by feature; none but STEPS where nothing was measured to tell.
 
     They matter where an imported board has a single layer of a kind: then what it takes by weight, by call and by
     multiply-accumulate cannot be told apart by its times.

@@ -41,8 +41,8 @@ def at_threads(stacks: Sequence[StackModel], threads: int) -> StackModel | None:
             name: between(below.least_ns[name], above.least_ns[name]) for name in below.least_ns.keys() & above.least_ns
         },
         unexplained_sd={
-            part: float(np.hypot(max(sd, above.unexplained_sd[part]), BETWEEN_SD))
-            for part, sd in below.unexplained_sd.items()
+            of: float(np.hypot(max(sd, above.unexplained_sd[of]), BETWEEN_SD))
+            for of, sd in below.unexplained_sd.items()
         },
         base_bytes=max(below.base_bytes, above.base_bytes),
     )

@@ -37,7 +37,7 @@ import tempfile
 import time
 import uuid
 
-PROTOCOL = 2
+PROTOCOL = 3
 
 # A sample must be long against the timer (about 100 ns), so that reading it costs under 0.01 %.
 SHORTEST_SAMPLE_NS = 2000000
@@ -1371,22 +1371,24 @@ class Campaign(object):
         queue = [Block(tasks) for tasks in blocks(others)]
         turns = [turn * len(queue) // (NETWORK_PROCESSES - 1) for turn in range(NETWORK_PROCESSES)]
         parts = dict((key, []) for key, _ in networks)
-        for position, block in enumerate(queue):  # which grows by the blocks that are put off
-            while turns and turns[0] <= position:
-                turns.pop(0)
+        try:
+            for position, block in enumerate(queue):  # which grows by the blocks that are put off
+                while len(turns) > 1 and turns[0] <= position:
+                    turns.pop(0)
+                    self.take_turn(networks, parts)
+                if self.over_budget():
+                    break
+                self.measure_block(block)
+                if block.tries < BLOCK_TRIES and not self.is_calm(block):
+                    queue.append(block)
+                else:
+                    self.keep(block)
+            for _ in turns:
                 self.take_turn(networks, parts)
-            if self.over_budget():
-                break
-            self.measure_block(block)
-            if block.tries < BLOCK_TRIES and not self.is_calm(block):
-                queue.append(block)
-            else:
-                self.keep(block)
-        for _ in turns:
-            self.take_turn(networks, parts)
-        for block in queue:
-            if block.best and not block.kept:
-                self.keep(block)
+        finally:  # also when the host has gone or a signal came
+            for block in queue:
+                if block.best and not block.kept:
+                    self.keep(block)
         self.finish_networks(networks, parts)
         left = len(self.owed) - len(networks) - sum(len(block.tasks) for block in set(queue) if block.kept)
         self.worker.close()
@@ -1436,9 +1438,9 @@ class Campaign(object):
         compared with itself at another time."""
         for key, task in networks:
             if not any(part["result"]["status"] == "failed" for part in parts[key]):
-                before, sentinel = conditions(), self.sentinel()
+                before, sentinel = conditions(), self.take_sentinel()
                 result = self.measure_afresh(dict(task, seconds=NETWORK_SECONDS / NETWORK_PROCESSES))
-                after = {"after": conditions(), "sentinel_after_ns": self.sentinel()}
+                after = {"after": conditions(), "sentinel_after_ns": self.take_sentinel()}
                 parts[key].append(dict(after, result=result, before=before, sentinel_before_ns=sentinel))
                 self.spent_s += expected_seconds(task) / NETWORK_PROCESSES
                 self.progress()
@@ -1460,14 +1462,15 @@ class Campaign(object):
     def measure_block(self, block):
         """Measure a block once between two sentinels; of all tries the one with the faster sentinels is the best."""
         before = conditions()
-        sentinel_before = self.last_sentinel or self.sentinel()
+        sentinel_before = self.last_sentinel or self.take_sentinel()
         start = time.time()
         results = self.measure([task for _, task in block.tasks])
         seconds = (time.time() - start) / len(block.tasks)
-        self.last_sentinel = self.sentinel()
+        self.last_sentinel = self.take_sentinel()
         block.tries += 1
+        if block.tries == 1:
+            self.spent_s += sum(expected_seconds(task) for _, task in block.tasks)
         sentinels = {"sentinel_before_ns": sentinel_before, "sentinel_after_ns": self.last_sentinel}
-        self.sentinels += sentinels.values()
         found = Try(results, seconds, dict(sentinels, attempt=block.tries, before=before, after=conditions()))
         block.best = min(block.best or found, found, key=Try.slowest_ns)
 
@@ -1477,20 +1480,26 @@ class Campaign(object):
         return block.is_memory() or (block.best.is_steady() and block.best.slowest_ns() <= limit)
 
     def keep(self, block):
-        """Append a block's best try; marked unstable if the sentinel drifted even then."""
-        found, block.kept = block.best, True
+        """Append a block's best try; marked unstable if the board was disturbed even then."""
+        found, block.kept, calm = block.best, True, self.is_calm(block)
+        shares = tuple(100 * ns / median(self.sentinels) for ns in found.sentinels())
         name = uuid.uuid4().hex[:12]
         self.append(dict(found.conditions, record="block", block=name, run=self.run))
         for (key, task), result in zip(block.tasks, found.results):
-            if result["status"] == "ok" and not block.is_memory() and not found.is_steady():
-                result.update(status="unstable", reason="the sentinel drifted in each of %d tries" % block.tries)
+            if result["status"] == "ok" and not calm:
+                reason = "the sentinel took %.0f and %.0f %% of what it mostly takes, in the best of %d tries"
+                result.update(status="unstable", reason=reason % (shares + (block.tries,)))
             dropped = SURROUNDINGS if task["task"] == "layer" else ()
             record = dict((name, value) for name, value in task.items() if name not in dropped)
             record.update(record="measurement", key=key, run=self.run, block=name, seconds=found.seconds)
             self.append(dict(record, **result))
             self.failed += result["status"] == "failed"
-            self.spent_s += expected_seconds(task)
             self.progress()
+
+    def take_sentinel(self):
+        """The sentinel's median ns, remembered."""
+        self.sentinels.append(self.sentinel())
+        return self.sentinels[-1]
 
     def sentinel(self):
         """The sentinel's median ns; a worker that died is replaced first."""

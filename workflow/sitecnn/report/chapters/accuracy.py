@@ -25,6 +25,7 @@ from sitecnn.report.page import (
 from sitecnn.report.results import ProcessorResults, Results
 
 OURS = "sitecnn"
+THREADS = "threads"
 """What the model is called among the methods that it is compared with."""
 
 RELEVANT_SHARE = 0.01
@@ -108,7 +109,8 @@ def baseline_blocks(found: ProcessorResults) -> list[Block]:
     """Held-out networks as simpler methods estimate them, beside the model."""
     if found.baselines.empty:
         return [Note(f"{found.name}: no baselines were evaluated to compare with.", True)]
-    rows = found.baselines.assign(size=found.baselines["error"].abs())
+    unseen = found.baselines[found.baselines["split"] != THREADS]
+    rows = unseen.assign(size=unseen["error"].abs())
     blocks: list[Block] = []
     if OURS not in set(rows["method"]):
         blocks.append(Note(f"{found.name}: the baselines lack the model's own errors ({OURS}).", True))
