@@ -155,6 +155,7 @@ def _until_done(
             transports.release(board)
             done, status, said = run_agent(root, board, tasks, records, processor, threads)
             if done and not done["owed"]:
+                _give_back(board)
                 return done
             if done:
                 raise _over_budget(board, done, records)
@@ -173,6 +174,19 @@ def _until_done(
         wait = waits.popleft()
         print(f"board {board.name}: {reason}; trying again in {wait} s", file=sys.stderr)
         time.sleep(wait)
+
+
+def _give_back(board: Board) -> None:
+    """Free a node of which Slurm's controller has not heard that it is free, as it was away: it would never be."""
+    for wait in (*WAITS_S, None):
+        try:
+            transports.release(board)
+            return
+        except ConnectionError as error:
+            if wait is None:
+                print(f"{error}: all is measured, but the board may stay allocated until the next run", file=sys.stderr)
+            else:
+                time.sleep(wait)
 
 
 def run_agent(
