@@ -12,10 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from sitecnn.models.board_model import estimate_pass
-from sitecnn.models.fit import fit_stack, load_measurements, sizes_of, without_networks
-
-MOST = 2
+from sitecnn.models.calibrate import held_out_cases
+from sitecnn.models.fit import load_measurements, without_networks
 
 
 def main() -> None:
@@ -36,16 +34,11 @@ def main() -> None:
 def cases(rows, stack):
     """(stack, how many networks it was fitted on, signed error) of each network at each batch."""
     networks = sorted(rows.loc[rows["subject"] == "layer", "network"].unique())
-    for count in range(1, min(len(networks), MOST + 1)):
-        for chosen in combinations(networks, count):
+    for count in (1, 2):
+        for chosen in combinations(networks, count + 1):
             others = [network for network in networks if network not in chosen]
-            model = fit_stack(without_networks(rows, others), stack)
-            for _, passes in rows[rows["network"].isin(others)].groupby(["network", "batch"]):
-                layers = passes[passes["subject"] == "layer"]
-                whole = passes.loc[passes["subject"] == "forward", "median_ns"]
-                measured_ns = whole.median() if len(whole) else layers["median_ns"].sum()
-                ns = estimate_pass(model, layers["kind"].to_numpy(dtype=str), sizes_of(layers)).forward_ns
-                yield stack, count, ns / measured_ns - 1
+            for case in held_out_cases(without_networks(rows, others), stack):
+                yield stack, count, case.estimate.forward_ns / case.measured_forward_ns - 1
 
 
 if __name__ == "__main__":

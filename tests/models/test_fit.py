@@ -27,7 +27,7 @@ def test_the_law_is_found_where_there_is_no_noise():
 @pytest.mark.parametrize("seed", range(3))
 def test_a_network_that_was_not_seen_is_estimated_to_the_noise(seed):
     rows = board(seed, noise=0.03)
-    for case in held_out_cases(rows, "known law", calibrate=False):
+    for case in held_out_cases(rows, "known law"):
         assert case.estimate.forward_ns == pytest.approx(case.measured_forward_ns, rel=0.08)
 
 
@@ -110,7 +110,7 @@ def test_a_spoilt_model_file_is_one_line(tmp_path, text):
 
 def test_one_network_only_cannot_be_held_out_and_gets_wide_intervals():
     rows = board(9, networks=1)
-    assert list(held_out_cases(rows, "known law", calibrate=True)) == []
+    assert list(held_out_cases(rows, "known law")) == []
     assert fit_board(rows, "shelf", "cpu", {}).stacks[0].unexplained_sd == UNKNOWN_SD
 
 

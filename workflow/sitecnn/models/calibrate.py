@@ -14,7 +14,7 @@ from sitecnn import __version__
 from sitecnn.errors import SiteCNNError
 from sitecnn.models.board_model import WIDEST_SD, BoardModel, PassEstimate, StackModel, estimate_pass
 from sitecnn.models.design import transfer
-from sitecnn.models.fit import fit_stack, sizes_of, without_networks
+from sitecnn.models.fit import fit_stack, measured_passes, sizes_of, without_networks
 from sitecnn.network import Network
 
 LEVEL = 0.9
@@ -37,7 +37,6 @@ class HeldOut:
     batch: int
     layers: pd.DataFrame
     measured_forward_ns: float
-    measured_layerwise_ns: float
     estimate: PassEstimate
 
 
@@ -82,28 +81,20 @@ def calibrated(rows: pd.DataFrame, stack: str) -> StackModel:
     share one on layers by their time (conformal prediction with groups).
     """
     model = fit_stack(rows, stack)
-    cases = list(held_out_cases(rows, stack, calibrate=False))
+    cases = list(held_out_cases(rows, stack))
     if not cases:
         return replace(model, unexplained_sd=UNKNOWN_SD)
     return replace(model, unexplained_sd={"layer": _of_layers(cases), "network": _of_networks(cases)})
 
 
-def held_out_cases(rows: pd.DataFrame, stack: str, *, calibrate: bool) -> Iterator[HeldOut]:
-    """Each network of a stack, at each batch, estimated from all the others; none if there is but one network."""
+def held_out_cases(rows: pd.DataFrame, stack: str) -> Iterator[HeldOut]:
+    """Each network of a stack, at each batch, estimated from all the others, intervals not calibrated; none of one."""
     networks = rows.loc[rows["subject"] == "layer", "network"].unique()
     for network in sorted(networks) if len(networks) > 1 else ():
-        others = without_networks(rows, [network])
-        model = (calibrated if calibrate else fit_stack)(others, stack)
-        for batch, passes in rows[rows["network"] == network].groupby("batch"):
-            yield _case(model, str(network), int(batch), passes)
-
-
-def _case(model: StackModel, network: str, batch: int, passes: pd.DataFrame) -> HeldOut:
-    layers = passes[passes["subject"] == "layer"].sort_values("layer_index")
-    layerwise = float(layers["median_ns"].sum())
-    whole = passes.loc[passes["subject"] == "forward", "median_ns"]
-    estimate = estimate_pass(model, layers["kind"].to_numpy(dtype=str), sizes_of(layers))
-    return HeldOut(network, batch, layers, float(whole.median()) if len(whole) else layerwise, layerwise, estimate)
+        model = fit_stack(without_networks(rows, [network]), stack)
+        for layers, forward_ns in measured_passes(rows[rows["network"] == network]):
+            estimate = estimate_pass(model, layers["kind"].to_numpy(dtype=str), sizes_of(layers))
+            yield HeldOut(str(network), int(layers["batch"].iloc[0]), layers, forward_ns, estimate)
 
 
 def _of_networks(cases: list[HeldOut]) -> float:

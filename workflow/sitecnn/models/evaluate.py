@@ -13,6 +13,7 @@ from sitecnn.models.families import family
 from sitecnn.models.features import Array
 from sitecnn.models.fit import (
     measured_memory,
+    measured_passes,
     processor_of,
     sizes_of,
     with_steady_times,
@@ -161,7 +162,7 @@ def _cases(
     whole_layers = without_zeros(timed[~timed["kind"].isin(PIECES)])
     simpler = {name: fit(whole_layers) for name, fit in BASELINES.items()}
     ratio = _pass_ratio(others)
-    for layers, measured_ns in _passes(rows[rows["network"].isin(fold.networks)]):
+    for layers, measured_ns in measured_passes(rows[rows["network"].isin(fold.networks)]):
         found = [_our_case(model, layers, measured_ns, level)]
         found += [
             _simple_case(name, estimate(without_zeros(layers)), layers, measured_ns, ratio)
@@ -177,21 +178,14 @@ def _thread_cases(
     """(networks, layers) of each stack at a number of threads that can be read between those of two others."""
     for _, part in rows.groupby(rows["stack"].astype(str).str.replace(r"\+\d+-threads", "", regex=True), sort=True):
         fitted = part[~part["network"].isin(held_out)].groupby("stack", sort=True)
-        models = [calibrated(rows, str(stack)) for stack, rows in fitted if has_pieces(rows)]
+        pieces = {str(stack): others for stack, others in fitted if has_pieces(others)}
+        # Between two others lies none of two.
+        models = [calibrated(others, stack) for stack, others in pieces.items()] if len(pieces) > 2 else []
         for stack, measured in part.groupby("stack", sort=True):
             others = [model for model in models if model.stack != stack]
             if model := at_threads(others, int(measured["threads"].iloc[0])):
-                for layers, measured_ns in _passes(measured.assign(stack=str(stack))):
+                for layers, measured_ns in measured_passes(measured.assign(stack=str(stack))):
                     yield _named(_our_case(model, layers, measured_ns, level), layers, THREADS)
-
-
-def _passes(rows: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, float]]:
-    """Each network at each batch: its layers in their order, and ns of its whole pass, of its layers if unknown."""
-    for _, passes in rows.groupby(["network", "batch"]):
-        layers = passes[passes["subject"] == "layer"].sort_values("layer_index")
-        if len(layers):
-            whole = passes.loc[passes["subject"] == "forward", "median_ns"]
-            yield layers, float(whole.median()) if len(whole) else float(layers["median_ns"].sum())
 
 
 def _named(

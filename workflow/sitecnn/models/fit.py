@@ -1,6 +1,6 @@
 """Dataset → board model: statsmodels fits per kind of kernel, non-negative, on relative error, robust to outliers."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,15 @@ def _network_bytes(root: Path) -> pd.DataFrame:
     groups = layers.groupby(["network", "batch"], as_index=False)
     sums: pd.DataFrame = groups[["touched_bytes", "weights_bytes"]].sum(min_count=1)
     return sums
+
+
+def measured_passes(rows: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, float]]:
+    """Each network at each batch: its layers in their order, and ns of its whole pass, of its layers if unknown."""
+    for _, passes in rows.groupby(["network", "batch"]):
+        layers = passes[passes["subject"] == "layer"].sort_values("layer_index")
+        if len(layers):
+            whole = passes.loc[passes["subject"] == "forward", "median_ns"]
+            yield layers, float(whole.median()) if len(whole) else float(layers["median_ns"].sum())
 
 
 def without_networks(rows: pd.DataFrame, networks: Collection[str]) -> pd.DataFrame:
@@ -176,6 +185,7 @@ def _fit_kinds(timed: pd.DataFrame, processor: str, least: Mapping[str, float]) 
         # A kind whose sizes are nowhere whole stays unseen.
         if kind in parts and np.isfinite(matrix(features, sizes_of(parts[kind]))).all(axis=1).any():
             kinds[kind] = _fit_kind(features, parts[kind], priors)
+        # Priors of convolutions leave out multiplying: there they are no model by themselves.
         elif kind in COPIES[processor] and any(prior.ns > 0 for prior in priors.values()):
             kinds[kind] = _from_priors(features, priors)
     return kinds

@@ -1,6 +1,6 @@
 """What is known of a stack before a kind of kernel was measured well on it: from its own memory, and other boards.
 
-All but `STEPS` is relative to what a stack takes to copy an element, which Concat and ReLU tell wherever they ran.
+All but `WAITS` is relative to what a stack takes to copy an element, which Concat and ReLU tell wherever they ran.
 """
 
 from collections.abc import Mapping
@@ -81,7 +81,7 @@ others are rough.
 """
 
 
-STEPS = {
+WAITS = {
     # A tile's latency for each step along k: 60 on TX1, 47 to 115 on GTX 1080.
     "depth": Prior(30.0, 40.0),
     "lone_depth": Prior(30.0, 40.0),
@@ -115,7 +115,7 @@ class Speeds:
 
 
 def coefficient_priors(kind: str, processor: str, speeds: Speeds) -> Mapping[str, Prior]:
-    """Priors of the coefficients of a kind by feature; none but STEPS where nothing was measured to tell.
+    """Priors of the coefficients of a kind by feature; none but WAITS where nothing was measured to tell.
 
     They matter where an imported board has a single layer of a kind: then what it takes by weight, by call and by
     multiply-accumulate cannot be told apart by its times.
@@ -126,7 +126,7 @@ def coefficient_priors(kind: str, processor: str, speeds: Speeds) -> Mapping[str
         for name, prior in copies.items():
             found[name] = Prior(prior.ns * speeds.copy, prior.sd_ns * speeds.copy)
     if kind == "convolution" and processor == "gpu":
-        found |= STEPS
+        found |= WAITS
     if kind != "inner_product":
         return found
     if speeds.copy:

@@ -1368,23 +1368,9 @@ class Campaign(object):
         self.append(self.run_record())
         networks = [(key, task) for key, task in self.owed if task["task"] == "network"]
         others = [(key, task) for key, task in self.owed if task["task"] != "network"]
-        queue = [Block(tasks) for tasks in blocks(others)]
-        turns = [turn * len(queue) // (NETWORK_PROCESSES - 1) for turn in range(NETWORK_PROCESSES)]
-        parts = dict((key, []) for key, _ in networks)
+        queue, parts = [Block(tasks) for tasks in blocks(others)], dict((key, []) for key, _ in networks)
         try:
-            for position, block in enumerate(queue):  # which grows by the blocks that are put off
-                while len(turns) > 1 and turns[0] <= position:
-                    turns.pop(0)
-                    self.take_turn(networks, parts)
-                if self.over_budget():
-                    break
-                self.measure_block(block)
-                if block.tries < BLOCK_TRIES and not self.is_calm(block):
-                    queue.append(block)
-                else:
-                    self.keep(block)
-            for _ in turns:
-                self.take_turn(networks, parts)
+            self.measure_all(queue, networks, parts)
         finally:  # also when the host has gone or a signal came
             for block in queue:
                 if block.best and not block.kept:
@@ -1398,6 +1384,23 @@ class Campaign(object):
         done = {"record": "done", "run": self.run, "planned": self.planned, "owed": left, "seconds": seconds}
         self.append(dict(done, cost_s=cost, conditions=conditions()))
         return left
+
+    def measure_all(self, queue, networks, parts):
+        """The blocks of `queue`, which grows by those that are put off, and turns of the networks between them."""
+        turns = [turn * len(queue) // (NETWORK_PROCESSES - 1) for turn in range(NETWORK_PROCESSES)]
+        for position, block in enumerate(queue):
+            while len(turns) > 1 and turns[0] <= position:
+                turns.pop(0)
+                self.take_turn(networks, parts)
+            if self.over_budget():
+                break
+            self.measure_block(block)
+            if block.tries < BLOCK_TRIES and not self.is_calm(block):
+                queue.append(block)
+            else:
+                self.keep(block)
+        for _ in turns:
+            self.take_turn(networks, parts)
 
     def run_record(self):
         """Who measures what on what: the provenance every measurement of this run points to."""

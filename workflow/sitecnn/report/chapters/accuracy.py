@@ -25,8 +25,10 @@ from sitecnn.report.page import (
 from sitecnn.report.results import ProcessorResults, Results
 
 OURS = "sitecnn"
-THREADS = "threads"
 """What the model is called among the methods that it is compared with."""
+
+THREADS = "threads"
+"""The split whose networks the model has seen, at other numbers of threads."""
 
 RELEVANT_SHARE = 0.01
 """Layers under 1 % of their network's time hardly matter to it."""
