@@ -25,7 +25,7 @@ def main(network_file: str, board_name: str, root: str = ".") -> None:
         time = found.forward_ms
         print(f"forward pass {time.estimate:.1f} ms, 90 %: {time.low:.1f} to {time.high:.1f} ms")
     else:
-        print(f"no total: only {found.modelled_fraction:.0%} of the MACs are modelled")
+        print(f"no total: layers with {1 - found.known_macs_fraction:.0%} of the MACs are of unknown kinds")
     print(f"memory {found.memory_bytes.total / 2**20:.1f} MiB")
 
     # The three slowest layers, as a pandas DataFrame.

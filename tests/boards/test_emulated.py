@@ -106,5 +106,6 @@ def test_from_nothing_to_a_report_by_two_commands(arch, tmp_path, monkeypatch):
     assert "arm" in page and "small" in page
     model = load_board("arm", "cpu", root=tmp_path)
     found = estimate(load_network(tmp_path / "config/networks/small.prototxt"), model)
-    assert {layer.name for layer in found.layers if layer.modelled} >= {"conv1", "conv2", "ip"}
-    assert "pool1" in found.unmodelled and found.modelled_fraction == 1
+    # Multiplications alone were timed, so that every layer is a guess, and those that multiply are known of.
+    assert {layer.name for layer in found.layers if not layer.unknown} >= {"conv1", "conv2", "ip"}
+    assert "pool1" in found.unmodelled and found.is_whole

@@ -175,8 +175,8 @@ def test_an_unmeasured_relative_is_a_guess_of_the_same_order():
     model = fit_stack(rows, "known law")
     convolutions = rows[rows["kind"] == "convolution"]
     sizes = sizes_of(convolutions)
-    found, known = (
-        estimate_kernels(model, np.full(len(convolutions), kind), sizes) for kind in ("deconvolution", "convolution")
-    )
+    backwards = sizes | {"channels": sizes["out_channels"], "out_channels": sizes["channels"]}
+    known = estimate_kernels(model, np.full(len(convolutions), "convolution"), sizes)
+    found = estimate_kernels(model, np.full(len(convolutions), "deconvolution"), backwards)
     assert found.ns == pytest.approx(known.ns, rel=0.01)
     assert not found.modelled.any() and (found.sd_ns > 5 * known.sd_ns).all()

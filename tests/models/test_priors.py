@@ -85,7 +85,7 @@ def test_a_kind_that_no_network_had_is_guessed_from_its_code_and_says_so(kind):
 
 
 def lrn_rows(kind, ns_an_element, network):
-    elements = np.array([1e5, 2e5, 4e5])
+    elements = np.array([1e5, 2e5, 3e5, 4e5, 5e5])
     rows = pd.DataFrame({"in_elements": elements, "out_elements": elements, "window": 5, "images": 1, "batch": 1})
     rows = rows.assign(kind=kind, median_ns=ns_an_element * elements, network=network, subject="layer", mode="network")
     return rows.assign(stack="known law", threads=1, parameters=0)

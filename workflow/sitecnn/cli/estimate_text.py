@@ -71,7 +71,7 @@ def _verdict(answer: Answer) -> str:
 def _time_lines(answer: Answer) -> list[str]:
     one = answer.estimate
     if not one.is_whole:
-        missing = f"only {one.modelled_fraction:.0%} of the MACs are modelled, so there is no total"
+        missing = f"nothing is known of layers with {1 - one.known_macs_fraction:.0%} of the MACs, so there is no total"
         known = sum(layer.ms.estimate for layer in one.layers if layer.modelled)
         return [
             f"time        {paint(missing, 'yellow')}; the modelled layers alone take {amount(known)} ms{_guess(answer)}"
@@ -127,9 +127,8 @@ def _bottleneck(one: Estimate) -> str:
 
 
 def _coverage(one: Estimate) -> str:
-    parts = [f"{one.modelled_fraction:.0%} of the MACs modelled"]
-    if one.unmodelled:
-        parts.append(f"not modelled: {_some(one.unmodelled)}")
+    guessed = _at_least_some(1 - one.modelled_fraction)
+    parts = [f"{guessed} of the time is guessed: {_some(one.unmodelled)}" if one.unmodelled else "no layer is guessed"]
     beyond = [layer.name for layer in one.layers if layer.extrapolated and layer.modelled]
     if beyond:
         share = f"{one.extrapolated_fraction:.0%} of the time is beyond what was measured"
@@ -139,6 +138,11 @@ def _coverage(one: Estimate) -> str:
     return "; ".join(parts)
 
 
+def _at_least_some(share: float) -> str:
+    """A share as percent, never 0 % of something that is there."""
+    return f"{share:.0%}" if share >= 0.005 else "<1%"
+
+
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
@@ -146,8 +150,11 @@ def _some(names: Sequence[str]) -> str:
 def _doubt(one: Estimate, before: str = "") -> str:
     """What must stand beside a total that is not wholly founded on measurements."""
     if not one.is_whole:
-        return f"{before}{one.modelled_fraction:.0%} modelled"
-    return f"{before}{one.extrapolated_fraction:.0%} extrapolated" if one.extrapolated_fraction >= 0.01 else ""
+        return f"{before}{1 - one.known_macs_fraction:.0%} of the MACs unknown"
+    guessed, beyond = 1 - one.modelled_fraction, one.extrapolated_fraction
+    if guessed >= 0.01:
+        return f"{before}{guessed:.0%} guessed"
+    return f"{before}{beyond:.0%} extrapolated" if beyond >= 0.01 else ""
 
 
 def _types(one: Estimate) -> str:
@@ -203,4 +210,4 @@ def _layers(one: Estimate) -> str:
 
 
 def _remark(layer: LayerEstimate) -> str:
-    return "not modelled" if not layer.modelled else "extrapolated" if layer.extrapolated else ""
+    return "guessed" if not layer.modelled else "extrapolated" if layer.extrapolated else ""

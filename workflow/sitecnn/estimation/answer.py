@@ -58,7 +58,7 @@ class Answer:
         found = self.estimate
         layers = [asdict(layer) for layer in found.layers]
         for layer in layers:
-            del layer["macs"]
+            del layer["macs"], layer["unknown"]
         return {
             "network": found.network,
             "board": found.board,
@@ -75,6 +75,7 @@ class Answer:
             "memory_plan_bytes": asdict(self.plan),
             "coverage": {
                 "modelled_fraction": found.modelled_fraction,
+                "modelled_macs_fraction": found.modelled_macs_fraction,
                 "extrapolated_fraction": found.extrapolated_fraction,
                 "unmodelled": list(found.unmodelled),
             },

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PLACE = {name: row for row, name in enumerate(SIZE_NAMES)}
 
 LEAST_COVERAGE = 0.95
-"""A network of whose MACs less than this is modelled gets no bare total."""
+"""A network of whose MACs more than the rest are of layers of which nothing is known gets no bare total."""
 
 
 # Of these two an estimate makes hundreds, and freezing them would double what that takes.
@@ -47,13 +47,17 @@ class Milliseconds:
 
 @dataclass(slots=True)
 class LayerEstimate:
-    """One layer: `modelled` is false for a guess by size alone, `extrapolated` beyond what the model has seen."""
+    """One layer: `modelled` is false for a guess, `extrapolated` beyond what the model has seen.
+
+    A guess is of a kind of which too little was measured; `unknown` ones are of kinds of which nothing is known.
+    """
 
     name: str
     type: str
     ms: Milliseconds
     modelled: bool
     extrapolated: bool
+    unknown: bool
     macs: int
 
 
@@ -93,8 +97,9 @@ class Estimate:
     """What a board model says of a network.
 
     `forward_ms` is a whole pass of `batch` images; `layers` are single layers timed by themselves, whose sum differs
-    from it as a layerwise pass does. `modelled_fraction` is that of the MACs, `extrapolated_fraction` that of the
-    layers' time. `on_zeros` are layers that take less time than on images: the stack was measured by `caffe time`,
+    from it as a layerwise pass does. `modelled_fraction` and `extrapolated_fraction` are shares of the layers' time,
+    `modelled_macs_fraction` that of the MACs; `known_macs_fraction` counts guesses, too, but no layers of which nothing
+    is known. `on_zeros` are layers that take less time than on images: the stack was measured by `caffe time`,
     and the definition has no fillers.
     """
 
@@ -109,6 +114,8 @@ class Estimate:
     types: tuple[TypeEstimate, ...]
     memory_bytes: MemoryEstimate
     modelled_fraction: float
+    modelled_macs_fraction: float
+    known_macs_fraction: float
     extrapolated_fraction: float
     unmodelled: tuple[str, ...]
     on_zeros: tuple[str, ...]
@@ -120,8 +127,8 @@ class Estimate:
 
     @property
     def is_whole(self) -> bool:
-        """Whether enough of the network is modelled (95 % of its MACs) for its total to stand alone."""
-        return self.modelled_fraction >= LEAST_COVERAGE
+        """Whether enough is known of the network's layers (of 95 % of its MACs) for it to have a total."""
+        return self.known_macs_fraction >= LEAST_COVERAGE
 
     def to_frame(self) -> "pd.DataFrame":
         """A row per layer: layer, type, macs, ms, low_ms, high_ms, modelled, extrapolated. Needs pandas."""
@@ -158,15 +165,17 @@ def estimate(
     found = estimate_pass(model, kinds, sizes)
     each = found.layers
     layers = []
-    for layer, ms, modelled, extrapolated in zip(
+    for layer, ms, modelled, extrapolated, unknown in zip(
         network.layers,
         several_milliseconds(each.ns, each.sd_ns, level),
         each.modelled.tolist(),
         each.extrapolated.tolist(),
+        each.unknown.tolist(),
         strict=True,
     ):
-        flags = modelled and layer.modelled, extrapolated or not layer.modelled
+        flags = modelled and layer.modelled, extrapolated or not layer.modelled, unknown
         layers.append(LayerEstimate(layer.name, layer.type, ms, *flags, macs(layer)))
+    times, work = [layer.ms.estimate for layer in layers], [layer.macs for layer in layers]
     return Estimate(
         network=network.name,
         board=board.board,
@@ -178,9 +187,10 @@ def estimate(
         layers=tuple(layers),
         types=_types(layers, model, each, level),
         memory_bytes=estimate_memory(network, model, board.processor),
-        modelled_fraction=_share([layer.macs for layer in layers], [layer.modelled for layer in layers]),
-        extrapolated_fraction=1
-        - _share([layer.ms.estimate for layer in layers], [not layer.extrapolated for layer in layers]),
+        modelled_fraction=_share(times, [layer.modelled for layer in layers]),
+        modelled_macs_fraction=_share(work, [layer.modelled for layer in layers]),
+        known_macs_fraction=_share(work, [not layer.unknown for layer in layers]),
+        extrapolated_fraction=1 - _share(times, [not layer.extrapolated for layer in layers]),
         unmodelled=tuple(layer.name for layer in layers if not layer.modelled),
         on_zeros=tuple(
             layer.name

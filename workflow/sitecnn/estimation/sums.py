@@ -4,7 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sitecnn.models.board_model import WIDEST_SD, KindEstimates, StackModel, estimate_kinds, within_pass_ns
+from sitecnn.models.board_model import (
+    WIDEST_SD,
+    KindEstimates,
+    StackModel,
+    doubtful_variance,
+    estimate_kinds,
+    within_pass_ns,
+)
 from sitecnn.models.features import Array, Sizes
 
 Kinds = np.ndarray[tuple[int], np.dtype[np.str_]]
@@ -25,7 +32,8 @@ def sums(
     A weight of -1 makes a difference of two estimates of one model, whose common errors cancel: the coefficients'
     error is that of the summed features, wᵀ·covariance·w. The scatter of single kernels is independent, but for
     kernels of a group with the same number in `layer` (each its own by default): what a model misses of a layer it
-    is taken to miss of that layer at another size, too. Such kernels must be of one kind.
+    is taken to miss of that layer at another size, too. Such kernels must be of one kind. What is unknown of a guessed
+    kind is the same in all its kernels.
 
     Times are those within a whole forward pass, standard errors those of networks.
     """
@@ -48,13 +56,16 @@ def sums_of(
         single[rows] = found.ns
         whole = np.zeros((groups, found.work.shape[1]))
         np.add.at(whole, group[rows], found.work * weight[rows, None])
-        variance += found.shared_variance(whole)
         scatter_sd_ns = found.scatter_sd_ns * weight[rows]
-        if layer is None:
-            variance += np.bincount(group[rows], scatter_sd_ns**2, groups)
+        beyond_sd_ns = np.bincount(group[rows], found.beyond_sd_ns * weight[rows], groups)
+        together = found.shared_variance(whole) + beyond_sd_ns**2
+        if found.is_guess:
+            together = together + np.bincount(group[rows], scatter_sd_ns, groups) ** 2
+            variance += doubtful_variance(together, np.bincount(group[rows], found.ns * np.abs(weight[rows]), groups))
+        elif layer is None:
+            variance += together + np.bincount(group[rows], scatter_sd_ns**2, groups)
         else:
-            variance += _scatter(scatter_sd_ns, group[rows], groups, layer[rows])
-        variance += np.bincount(group[rows], found.beyond_sd_ns * weight[rows], groups) ** 2
+            variance += together + _scatter(scatter_sd_ns, group[rows], groups, layer[rows])
     layerwise = np.bincount(group, single * weight, groups)
     gross = np.bincount(group, single * np.abs(weight), groups)
     total_variance = model.forward_ratio**2 * variance + (model.forward_ratio_sd * layerwise) ** 2

@@ -12,7 +12,7 @@ from sklearn.linear_model import LassoCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler, PolynomialFeatures
 
-from sitecnn.models.features import Array
+from sitecnn.models.features import Array, product_rows
 from sitecnn.workload.kernels import FLOAT_BYTES, SIZE_NAMES
 
 Estimator = Callable[[pd.DataFrame], Array]
@@ -37,7 +37,7 @@ def macs_of(rows: pd.DataFrame) -> Array:
     weights = size["out_channels"] * size["channels"] / np.maximum(size["group"], 1)
     convolution = size["images"] * weights * size["kernel_h"] * size["kernel_w"]
     convolution *= size["out_height"] * size["out_width"]
-    product = size["in_elements"] * size["out_elements"] / np.maximum(size["images"], 1)
+    product = size["in_elements"] * size["out_elements"] / np.maximum(product_rows(size), 1)
     kind = rows["kind"].to_numpy()
     return np.where(kind == "convolution", convolution, np.where(kind == "inner_product", product, 0.0))
 

@@ -27,6 +27,9 @@ of a time, which was fitted, takes over, while above nothing holds an error back
 WIDEST_SD = 1.0
 """Relative error of what can be computed at all: a 90 % interval of a fifth to five times."""
 
+FEWEST_ROWS = 4
+"""A kind of which fewer kernels were timed is a guess: a network has more layers of it than that."""
+
 EXTRAPOLATION_SD = 0.1
 """Relative error added for work e times larger than what was seen, as if a cache or an algorithm had changed."""
 
@@ -48,6 +51,11 @@ class KindModel:
     relative_sd: float
     seen: tuple[tuple[float, float], ...]
     rows: int
+
+    @property
+    def is_guess(self) -> bool:
+        """Whether too little of the kind was timed to tell how well the model fits it."""
+        return self.rows < max(FEWEST_ROWS, len(self.features) + 1)
 
     @cached_property
     def arrays(self) -> tuple[Array, Array, Array, Array]:
@@ -91,11 +99,15 @@ class BoardModel:
 
 @dataclass(frozen=True)
 class KernelEstimates:
-    """Per kernel: time and standard error in ns, and how it was come by; `by_kind` has them kind by kind."""
+    """Per kernel: time and standard error in ns, and how it was come by; `by_kind` has them kind by kind.
+
+    `modelled` are kernels of kinds that were measured, `unknown` those of kinds of which nothing at all is known.
+    """
 
     ns: Array
     sd_ns: Array
     modelled: np.ndarray[Any, np.dtype[np.bool_]]
+    unknown: np.ndarray[Any, np.dtype[np.bool_]]
     extrapolated: np.ndarray[Any, np.dtype[np.bool_]]
     total_sd_ns: float
     by_kind: "tuple[KindEstimates, ...]"
@@ -106,6 +118,7 @@ class KindEstimates:
     """Kernels of one kind, which stand at `rows` among all: `ns`, `work` (kernels × features) and the scatter of each.
 
     `beyond_sd_ns` is what work beyond all that was seen adds: of one sign in all kernels, as an unknown effect is.
+    So is all that is unknown of a kind that `is_guess`.
     """
 
     rows: np.ndarray[Any, np.dtype[np.int_]]
@@ -115,6 +128,7 @@ class KindEstimates:
     scatter_sd_ns: Array
     beyond_sd_ns: Array
     extrapolated: np.ndarray[Any, np.dtype[np.bool_]]
+    is_guess: bool
 
     def shared_variance(self, work: Array) -> Array:
         """Variance (rows) of sums of these kernels, from the errors that the coefficients share; `work` is summed."""
@@ -129,7 +143,7 @@ def estimate_kinds(model: StackModel, kinds: np.ndarray[Any, Any], sizes: Sizes)
         fitted = model.kinds.get(kind) or model.kinds.get(ON_VALUES.get(kind, kind))
         if fitted is not None or kind not in FREE_KINDS:
             rows = np.flatnonzero(kinds == kind)
-            found.append(_estimate_kind(model, kind, fitted or model.kinds[UNSEEN], rows, _Rows(sizes, rows)))
+            found.append(_estimate_kind(model, kind, fitted, rows, _Rows(sizes, rows)))
     return tuple(found)
 
 
@@ -146,18 +160,31 @@ class _Rows(dict[str, Array]):
 
 
 def _estimate_kind(
-    model: StackModel, kind: str, fitted: KindModel, rows: np.ndarray[Any, Any], sizes: Sizes
+    model: StackModel, kind: str, known: KindModel | None, rows: np.ndarray[Any, Any], sizes: Sizes
 ) -> KindEstimates:
+    fitted = known or model.kinds[UNSEEN]
+    is_guess = known is None or fitted.is_guess
+    scatter_sd = max(fitted.relative_sd, WIDEST_SD) if known is None else fitted.relative_sd
     work = matrix(features_named(kind, fitted.features), sizes)
     coefficients, _, least, most = fitted.arrays
     ns = np.maximum(work @ coefficients, _least_ns(model, kind, sizes))
     outside = (work > most * SEEN_ABOVE) | (work < least / SEEN_BELOW)
-    extrapolated = np.asarray(outside.any(axis=1) | (fitted.rows == 0))
+    extrapolated = np.asarray(outside.any(axis=1) | is_guess)
     beyond_sd_ns = np.zeros(len(rows))
     if extrapolated.any():
         beyond = np.log(np.maximum(work / np.where(most > 0, most, np.inf), 1)).max(axis=1)
         beyond_sd_ns = EXTRAPOLATION_SD * np.where(extrapolated, beyond, 0) * ns
-    return KindEstimates(rows, fitted, work, ns, fitted.relative_sd * ns, beyond_sd_ns, extrapolated)
+    return KindEstimates(rows, fitted, work, ns, scatter_sd * ns, beyond_sd_ns, extrapolated, is_guess)
+
+
+def doubtful_variance(variance: Any, ns: Any) -> Any:
+    """The variance of guessed times `ns` (either a float or an array), from that of their logarithm times ns².
+
+    A guess is off by a factor: a log-normal time reaches further up than down, and a sum of it and of better known
+    times has its whole variance (Johnson & Kotz 1970, chapter 14), e^s²·(e^s² - 1)·ns² for a logarithm's s.
+    """
+    squared = np.minimum(variance / np.where(ns > 0, ns, np.inf) ** 2, WIDEST_SD**2)
+    return np.exp(squared) * np.expm1(squared) * ns**2
 
 
 def _least_ns(model: StackModel, kind: str, sizes: Sizes) -> Array:
@@ -174,22 +201,27 @@ def estimate_kernels(model: StackModel, kinds: np.ndarray[Any, Any], sizes: Size
     """Estimate many kernels at once; `kinds` names the kind of each, `sizes` holds their columns.
 
     The total's variance adds the coefficients' part within each kind before squaring, because layers of a kind
-    share their coefficients' errors, and the scatter of single kernels independently.
+    share their coefficients' errors, and the scatter of single kernels independently. What is unknown of a guessed
+    kind enters it in full.
     """
     count = len(kinds)
     ns, variance = np.zeros(count), np.zeros(count)
-    modelled, extrapolated = np.ones(count, dtype=bool), np.zeros(count, dtype=bool)
+    modelled, unknown, extrapolated = (np.zeros(count, dtype=bool) for _ in range(3))
+    modelled[:] = True
     total_variance = 0.0
     by_kind = estimate_kinds(model, kinds, sizes)
     for found in by_kind:
         rows = found.rows
         ns[rows], extrapolated[rows] = found.ns, found.extrapolated
-        modelled[rows] = found.fitted is not model.kinds.get(UNSEEN) and found.fitted.rows > 0
+        modelled[rows], unknown[rows] = not found.is_guess, found.fitted is model.kinds.get(UNSEEN)
         own = found.scatter_sd_ns**2
         variance[rows] = found.shared_variance(found.work) + own + found.beyond_sd_ns**2
         whole = found.shared_variance(found.work.sum(axis=0, keepdims=True))
-        total_variance += float(whole[0] + own.sum() + found.beyond_sd_ns.sum() ** 2)
-    return KernelEstimates(ns, np.sqrt(variance), modelled, extrapolated | ~modelled, total_variance**0.5, by_kind)
+        scatter = found.scatter_sd_ns.sum() ** 2 if found.is_guess else own.sum()
+        kind_variance = float(whole[0] + scatter + found.beyond_sd_ns.sum() ** 2)
+        total_variance += doubtful_variance(kind_variance, found.ns.sum()) if found.is_guess else kind_variance
+    sd_ns = np.sqrt(variance)
+    return KernelEstimates(ns, sd_ns, modelled, unknown, extrapolated | ~modelled, float(total_variance**0.5), by_kind)
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ network, or many. CPUs and GPUs spend their time on different things, so each ha
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sitecnn.workload.kernels import OF_ZEROS
+from sitecnn.workload.kernels import OF_ZEROS, SIZE_NAMES
 
 Array = NDArray[np.float64]
 Sizes = Mapping[str, Array]
@@ -185,20 +185,25 @@ def _lone_depth(sizes: Sizes) -> Array:
     return np.where((n <= GPU_TILE) | (k < SHARED_DEPTH), _depth(sizes), 0.0)
 
 
+def product_rows(sizes: Sizes) -> Array:
+    """Rows of A of an inner product: all axes before `axis` (inner_product_layer.cpp, `M_`), most often the images."""
+    return np.where(sizes["m"] > 0, sizes["m"], sizes["images"])
+
+
 def _product_macs(sizes: Sizes) -> Array:
-    return sizes["in_elements"] * sizes["out_elements"] / sizes["images"]
+    return sizes["in_elements"] * sizes["out_elements"] / product_rows(sizes)
 
 
 def _product_inputs(sizes: Sizes) -> Array:
-    return sizes["in_elements"] / sizes["images"]
+    return sizes["in_elements"] / product_rows(sizes)
 
 
 def _product_weights(sizes: Sizes) -> Array:
-    return _product_macs(sizes) / sizes["images"]
+    return _product_macs(sizes) / product_rows(sizes)
 
 
 def _many_images_macs(sizes: Sizes) -> Array:
-    return _product_weights(sizes) * np.maximum(sizes["images"] - FEW_IMAGES, 0)
+    return _product_weights(sizes) * np.maximum(product_rows(sizes) - FEW_IMAGES, 0)
 
 
 def _direct_weights(sizes: Sizes) -> Array:
@@ -212,7 +217,7 @@ def _aliased_weights(elements: int) -> Callable[[Sizes], Array]:
 
 def _many_rows_weights(sizes: Sizes) -> Array:
     """Weights of matrices with more outputs than TLB_ROWS: a gemm packs a piece of every row, and then the next."""
-    return np.where(sizes["out_elements"] / sizes["images"] > TLB_ROWS, _product_weights(sizes), 0.0)
+    return np.where(sizes["out_elements"] / product_rows(sizes) > TLB_ROWS, _product_weights(sizes), 0.0)
 
 
 def _fresh_elements(sizes: Sizes) -> Array:
@@ -299,12 +304,29 @@ GEMM = (
 )
 ELEMENTWISE = (IN, OUT, CALL)
 
+BACKWARDS = {
+    **{side: f"out_{side}" for side in ("channels", "height")},
+    **{f"out_{side}": side for side in ("channels", "height", "width")},
+    "width": "out_width",
+}
+"""A deconvolution's sizes as those of the convolution that it runs backwards (deconv_layer.cpp)."""
+
+
+def _backwards(features: tuple[Feature, ...]) -> tuple[Feature, ...]:
+    """The features of a convolution as its deconvolution has them: col2im stands where im2col did."""
+
+    def reversed_count(count: Callable[[Sizes], Array]) -> Callable[[Sizes], Array]:
+        return lambda sizes: count({name: sizes[BACKWARDS.get(name, name)] for name in SIZE_NAMES})
+
+    return tuple(replace(feature, count=reversed_count(feature.count)) for feature in features)
+
+
 FREE_KINDS = frozenset({"input", "split", "flatten", "reshape", "silence"})
 """Kinds that move no data: a call each where they were timed, nothing where they were not."""
 
 FEATURES: dict[str, tuple[Feature, ...]] = {
     "convolution": CONVOLUTION,
-    "deconvolution": CONVOLUTION,
+    "deconvolution": _backwards(CONVOLUTION),
     "inner_product": INNER_PRODUCT,
     "gemm": GEMM,
     "im2col": (
@@ -326,7 +348,8 @@ FEATURES: dict[str, tuple[Feature, ...]] = {
 """The features of each kind; a kind that is not here reads and writes elements (`ELEMENTWISE`)."""
 
 GPU_FEATURES = {
-    **dict.fromkeys(("convolution", "deconvolution"), GPU_CONVOLUTION),
+    "convolution": GPU_CONVOLUTION,
+    "deconvolution": _backwards(GPU_CONVOLUTION),
     "inner_product": GPU_INNER_PRODUCT,
     # A GPU reads each input from memory once and the rest of its windows from caches.
     **dict.fromkeys(("pooling", "average_pooling"), (WINDOW_OUT, IN, OUT, CALL)),

@@ -49,6 +49,10 @@ FEW_SAMPLES = 5
 TYPICAL_SD = 0.05
 """Relative error of a measured kernel around its model: what a prior's width is held against."""
 
+GEMMS_SD = 0.5
+"""Relative error of a layer of which only the matrix multiplication was timed: SqueezeNet takes 1.7 times as long with
+its im2col matrices, biases and calls on a server core."""
+
 FASTEST, LARGE_COPY = 0.02, 1 << 18
 """The speed of the fastest one in fifty, so that one wild measurement does not count; copies of at least 1 MiB."""
 
@@ -101,13 +105,16 @@ def fit_stack(rows: pd.DataFrame, stack: str) -> StackModel:
     """One stack's model from its measurements, its intervals not calibrated yet."""
     processor, rows = processor_of(rows), with_steady_times(rows)
     timed = rows[rows["subject"].isin(["kernel", "layer"]) & ~rows["mode"].isin(["warm", "overhead"])]
-    timed = layers_of_gemms(rows) if timed.empty else timed
+    only_gemms = timed.empty
+    timed = layers_of_gemms(rows) if only_gemms else timed
     if processor == "gpu":
         timed = without_zeros(timed)
     if timed.empty:
         raise SiteCNNError(f"stack {stack!r}: no kernel and no layer was measured, only passes; nothing can be fitted")
     least = _fastest(timed)
     kinds = _fit_kinds(timed, processor, least)
+    if only_gemms:
+        kinds = {kind: replace(one, rows=0, relative_sd=max(one.relative_sd, GEMMS_SD)) for kind, one in kinds.items()}
     if "convolution" in kinds and "deconvolution" not in kinds:
         fitted = kinds["convolution"]
         kinds["deconvolution"] = replace(fitted, rows=0, relative_sd=max(fitted.relative_sd, RELATIVE_SD))

@@ -192,7 +192,9 @@ def _setting_sizes(layer: Layer) -> dict[str, int]:
         case LRN() as lrn:
             return {"window": lrn.local_size}
         case InnerProduct() as product:
-            return {"bias": product.bias}
+            rows = prod(layer.inputs[0][: product.axis])
+            # Rows stand only where they are not the images, so that what was measured before keeps its identity.
+            return {"bias": product.bias} | ({} if rows == layer.inputs[0][0] else {"m": rows})
     return {}
 
 
