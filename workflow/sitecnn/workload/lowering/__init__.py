@@ -1,0 +1,26 @@
+"""What an engine makes of a network before it runs it: its layers as kernels, a module per engine."""
+
+from collections.abc import Callable, Mapping
+
+from sitecnn.errors import SiteCNNError
+from sitecnn.network.graph import Network
+from sitecnn.workload.engines import CAFFE, Engine
+from sitecnn.workload.lowering import caffe
+from sitecnn.workload.lowering.lowered import LoweredKernel
+
+__all__ = ["LOWERINGS", "LoweredKernel", "lower"]
+
+LOWERINGS: Mapping[str, Callable[[Network, Engine], tuple[LoweredKernel, ...]]] = {CAFFE: caffe.lower}
+"""The lowering of each engine; a new engine is a module of this package, an entry here and a name in `engines`."""
+
+
+def lower(network: Network, engine: Engine) -> tuple[LoweredKernel, ...]:
+    """The kernels that an engine runs for one forward pass, in an order in which it can run them.
+
+    Every layer that does any work is in the `layers` of some kernel. Raises SiteCNNError for an engine whose
+    lowering is not known.
+    """
+    if engine.name not in LOWERINGS:
+        known = ", ".join(LOWERINGS)
+        raise SiteCNNError(f"engine {engine.name!r}: what it makes of a network is not known here, only of {known}")
+    return LOWERINGS[engine.name](network, engine)

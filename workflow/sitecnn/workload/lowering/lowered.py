@@ -1,0 +1,24 @@
+"""What an engine runs: kernels, each with the layers whose work it does."""
+
+from dataclasses import dataclass
+
+from sitecnn.network.graph import Shape
+from sitecnn.workload.kernels import Kernel
+
+
+@dataclass(frozen=True)
+class LoweredKernel:
+    """A kernel of an engine. `layers` are indices into the network's layers.
+
+    The time stands at the first of `layers`; the others are fused into it. A kernel of the engine's own (a reorder)
+    names the layer that it serves, and that layer has another kernel besides. A kernel that gives one work of its
+    layer, not all of it, is one of several whose first layer is the same.
+    `op` with `input_shapes` and `output_shapes` is what the engine's profile shows of it, weights among the inputs but
+    for those that the engine packs for itself. Data come first: join by the first input, the outputs and the op.
+    """
+
+    kernel: Kernel
+    layers: tuple[int, ...]
+    op: str = ""
+    input_shapes: tuple[Shape, ...] = ()
+    output_shapes: tuple[Shape, ...] = ()
