@@ -9,6 +9,9 @@ from onnx import ModelProto, TensorProto, helper
 from sitecnn.errors import SiteCNNError
 from sitecnn.network import Network, load_network, write_prototxt
 from sitecnn.network.caffe.layers import LAYER_TYPES
+from sitecnn.network.onnx import nodes
+from sitecnn.network.settings import Constant, OnnxOperator
+from sitecnn.workload.kernels import kind_of
 
 from .conftest import as_caffe_says
 from .models import MODELS, SHIPPED, Builder
@@ -165,3 +168,67 @@ def test_bad_files_end_in_one_line(tmp_path):
     for dim in (0, -1, 2**62):
         b = Builder(13, [1, 3, 8, dim])
         assert refused(b.model(b("Relu", "image")), tmp_path)
+
+
+COLLISIONS = {
+    "Slice": lambda b: b("Slice", "image", *(b.constant([size], numpy.int64) for size in (0, 8, 2, 2))),
+    "Tile": lambda b: b("Tile", "image", b.constant([1, 1, 2, 2], numpy.int64)),
+    "Concat": lambda b: b("Concat", "image", b.weight(1, 1, 8, 8), axis=1),
+    "Pad": lambda b: b("Pad", "image", b.constant([0, 1, 0, 0, 0, 2, 0, 0], numpy.int64)),
+    "LSTM": lambda b: b(
+        "LSTM",
+        b("Reshape", "image", b.constant([3, 1, 64], numpy.int64)),
+        *(b.weight(1, 32, 64), b.weight(1, 32, 8)),
+        outputs=3,
+        hidden_size=8,
+    ),
+}
+"""ONNX operators that share their names with layer types of Caffe that do something else."""
+
+
+@pytest.mark.parametrize("name", COLLISIONS)
+def test_operators_never_borrow_the_rules_of_a_caffe_layer_of_their_name(name, tmp_path):
+    b = Builder(13, [1, 3, 8, 8])
+    model = b.model(COLLISIONS[name](b))
+    node = next(node for node in model.graph.node if node.op_type == name)
+    network = load(model, tmp_path)
+    layer = next(layer for layer in network.layers if layer.name == node.name)
+    assert isinstance(layer.settings, OnnxOperator) and layer.settings.type == layer.type == name
+    assert kind_of(layer) == f"onnx_{name.lower()}" and not layer.modelled
+    ran = shapes_when_run(model, network)
+    assert all(ran.get(top, shape) == shape for top, shape in zip(layer.tops, layer.outputs, strict=True))
+
+
+def test_layers_keep_the_operator_that_they_do_the_work_of(tmp_path):
+    b = Builder(13, [1, 3, 9, 9])
+    x = b.conv("image", 3, 8, 3, strides=[2, 2], pads=[0, 0, 1, 1])
+    x = b("Clip", b("Identity", x), b.constant(0.0, numpy.float32), b.constant(6.0, numpy.float32))
+    x = b("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[0, 1, 0, 1], ceil_mode=1)
+    network = load(b.model(x), tmp_path)
+    assert [layer.type for layer in network.layers] == ["Input", "Convolution", "ReLU6", "Pooling"]
+    given, conv, clip, pool = (node for _, node in nodes(network))
+    assert given.operator.attribute("dtype") == "float32"
+    assert conv.operator.attribute("pads") == (0, 0, 1, 1) and conv.operator.version == 11
+    assert conv.operator.constant(1) == Constant((8, 3, 3, 3), "float32", None)
+    assert conv.operator.constant(2).shape == (8,)
+    assert clip.operator.constants == ((1, Constant((), values=(0.0,))), (2, Constant((), values=(6.0,))))
+    assert clip.inputs[0] == conv.outputs[0], "Identity only hands its tensor on"
+    assert (pool.operator.attribute("ceil_mode"), pool.operator.attribute("pads")) == (1, (0, 1, 0, 1))
+    assert network.outputs == pool.outputs
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_node_with_work_is_carried_by_one_layer(name, tmp_path):
+    model = CASES[name]()
+    network = load(model, tmp_path)
+    carried = [node.outputs[0] for _, node in nodes(network) if node.operator.type != "Input"]
+    assert len(set(carried)) == len(carried)
+    free = {"Identity", "Constant", "ConstantOfShape", "Shape", "Gather", "Unsqueeze"}
+    given = {node.output[0] for node in model.graph.node if node.op_type not in free} - constant(model)
+    assert given <= set(carried)
+    made = {name for _, node in nodes(network) for name in node.outputs}
+    for _, node in nodes(network):
+        fixed = {position for position, _ in node.operator.constants}
+        data = [tensor for position, tensor in enumerate(node.inputs) if tensor and position not in fixed]
+        assert made >= set(data)
+    assert made >= set(network.outputs)

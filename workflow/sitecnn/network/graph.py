@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
 
-from sitecnn.network.settings import Settings
+from sitecnn.network.settings import OnnxOperator, Settings
 
 Shape = tuple[int, ...]
 
@@ -29,12 +29,31 @@ class Parameter:
 
 
 @dataclass(frozen=True)
+class OnnxNode:
+    """The node of an ONNX file that a layer does the work of, as it stands there.
+
+    `inputs` and `outputs` name its tensors by position, empty where one is left out. They are the file's own names:
+    without Caffe's automatic Splits, and past nodes that only hand a tensor on (Identity).
+    """
+
+    operator: OnnxOperator
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Layer:
     """One node: `type` is Caffe's name, blobs are named as Caffe names them after its automatic Splits.
 
     `inputs` and `outputs` are the shapes of `bottoms` and `tops`, in order. A layer that is not Caffe's own
     has `modelled=False` and a `note` that says why. `on_zeros`: all it reads is zero where the net runs without weights
     and images, as `caffe time` runs it; that is no part of what the network is.
+
+    A layer from an ONNX file tells two truths. `type` and `settings` are Caffe's where a layer of Caffe does the same
+    work; else they are ONNX's, with `settings` an OnnxOperator. `node` is the operator as the file has it in both
+    cases: pads that are not even, rounding, the form of a sum. Whoever needs what ONNX says reads `nodes(network)`
+    (`sitecnn.network.onnx`), which follows these. Where several layers of Caffe do the work of one node (BatchNorm
+    and Scale), the first that makes its output has it, and the others have none.
     """
 
     name: str
@@ -48,6 +67,7 @@ class Layer:
     modelled: bool = True
     note: str = ""
     on_zeros: bool = field(default=False, compare=False)
+    node: OnnxNode | None = field(default=None, compare=False)
 
     def __hash__(self) -> int:
         """Of what tells layers apart; not of all, as `==` is: each layer of each network is looked up."""
@@ -56,12 +76,17 @@ class Layer:
 
 @dataclass(frozen=True)
 class Network:
-    """A CNN's configuration. `batch` is the first dimension of its first input; `notes` is what was left out."""
+    """A CNN's configuration. `batch` is the first dimension of its first input; `notes` is what was left out.
+
+    `outputs` names the tensors that the file says are its results; empty where the format says nothing (Caffe: every
+    top that no layer reads).
+    """
 
     name: str
     batch: int
     layers: tuple[Layer, ...]
     notes: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
 
     @cached_property
     def positions(self) -> Mapping[str, list[int]]:

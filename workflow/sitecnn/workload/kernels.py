@@ -7,7 +7,7 @@ from math import prod
 from typing import TypeVar
 
 from sitecnn.network.graph import Layer, Shape
-from sitecnn.network.settings import LRN, Convolution, InnerProduct, Pooling, Settings
+from sitecnn.network.settings import LRN, Convolution, InnerProduct, OnnxOperator, Pooling, Settings
 
 SettingsType = TypeVar("SettingsType", bound=Settings)
 
@@ -92,13 +92,13 @@ def kernels(layer: Layer) -> tuple[KernelCount, ...]:
     """The kernels one forward pass of a layer runs, with counts; none for layers that only pass data on."""
     if is_free(layer):
         return ()
-    expand = EXPANSIONS.get(layer.type)
+    expand = None if isinstance(layer.settings, OnnxOperator) else EXPANSIONS.get(layer.type)
     return expand(layer) if expand else (KernelCount(layer_kernel(layer), 1),)
 
 
 def gemms(layer: Layer) -> tuple[KernelCount, ...]:
     """The layer's matrix multiplications, bias additions left out: Σ m·n·k·count is its MACs."""
-    if layer.type not in EXPANSIONS:
+    if layer.type not in EXPANSIONS or isinstance(layer.settings, OnnxOperator):
         return ()
     return tuple(use for use in kernels(layer) if use.kernel.kind == "gemm" and not is_bias(use.kernel))
 
@@ -125,7 +125,12 @@ def unique_kernels(layers: Iterable[Layer]) -> dict[Kernel, Layer]:
 
 
 def kind_of(layer: Layer) -> str:
-    """The kind of a layer's kernel: its type in snake case, but average pooling, which no data decides, is its own."""
+    """The kind of a layer's kernel: its type in snake case, but average pooling, which no data decides, is its own.
+
+    Operators of ONNX that Caffe has no layer for are kinds of their own: the same name may mean another thing.
+    """
+    if isinstance(layer.settings, OnnxOperator):
+        return f"onnx_{_snake_case(layer.type)}"
     kind = _snake_case(layer.type)
     return f"average_{kind}" if isinstance(layer.settings, Pooling) and layer.settings.method == "AVE" else kind
 
@@ -273,4 +278,6 @@ FREE_TYPES = frozenset({"Input", "Split", "Flatten", "Reshape", "Silence"})
 
 def is_free(layer: Layer) -> bool:
     """Whether a layer's test-time forward pass moves no data: by its type, or Dropout in place."""
+    if isinstance(layer.settings, OnnxOperator):
+        return layer.type == "Reshape"
     return layer.type in FREE_TYPES or (layer.type == "Dropout" and layer.bottoms == layer.tops)

@@ -5,7 +5,7 @@ from math import prod
 from typing import NamedTuple
 
 from sitecnn.network.graph import Layer, Network
-from sitecnn.network.settings import LRN, Convolution, Pooling
+from sitecnn.network.settings import LRN, Convolution, OnnxOperator, Pooling
 from sitecnn.workload.kernels import FLOAT_BYTES, MOST_LAYERS, is_pointwise
 
 
@@ -42,7 +42,7 @@ def footprint_bytes(network: Network) -> int:
 
 def touched_bytes(layer: Layer) -> int:
     """A layer's part of it: weights, im2col columns, buffers of its own, and tops that are no view of another blob."""
-    is_view = layer.type in ("Split", "Flatten", "Reshape")
+    is_view = layer.type in ("Split", "Flatten", "Reshape") and not isinstance(layer.settings, OnnxOperator)
     own = zip(layer.tops, layer.outputs, strict=True)
     elements = 0 if is_view else sum(prod(shape) for top, shape in own if top not in layer.bottoms)
     return weights_bytes(layer) + workspace_bytes(layer) + FLOAT_BYTES * (elements + _own_elements(layer))

@@ -34,23 +34,35 @@ MOST_FOLDED_VALUES = 4096
 
 @dataclass(frozen=True)
 class Operator:
-    """One node: its attributes by name, and its tensors by name, an empty name where one is left out."""
+    """One node: its attributes by name, and its tensors by name, an empty name where one is left out.
+
+    `version` is the operator set of `domain` (empty: ONNX's own) in which the operator last changed.
+    """
 
     name: str
     type: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
+    domain: str = ""
+    version: int = 1
+
+    @property
+    def layer_type(self) -> str:
+        """The type as layers have it: with its domain where that is not ONNX's own."""
+        return f"{self.domain}.{self.type}" if self.domain else self.type
 
 
 @dataclass(frozen=True)
 class Graph:
-    """Operators that work on data, the shapes of all tensors, and the values of the small constant ones."""
+    """Operators that work on data; of tensors the shapes, numpy's names of the types, the values of small constants."""
 
     name: str
     inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
     operators: tuple[Operator, ...]
     shapes: Mapping[str, Shape]
+    types: Mapping[str, str]
     constants: frozenset[str]
     values: Mapping[str, Any]
 
@@ -225,6 +237,23 @@ def _shapes(graph: GraphProto) -> dict[str, Shape]:
     return shapes
 
 
+def _types(graph: GraphProto) -> dict[str, str]:
+    """Numpy's name of the type of every tensor."""
+    numbers = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    for given in (*graph.input, *graph.value_info, *graph.output):
+        numbers[given.name] = given.type.tensor_type.elem_type
+    names = {number: onnx.helper.tensor_dtype_to_np_dtype(number).name for number in set(numbers.values()) if number}
+    return {tensor: names.get(number, "float32") for tensor, number in numbers.items()}
+
+
+def _version(node: NodeProto, opsets: Mapping[str, int]) -> int:
+    opset = opsets.get(node.domain, 1)
+    try:
+        return onnx.defs.get_schema(node.op_type, opset, node.domain).since_version
+    except onnx.defs.SchemaError:
+        return opset
+
+
 def _attributes(node: NodeProto) -> dict[str, Any]:
     found = {given.name: onnx.helper.get_attribute_value(given) for given in node.attribute if given.type}
     return {
@@ -237,13 +266,18 @@ def _graph(model: ModelProto, weights: set[str]) -> Graph:
     graph = model.graph
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     constants = weights | values.keys()
+    opsets = {"" if given.domain == "ai.onnx" else given.domain: given.version for given in model.opset_import}
     operators = []
     for index, node in enumerate(graph.node):
         if all(name in constants for name in node.input if name):
             constants = constants | set(node.output)
-        else:
-            name = node.name or node.output[0] or f"{node.op_type}_{index}"
-            kind = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
-            operators.append(Operator(name, kind, tuple(node.input), tuple(node.output), _attributes(node)))
+            continue
+        name = node.name or node.output[0] or f"{node.op_type}_{index}"
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        tensors = tuple(node.input), tuple(node.output)
+        version = _version(node, opsets)
+        operators.append(Operator(name, node.op_type, *tensors, _attributes(node), domain, version))
     inputs = tuple(given.name for given in graph.input if given.name not in weights)
-    return Graph(graph.name, inputs, tuple(operators), _shapes(graph), frozenset(constants), values)
+    outputs = tuple(given.name for given in graph.output)
+    shapes, types = _shapes(graph), _types(graph)
+    return Graph(graph.name, inputs, outputs, tuple(operators), shapes, types, frozenset(constants), values)

@@ -63,7 +63,7 @@ Mapper = Callable[[Task], Sequence[LayerParameter] | None]
 
 def to_layers(task: Task) -> Sequence[LayerParameter] | None:
     """The Caffe layers for an operator, if Caffe's own rules give them the shapes that ONNX's give."""
-    mapper = MAPPERS.get(task.operator.type)
+    mapper = MAPPERS.get(task.operator.layer_type)
     if mapper is None:
         return None
     try:

@@ -1,0 +1,166 @@
+"""A shaped ONNX graph → Network: each operator as its layers of Caffe, or in its place under its own name."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+from sitecnn.errors import SiteCNNError
+from sitecnn.network.caffe.caffe_pb2 import LayerParameter
+from sitecnn.network.caffe.layers import LAYER_TYPES
+from sitecnn.network.caffe.layers.base import Inferred, text
+from sitecnn.network.caffe.splits import Node, insert_splits
+from sitecnn.network.graph import Layer, Network, OnnxNode, Parameter, Shape
+from sitecnn.network.onnx.graph import Graph
+from sitecnn.network.onnx.nodes import node_of, source
+from sitecnn.network.onnx.operators import Task, to_layers
+from sitecnn.network.settings import Constant, OnnxOperator
+
+MOST_VALUES = 2**40
+"""Tensors above this are no network's; it bounds what is computed from their sizes."""
+
+INPUT = "Input"
+"""The operator that stands for an input of the graph; its attribute `dtype` is numpy's name of the type."""
+
+FLOATS = ("float32", "float16", "bfloat16", "float64")
+
+SETTING_INPUTS = {"Resize": (1, 2), "Upsample": (1,)}
+"""Constant inputs that are floating-point settings, not weights, by position."""
+
+NOTE = "an operator of ONNX that no layer of Caffe is equal to"
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A layer to be: its definition, the node that it carries, and whether it is ONNX's own instead of Caffe's."""
+
+    definition: LayerParameter
+    node: OnnxNode | None
+    own: bool = False
+
+
+def build(graph: Graph, origin: str, strict: bool, notes: Sequence[str]) -> Network:
+    """The network; SiteCNNError names the first operator that cannot be sized, or is not Caffe's if `strict`."""
+    same: dict[str, str] = {}
+    entries = [_input(name, graph) for name in graph.inputs]
+    for operator in graph.operators:
+        task = Task(operator, graph)
+        _require_shapes(task, origin)
+        if _hands_on(task):
+            same[operator.outputs[0]] = operator.inputs[0]
+            continue
+        entries += _entries(task, same, origin, strict)
+    layers = _layers(entries, graph)
+    for layer in layers:
+        _require_values(layer, origin)
+    batch = next((shape[0] for name in graph.inputs if (shape := graph.shapes[name])), 1)
+    outputs = tuple(source(name, same) for name in graph.outputs)
+    return Network(Path(origin).stem, batch, layers, (*notes, *_repeated_names(entries)), outputs)
+
+
+def _hands_on(task: Task) -> bool:
+    """Whether an operator does nothing: Identity, and a Cast between types that are all fp32 in fp32's network."""
+    if task.operator.type == "Cast":
+        return all(task.graph.types.get(name) in FLOATS for name in (task.operator.inputs[0], task.operator.outputs[0]))
+    return task.operator.layer_type == "Identity"
+
+
+def _input(name: str, graph: Graph) -> _Entry:
+    shape = graph.shapes[name]
+    definition = LayerParameter(name=name, type="Input", top=[name], input_param={"shape": [{"dim": shape}]})
+    operator = OnnxOperator(INPUT, (("dtype", graph.types.get(name, "float32")),))
+    return _Entry(definition, OnnxNode(operator, (), (name,)))
+
+
+def _entries(task: Task, same: dict[str, str], origin: str, strict: bool) -> list[_Entry]:
+    """An operator's layers, the first that makes its output with the operator itself."""
+    definitions = to_layers(task)
+    own = definitions is None
+    if own and strict:
+        what = f"{origin}: layer {task.operator.name!r} ({task.operator.layer_type})"
+        raise SiteCNNError(f"{what}: not a layer type of Caffe; leave --strict out to keep it as unmodelled")
+    node = node_of(task.operator, task.graph, same)
+    maker = next((layer for layer in definitions or () if task.operator.outputs[0] in layer.top), None)
+    entries = []
+    for definition in definitions or [_unmodelled(task)]:
+        for index, bottom in enumerate(definition.bottom):
+            definition.bottom[index] = source(bottom, same)
+        entries.append(_Entry(definition, node if own or definition is maker else None, own))
+    return entries
+
+
+def _require_shapes(task: Task, origin: str) -> None:
+    for name in (*task.operator.inputs, *task.operator.outputs[:1]):
+        if name and name not in task.graph.shapes:
+            what = f"{origin}: layer {task.operator.name!r} ({task.operator.type})"
+            raise SiteCNNError(f"{what}: the shape of its tensor {name!r} depends on the data, so it cannot be sized")
+
+
+def _require_values(layer: Layer, origin: str) -> None:
+    for shape in (*layer.outputs, *(parameter.shape for parameter in layer.parameters)):
+        if min(shape, default=1) < 1 or prod(shape) > MOST_VALUES:
+            what = f"{origin}: layer {layer.name!r} ({layer.type})"
+            raise SiteCNNError(f"{what}: a tensor of {text(shape)} has no size that can be; see to the input's shape")
+
+
+def _unmodelled(task: Task) -> LayerParameter:
+    """The operator under its own name, with those of its outputs that have a shape."""
+    tops = [name for name in task.operator.outputs if name in task.graph.shapes]
+    return LayerParameter(name=task.operator.name, type=task.operator.layer_type, bottom=task.data, top=tops)
+
+
+def _layers(entries: Sequence[_Entry], graph: Graph) -> tuple[Layer, ...]:
+    shapes: dict[str, Shape] = {}
+    by_definition = {id(entry.definition): entry for entry in entries}
+    return tuple(
+        _layer(place, by_definition.get(id(place.definition)) or _Entry(place.definition, None), shapes, graph)
+        for place in insert_splits([entry.definition for entry in entries])
+    )
+
+
+def _layer(place: Node, entry: _Entry, shapes: dict[str, Shape], graph: Graph) -> Layer:
+    """One layer; `shapes` of all blobs so far, those behind Splits too, grow by its own."""
+    definition = place.definition
+    inputs = tuple(shapes[bottom] for bottom in place.bottoms)
+    own = entry.node.operator if entry.own and entry.node else None
+    if own:
+        outputs = tuple(graph.shapes[top] for top in place.tops)
+        inferred = Inferred(outputs, tuple(constant.shape for constant in _weights(own)), own)
+    else:
+        inferred = LAYER_TYPES[definition.type].infer(definition, inputs)
+    shapes.update(zip(place.tops, inferred.outputs, strict=True))
+    return Layer(
+        name=definition.name,
+        type=definition.type,
+        bottoms=place.bottoms,
+        tops=place.tops,
+        inputs=inputs,
+        outputs=inferred.outputs,
+        parameters=tuple(Parameter(shape) for shape in inferred.parameters),
+        settings=inferred.settings,
+        modelled=own is None and not LAYER_TYPES[definition.type].fork,
+        note=NOTE if own else _fork_note(definition.type),
+        node=entry.node,
+    )
+
+
+def _fork_note(type_name: str) -> str:
+    fork = LAYER_TYPES[type_name].fork
+    return f"a layer of {fork}, not of Caffe" if fork else ""
+
+
+def _weights(operator: OnnxOperator) -> list[Constant]:
+    """The constant inputs that a file stores as weights: not the sizes, axes, bounds and factors among them."""
+    settings = SETTING_INPUTS.get(operator.type, ())
+    given = [constant for position, constant in operator.constants if position not in settings]
+    return [constant for constant in given if constant.values is None or _is_vector_of_floats(constant)]
+
+
+def _is_vector_of_floats(constant: Constant) -> bool:
+    return "float" in constant.dtype and prod(constant.shape) > 1
+
+
+def _repeated_names(entries: Sequence[_Entry]) -> list[str]:
+    counts = Counter(entry.definition.name for entry in entries)
+    return [f"{count} layers are called {name!r}" for name, count in counts.items() if count > 1]
