@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from sitecnn.boards.campaign import profile
+from sitecnn.boards.campaign import Records, profile
 from sitecnn.boards.config import Board
 from sitecnn.boards.plan import plan, plan_lines
 from sitecnn.errors import SiteCNNError
@@ -54,3 +54,29 @@ def test_every_kernel_is_planned_once_and_the_networks_come_first(tmp_path):
     path.write_text(text)
     tasks = [json.loads(line) for line in plan_lines(plan([load_network(path)], sweep=False)).splitlines()]
     assert [task["task"] for task in tasks] == ["network", "memory", "layer"]
+
+
+def test_a_measurement_that_is_sent_twice_is_written_once(tmp_path):
+    """After a cut link an agent sends again what its host may have had already."""
+    records = Records(tmp_path / "records.jsonl")
+    line = json.dumps({"record": "measurement", "key": "a"}).encode() + b"\n"
+    assert records.append(line) == {"record": "measurement", "key": "a"}
+    assert records.append(line) is None
+    assert Records(records.path).append(line) is None  # nor by another host later
+    assert records.path.read_bytes() == line
+
+
+def test_what_is_no_record_is_not_written(tmp_path, capsys):
+    records = Records(tmp_path / "records.jsonl")
+    for line in (b"Last login: Mon\n", b"[1, 2]\n", b'{"text": 1}\n'):
+        assert records.append(line) is None
+    assert records.path.read_bytes() == b""
+    assert "Last login" in capsys.readouterr().err
+
+
+def test_a_torn_last_line_is_cut_off_and_measured_again(tmp_path):
+    path = tmp_path / "records.jsonl"
+    whole = json.dumps({"record": "measurement", "key": "a"}).encode() + b"\n"
+    path.write_bytes(whole + b'{"record": "measurement", "key": "b"')
+    assert Records(path).finished == {"a"}
+    assert path.read_bytes() == whole
