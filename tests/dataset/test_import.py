@@ -335,3 +335,44 @@ def test_totals_that_cannot_be_are_refused(tmp_path, networks, capsys, line, rea
     assert run(tmp_path, "totals", table, "--networks", networks) == 1
     said = capsys.readouterr().err
     assert "row 2:" in said and reason in said
+
+
+LOSSES = """
+layer { name: "mnist" type: "Data" top: "data" top: "label" data_param { batch_size: 64 } }
+layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
+        convolution_param { num_output: 20 kernel_size: 5 } }
+layer { name: "ip" type: "InnerProduct" bottom: "conv1" top: "ip" inner_product_param { num_output: 10 } }
+layer { name: "accuracy" type: "Accuracy" bottom: "ip" bottom: "label" top: "accuracy" }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }
+"""
+LOSS_LOG = """
+      mnist forward: 0.055 ms.
+label_mnist_1_split forward: 0.001 ms.
+      conv1 forward: 1.6 ms.
+         ip forward: 0.52 ms.
+ip_ip_0_split forward: 0.001 ms.
+   accuracy forward: 0.03 ms.
+       loss forward: 0.07 ms.
+{more}Average Forward pass: 2.3 ms.
+"""
+
+
+@pytest.mark.parametrize(("more", "status"), [("", 0), ("      conv9 forward: 0.5 ms.\n", 1)])
+def test_losses_of_a_log_are_no_fault_and_strangers_are(tmp_path, capsys, more, status):
+    (tmp_path / "lenet.prototxt").write_text(LOSSES)
+    (tmp_path / "log").write_text(LOSS_LOG.format(more=more))
+    arguments = ["--root", str(tmp_path), "import", "caffe-time", str(tmp_path / "log"), "--board", "shelf"]
+    arguments += ["--processor", "cpu", "--stack", "caffe", "--network", str(tmp_path / "lenet.prototxt")]
+    assert main([*arguments, "--input", "data:64x1x28x28"]) == status
+    assert "4 left out (losses and accuracies, and copies for them)" in capsys.readouterr().out
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("net", ["lmdb", "crop"])
+def test_the_shared_log_with_a_loss_is_whole(tmp_path, net):
+    cases = Path(__file__).parents[3] / "shared" / "cases"
+    if not cases.is_dir():
+        pytest.skip("../shared is not here")
+    arguments = ["--root", str(tmp_path), "import", "caffe-time", str(cases / "import-caffe-time.log")]
+    arguments += ["--network", str(cases / f"import-caffe-time-{net}-net.prototxt"), "--input", "data:64x1x28x28"]
+    assert main([*arguments, "--board", "shelf", "--processor", "cpu", "--stack", "caffe"]) == 0

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sitecnn.cli.parser import Parser
+from sitecnn.cli.parser import Parser, below
 from sitecnn.errors import SiteCNNError
 
 COMMANDS: tuple[str, ...] = (
@@ -23,17 +23,19 @@ def build_parser() -> argparse.ArgumentParser:
         prog="sitecnn",
         description="Can this CNN run on that board, how fast, in how much memory, and what should I change?",
     )
-    parser.add_argument(
-        "--root",
-        type=Path,
-        default=Path(),
-        metavar="DIR",
-        help="folder that holds config/ and results/ (default: .)",
-    )
+    add_root(parser, Path())
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for name in COMMANDS:
         importlib.import_module(f"sitecnn.cli.{name}").add_parser(subparsers)
+    for command in below(parser):
+        add_root(command, argparse.SUPPRESS)
     return parser
+
+
+def add_root(parser: argparse.ArgumentParser, default: Path | str) -> None:
+    """--root, before the command's name and after it: where it is not given again, the first stays."""
+    text = "folder that holds config/ and results/ (default: .)"
+    parser.add_argument("--root", type=Path, default=default, metavar="DIR", help=text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

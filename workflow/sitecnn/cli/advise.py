@@ -4,7 +4,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from sitecnn.cli.arguments import add_batch, add_board, add_copy, add_level, add_link, copy_of
+from sitecnn.cli.arguments import add_board, add_copy, add_level, add_link, add_network, copy_of, read_network
 from sitecnn.errors import SiteCNNError
 
 if TYPE_CHECKING:
@@ -26,9 +26,8 @@ def add_parser(subparsers: Any) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("network", metavar="NETWORK", help="a .prototxt or .onnx file, or - for stdin")
+    add_network(parser)
     add_board(parser)
-    add_batch(parser)
     add_level(parser)
     add_copy(parser)
     add_link(parser, required=False)
@@ -73,7 +72,6 @@ def _situation(args: argparse.Namespace) -> "tuple[Situation, list[str]]":
     from sitecnn.estimation.boards import choose_stack, load_board, other_processor
     from sitecnn.estimation.offload import Link
     from sitecnn.estimation.placement import ZERO_COPY
-    from sitecnn.network import load_network
 
     if (args.server is None) != (args.megabits_per_s is None):
         raise SiteCNNError("offload needs both --server and --megabits-per-s")
@@ -91,7 +89,7 @@ def _situation(args: argparse.Namespace) -> "tuple[Situation, list[str]]":
     if server is None:
         notes.append("offload: no --server and --megabits-per-s given")
     situation = Situation(
-        network=load_network(args.network, batch=args.batch),
+        network=read_network(args, args.network),
         board=board,
         model=model,
         level=args.level,
@@ -99,7 +97,7 @@ def _situation(args: argparse.Namespace) -> "tuple[Situation, list[str]]":
         copy=copy or ZERO_COPY,
         server=choose_stack(server) if server else None,
         link=Link(args.megabits_per_s, args.round_trip_ms) if server else None,
-        at_batch=None if args.network == "-" else lambda images: load_network(args.network, batch=images),
+        at_batch=None if args.network == "-" else lambda images: read_network(args, args.network, images),
     )
     return situation, notes
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sitecnn.estimation.placement import Copy
     from sitecnn.models.board_model import StackModel
+    from sitecnn.network import Network
 
 
 def add_board_name(parser: argparse.ArgumentParser, *, several: bool = False, required: bool = True) -> None:
@@ -24,6 +25,39 @@ def add_board(parser: argparse.ArgumentParser, *, several: bool = False) -> None
     parser.add_argument("--processor", choices=("cpu", "gpu"), help="(default: cpu, or the only one with a model)")
     parser.add_argument("--stack", metavar="TEXT", help="a part of the stack's name (default: the model's first)")
     parser.add_argument("--threads", type=int, metavar="T", help="the stack with so many threads")
+
+
+NETWORK_HELP = "a .prototxt or .onnx file, or - for stdin"
+
+
+def add_network(parser: argparse.ArgumentParser, *, several: bool = False, batches: bool = False) -> None:
+    """NETWORK, one or several, with what every command takes that reads one: --batch and --input."""
+    if several:
+        parser.add_argument("networks", nargs="+", metavar="NETWORK", help=NETWORK_HELP)
+    else:
+        parser.add_argument("network", metavar="NETWORK", help=NETWORK_HELP)
+    add_batch(parser, several=batches)
+    add_input(parser)
+
+
+def add_input(parser: argparse.ArgumentParser) -> None:
+    """--input: shapes that a network's file leaves open."""
+    parser.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        metavar="NAME:1x3x224x224",
+        help="shape of an input, or of any blob whose shape the file does not tell; again for each",
+    )
+
+
+def read_network(args: argparse.Namespace, source: "str | Path", batch: int | None = None) -> "Network":
+    """A network as the command's --batch and --input say; `batch` stands for --batch where that has several."""
+    from sitecnn.cli.inputs import parse_inputs
+    from sitecnn.network import load_network
+
+    images = batch if batch is not None or isinstance(args.batch, list) else args.batch
+    return load_network(source, batch=images, inputs=parse_inputs(args.input))
 
 
 def add_batch(parser: argparse.ArgumentParser, *, several: bool = False) -> None:

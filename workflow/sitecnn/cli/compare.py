@@ -4,7 +4,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from sitecnn.cli.arguments import add_batch, add_board_name, add_level
+from sitecnn.cli.arguments import add_board_name, add_level, add_network, read_network
 from sitecnn.errors import SiteCNNError
 
 if TYPE_CHECKING:
@@ -26,9 +26,8 @@ def add_parser(subparsers: Any) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("networks", nargs="+", metavar="NETWORK", help="a .prototxt or .onnx file")
+    add_network(parser, several=True, batches=True)
     add_board_name(parser, several=True, required=False)
-    add_batch(parser, several=True)
     add_level(parser)
     parser.add_argument("--json", action="store_true", help="a list of `estimate` documents")
     parser.set_defaults(run=run)
@@ -51,7 +50,6 @@ def _answers(args: argparse.Namespace) -> "list[Answer]":
     from sitecnn.estimation.answer import Budget, answer
     from sitecnn.estimation.boards import known_models, load_board
     from sitecnn.models.board_model import load
-    from sitecnn.network import load_network
 
     models = known_models(args.root)
     if not models:
@@ -64,7 +62,7 @@ def _answers(args: argparse.Namespace) -> "list[Answer]":
     answers = []
     for source in args.networks:
         for batch in args.batch or [None]:
-            network = load_network(source, batch=batch)
+            network = read_network(args, source, batch)
             found = [
                 answer(network, board, Budget(), stack=stack.stack, threads=stack.threads, level=args.level)
                 for board in boards

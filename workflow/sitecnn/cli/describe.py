@@ -6,6 +6,8 @@ import json
 import sys
 from typing import Any
 
+from sitecnn.cli.arguments import add_network
+
 COLUMNS = ("layer", "type", "output", "macs", "params", "gemms")
 
 
@@ -17,9 +19,7 @@ def add_parser(subparsers: Any) -> None:
         description="Layers, shapes, MACs, matrix multiplications and memory of networks.",
         epilog="example: sitecnn describe config/networks/vgg16.prototxt --batch 4",
     )
-    parser.add_argument("networks", nargs="+", metavar="NETWORK", help="a .prototxt or .onnx file, or - for stdin")
-    parser.add_argument("--batch", type=int, metavar="N", help="images per pass (default: as the file says)")
-    parser.add_argument("--input", action="append", default=[], metavar="NAME:1x3x224x224", help="shape of an input")
+    add_network(parser, several=True)
     parser.add_argument("--strict", action="store_true", help="layers that are not Caffe's own are errors")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON document (a list for several networks)")

@@ -6,7 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from sitecnn.cli.arguments import add_batch, add_board, add_level, positive
+from sitecnn.cli.arguments import add_board, add_level, add_network, positive, read_network
 from sitecnn.errors import SiteCNNError
 
 if TYPE_CHECKING:
@@ -29,9 +29,8 @@ def add_parser(subparsers: Any) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("networks", nargs="+", metavar="NETWORK", help="a .prototxt or .onnx file, or - for stdin")
+    add_network(parser, several=True, batches=True)
     add_board(parser, several=True)
-    add_batch(parser, several=True)
     add_level(parser)
     parser.add_argument("--budget-ms", type=positive, metavar="X", help="exit 1 if a pass takes longer")
     parser.add_argument("--budget-fps", type=positive, metavar="X", help="exit 1 if it is fewer images per second")
@@ -66,13 +65,12 @@ def run(args: argparse.Namespace) -> int:
 def _on_boards(args: argparse.Namespace, source: str, batch: int | None) -> "list[Answer]":
     from sitecnn.estimation.answer import Budget, answer
     from sitecnn.estimation.boards import load_board
-    from sitecnn.network import load_network
 
     budget = Budget(args.budget_ms, args.budget_fps, None if args.budget_mb is None else int(args.budget_mb * 1e6))
     boards = [load_board(board, args.processor, root=args.root) for board in args.board.split(",")]
-    network = load_network(source, batch=batch)
+    network = read_network(args, source, batch)
     # What came by standard input is gone; a file can be read again.
-    at_batch = None if source == "-" else lambda images: load_network(source, batch=images)
+    at_batch = None if source == "-" else lambda images: read_network(args, source, images)
     choice = {"stack": args.stack, "threads": args.threads, "level": args.level}
     return [answer(network, board, budget, at_batch=at_batch, **choice) for board in boards]
 

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from sitecnn.cli.arguments import add_network, read_network
+
 
 def add_parser(subparsers: Any) -> None:
     """Register the command."""
@@ -12,8 +14,7 @@ def add_parser(subparsers: Any) -> None:
         help="a network's kernels with their counts, as Parquet",
         epilog="example: sitecnn extract config/networks/vgg16.prototxt -o kernels.parquet",
     )
-    parser.add_argument("network", metavar="NETWORK")
-    parser.add_argument("--batch", type=int, metavar="N")
+    add_network(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
     parser.set_defaults(run=run)
 
@@ -21,10 +22,9 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write one row per kernel of each layer; 0."""
     from sitecnn.files import atomic_path
-    from sitecnn.network import load_network
     from sitecnn.workload.table import kernel_table
 
-    table = kernel_table(load_network(args.network, batch=args.batch))
+    table = kernel_table(read_network(args, args.network))
     with atomic_path(args.output) as path:
         table.to_parquet(path, index=False)
     return 0

@@ -5,6 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sitecnn.cli.arguments import add_input
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -34,12 +36,14 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--networks", type=Path, metavar="DIR", help="definitions of networks of which only sums by type are known"
     )
+    add_input(parser)
     parser.add_argument("--source", default="", metavar="TEXT", help="where the times come from and what to beware of")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Write results/models/{board}-{processor}.json and print what was fitted; 0."""
+    from sitecnn.cli.inputs import parse_inputs
     from sitecnn.dataset.imports.table import definition
     from sitecnn.models.board_model import model_file, save
     from sitecnn.models.calibrate import fit_board
@@ -49,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     rows = without_networks(rows[~rows["network"].isin(args.held_out)], args.exclude_network)
     left_out = sorted({*args.exclude_network, *args.held_out})
     provenance = {"source": args.source, "excluded_networks": left_out, "measurements": len(rows)}
-    known = partial(definition, args.networks) if args.networks else None
+    known = partial(definition, args.networks, inputs=parse_inputs(args.input)) if args.networks else None
     if args.like:
         model = _transferred(args, rows, provenance, known)
     else:

@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sitecnn.cli.arguments import add_batch, add_input, read_network
+
 if TYPE_CHECKING:
     from sitecnn.dataset.imports.record import Imported
 
@@ -29,7 +31,7 @@ def add_parser(subparsers: Any) -> None:
     ):
         one = _add(kinds, name, text, "FILE", files)
         one.add_argument("--network", required=True, type=Path, metavar="FILE", help="the definition that was run")
-        one.add_argument("--batch", required=True, type=int, metavar="N", help="images per pass")
+        add_batch(one)
 
 
 def _add(kinds: Any, name: str, text: str, metavar: str, files: str | None) -> argparse.ArgumentParser:
@@ -38,6 +40,7 @@ def _add(kinds: Any, name: str, text: str, metavar: str, files: str | None) -> a
     parser.add_argument("--board", required=True, metavar="NAME")
     parser.add_argument("--processor", required=True, choices=("cpu", "gpu"))
     parser.add_argument("--stack", required=True, metavar="TEXT", help="what executed: engine, BLAS, versions")
+    add_input(parser)
     parser.set_defaults(run=run, format=name)
     return parser
 
@@ -55,24 +58,24 @@ def run(args: argparse.Namespace) -> int:
     for reason in imported.reasons():
         print(f"sitecnn: {source}: {reason}", file=sys.stderr)
     aggregate(args.root)
-    counts = f"{imported.imported} imported, {imported.left_out} left out as of another library or processor"
-    print(f"{source}: {imported.rows} rows: {counts}, {len(imported.refused)} refused")
+    left_out = f"{imported.left_out} left out" + (f" ({imported.left_out_as})" if imported.left_out else "")
+    print(f"{source}: {imported.rows} rows: {imported.imported} imported, {left_out}, {len(imported.refused)} refused")
     print(f"records: {record_file}")
     return 1 if imported.refused else 0
 
 
 def _read(args: argparse.Namespace, target: Any) -> "Imported":
+    from sitecnn.cli.inputs import parse_inputs
+
     if args.format == "table":
         from sitecnn.dataset.imports.table import read_table
 
-        return read_table(args.file, target, args.networks, args.library)
+        return read_table(args.file, target, args.networks, args.library, parse_inputs(args.input))
     if args.format == "totals":
         from sitecnn.dataset.imports.totals import read_totals
 
-        return read_totals(args.file, target, args.networks)
-    from sitecnn.network import load_network
-
-    network = load_network(args.network, batch=args.batch)
+        return read_totals(args.file, target, args.networks, parse_inputs(args.input))
+    network = read_network(args, args.network)
     name = args.network.stem
     if args.format == "caffe-time":
         from sitecnn.dataset.imports.caffe_time import read_logs

@@ -6,7 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from sitecnn.cli.arguments import add_batch, add_board, add_level, add_link
+from sitecnn.cli.arguments import add_board, add_level, add_link, add_network, read_network
 
 if TYPE_CHECKING:
     from sitecnn.estimation.offload import Offload, Split
@@ -34,10 +34,9 @@ def add_parser(subparsers: Any) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("network", metavar="NETWORK", help="a .prototxt or .onnx file, or - for stdin")
+    add_network(parser)
     add_board(parser)
     add_link(parser, required=True)
-    add_batch(parser)
     add_level(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON document")
@@ -49,13 +48,12 @@ def run(args: argparse.Namespace) -> int:
     """Print the best split; 0."""
     from sitecnn.estimation.boards import choose_stack, load_board
     from sitecnn.estimation.offload import Link, by_bandwidth, offload
-    from sitecnn.network import load_network
 
     board = load_board(args.board, args.processor, root=args.root)
     server = load_board(args.server, args.server_processor, root=args.root)
     here, there = choose_stack(board, args.stack, args.threads), choose_stack(server)
     link = Link(args.megabits_per_s, args.round_trip_ms)
-    network = load_network(args.network, batch=args.batch)
+    network = read_network(args, args.network)
     found = offload(network, here, there, link, args.level)
     if args.csv:
         _print_csv(network, found)

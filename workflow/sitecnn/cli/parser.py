@@ -18,6 +18,15 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {' '.join(message.split())}; {hint}\n")
 
 
+def below(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """The parsers of all commands, and of their actions."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield command
+                yield from below(command)
+
+
 def _words(parser: argparse.ArgumentParser) -> Iterator[str]:
     """Every command, option and choice of a parser and of its commands."""
     for action in parser._actions:

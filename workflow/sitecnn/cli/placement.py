@@ -5,7 +5,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from sitecnn.cli.arguments import add_batch, add_board_name, add_copy, add_level, copy_of
+from sitecnn.cli.arguments import add_board_name, add_copy, add_level, add_network, copy_of, read_network
 from sitecnn.errors import SiteCNNError
 
 if TYPE_CHECKING:
@@ -29,11 +29,10 @@ def add_parser(subparsers: Any) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("network", metavar="NETWORK", help="a .prototxt or .onnx file, or - for stdin")
+    add_network(parser)
     add_board_name(parser)
     parser.add_argument("--cpu-stack", metavar="TEXT", help="a part of the CPU stack's name (default: the first)")
     parser.add_argument("--gpu-stack", metavar="TEXT", help="a part of the GPU stack's name (default: the first)")
-    add_batch(parser)
     add_copy(parser)
     add_level(parser)
     parser.add_argument("--json", action="store_true", help="one JSON document")
@@ -44,7 +43,6 @@ def run(args: argparse.Namespace) -> int:
     """Print the placement; 0."""
     from sitecnn.estimation.boards import choose_stack, load_board, other_processor
     from sitecnn.estimation.placement import ZERO_COPY, place
-    from sitecnn.network import load_network
 
     one = load_board(args.board, root=args.root)
     other = other_processor(one, args.root)
@@ -55,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         )
     models = {board.processor: board for board in (one, other)}
     cpu, gpu = choose_stack(models["cpu"], args.cpu_stack), choose_stack(models["gpu"], args.gpu_stack)
-    network = load_network(args.network, batch=args.batch)
+    network = read_network(args, args.network)
     copy, origin = copy_of(args, gpu)
     found = place(network, cpu, gpu, copy or ZERO_COPY, args.level)
     if args.json:

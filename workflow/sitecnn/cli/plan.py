@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sitecnn.cli.arguments import positive
+from sitecnn.cli.arguments import add_network, positive, read_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ def add_parser(subparsers: Any) -> None:
         help="the measurements that networks ask of a board",
         epilog="example: sitecnn plan config/networks/*.prototxt --sweep -o plan.jsonl",
     )
-    parser.add_argument("networks", nargs="+", metavar="NETWORK")
+    add_network(parser, several=True)
     parser.add_argument(
         "--truth-only", nargs="+", default=[], metavar="NETWORK", help="time their passes, but plan no kernel of theirs"
     )
@@ -35,7 +35,6 @@ def add_parser(subparsers: Any) -> None:
         metavar="BOARD",
         help="a board with a model of its CPU, for expected times (default: tx1)",
     )
-    parser.add_argument("--batch", type=int, metavar="N")
     parser.add_argument("--sweep", action="store_true", help="and sizes beyond the networks' own (boards/sweep.py)")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
     parser.set_defaults(run=run)
@@ -45,10 +44,9 @@ def run(args: argparse.Namespace) -> int:
     """Write the plan, one JSON task per line; 0."""
     from sitecnn.boards.plan import heaviest_first, plan, plan_lines
     from sitecnn.files import write_text
-    from sitecnn.network import load_network
 
     networks, truth_only = (
-        [load_network(source, batch=args.batch) for source in sources] for sources in (args.networks, args.truth_only)
+        [read_network(args, source) for source in sources] for sources in (args.networks, args.truth_only)
     )
     choose = _choice(args, networks) if args.select or args.minutes else heaviest_first
     tasks = plan(networks, sweep=args.sweep, truth_only=truth_only, choose=choose)

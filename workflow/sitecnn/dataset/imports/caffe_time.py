@@ -3,7 +3,16 @@
 import re
 from pathlib import Path
 
-from sitecnn.dataset.imports.record import Imported, Passes, Refused, Target, brief, implausible, layer_index
+from sitecnn.dataset.imports.record import (
+    Imported,
+    Passes,
+    Refused,
+    Target,
+    brief,
+    implausible,
+    layer_index,
+    only_measures,
+)
 from sitecnn.errors import SiteCNNError
 from sitecnn.network import Network
 
@@ -17,14 +26,18 @@ _SHAPE = re.compile(r"Top shape(?:: | for layer \d+ '.*' )(\d+) ")
 
 
 def read_logs(files: list[Path], target: Target, network: Network, name: str) -> Imported:
-    """All logs as passes of one network, a sample of each layer per benchmark; layers it lacks are refused."""
+    """All logs as passes of one network, a sample of each layer per benchmark; layers it lacks are refused.
+
+    Losses and accuracies are no part of what a network takes: their rows are left out.
+    """
     passes = Passes(name, network, target.stack)
     refused: list[Refused] = []
     rows = imported = 0
     for file in files:
         read, kept = _read_log(file, target.processor, passes, refused)
         rows, imported = rows + read, imported + kept
-    return Imported([passes], rows, imported, 0, refused)
+    left_out = rows - imported - len(refused)
+    return Imported([passes], rows, imported, left_out, refused, "losses and accuracies, and copies for them")
 
 
 def _read_log(file: Path, processor: str, passes: Passes, refused: list[Refused]) -> tuple[int, int]:
@@ -40,7 +53,9 @@ def _read_log(file: Path, processor: str, passes: Passes, refused: list[Refused]
         elif found := _LAYER.search(line):
             rows += 1
             index = layer_index(passes.network, found[1])
-            if index is None or index in layers:
+            if index is None and only_measures(passes.network, found[1]):
+                _ms(file, number, found[2])
+            elif index is None or index in layers:
                 problem = "is not in the definition" if index is None else "is there twice in one benchmark"
                 refused.append(Refused(number, f"{file.name}: layer {found[1]!r} {problem}"))
             else:

@@ -35,7 +35,7 @@ def read_profiles(files: list[Path], target: Target, network: Network, name: str
         rows, left_out = rows + read, left_out + skipped
     for index, others in absorb(network, passes.layers_ms).items():
         passes.fused[index] = [network.layers[other].name for other in others]
-    return Imported([passes], rows, rows - left_out - len(refused), left_out, refused)
+    return Imported([passes], rows, rows - left_out - len(refused), left_out, refused, "the run that warms up")
 
 
 def read_json(file: Path) -> list[Any]:

@@ -63,13 +63,14 @@ class Passes:
 
 @dataclass(frozen=True)
 class Imported:
-    """Every row of a source accounted for; `left_out` were not asked for, `refused` cannot be."""
+    """Every row of a source accounted for: `left_out` (`left_out_as` says what) are no fault, `refused` cannot be."""
 
     passes: list[Passes]
     rows: int
     imported: int
     left_out: int
     refused: list[Refused]
+    left_out_as: str = "of another library or processor"
 
     def reasons(self) -> list[str]:
         """One line per reason: how many rows, which is the first."""
@@ -92,6 +93,16 @@ def layer_index(network: Network, name: str, position: int | None = None) -> int
         return found[0]
     inputs = [index for index, layer in enumerate(network.layers) if layer.type == "Input"]
     return inputs[0] if len(inputs) == 1 and name in ("input", "data") else None
+
+
+def only_measures(network: Network, name: str) -> bool:
+    """Whether `name` is a layer of the network's file that was left out of it: a loss, an accuracy, a Split for those.
+
+    The reader's notes name the former; the latter, Caffe calls `{blob}_{layer}_{top}_split` (insert_splits.cpp).
+    """
+    notes = (re.match(r"layer (?:'(.*)'|\"(.*)\") \(\S*\) is left out", note) for note in network.notes)
+    left_out = {found[1] or found[2] for found in notes if found}
+    return name in left_out or bool(left_out and re.fullmatch(r".+_\d+_split", name))
 
 
 def implausible(network: Network, pass_ms: float, indices: Collection[int] | None = None) -> str | None:

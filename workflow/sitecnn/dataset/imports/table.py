@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +23,7 @@ from sitecnn.dataset.imports.record import (
 )
 from sitecnn.errors import SiteCNNError
 from sitecnn.network import Network, load_network
+from sitecnn.network.graph import Shape
 from sitecnn.workload.kernels import macs
 from sitecnn.workload.memory import memory
 
@@ -45,9 +46,12 @@ GPU_LIBRARY = re.compile(r"cuda|cudnn|opencl|clblast|viennacl|tensorrt|vulkan|me
 CPU_LIBRARY = re.compile(r"^cpu|openblas|atlas|mkl|blis|eigen|nnpack", re.I)
 
 
-def read_table(file: Path, target: Target, networks: Path, library: str | None = None) -> Imported:
+def read_table(
+    file: Path, target: Target, networks: Path, library: str | None = None, inputs: Mapping[str, Shape] | None = None
+) -> Imported:
     """Every row of `file` as part of a pass, left out (another library or processor), or refused with its reason.
 
+    `networks` is the folder of definitions, `inputs` the shapes that they leave open.
     Several libraries or thread counts among the rows are several stacks: their names are appended to the stack's.
     """
     rows = _read(file)
@@ -56,7 +60,7 @@ def read_table(file: Path, target: Target, networks: Path, library: str | None =
     chosen = _checked(rows[wanted], refused)
     suffix = {name: chosen[name].nunique() > 1 for name in ("library", "threads")}
     found, imported = [], 0
-    known = cache(partial(definition, networks))  # libraries and threads share networks
+    known = cache(partial(definition, networks, inputs=inputs))  # libraries and threads share networks
     for (name_of_library, threads, name, batch), part in sorted(_groups(chosen).items()):
         stack = target.stack + (f"+{name_of_library}" if suffix["library"] and name_of_library else "")
         stack += f"+{threads}-threads" if suffix["threads"] and threads else ""
@@ -151,13 +155,13 @@ def _checked(rows: pd.DataFrame, refused: list[Refused]) -> pd.DataFrame:
     return rows.astype({"batch": int, "threads": int, "repeat": int, "network": str, "layer": str})
 
 
-def definition(folder: Path, name: str, batch: int) -> Network:
-    """DIR/{name}.prototxt or .onnx at this batch; SiteCNNError if there is none."""
+def definition(folder: Path, name: str, batch: int, inputs: Mapping[str, Shape] | None = None) -> Network:
+    """DIR/{name}.prototxt or .onnx at this batch, with the shapes it leaves open; SiteCNNError if there is none."""
     if "/" in name or "\\" in name or name.startswith(".") or "\0" in name or len(name) > LONGEST_NAME:
         raise SiteCNNError(f"network {brief(name)} is no name of a file")
     for suffix in (".prototxt", ".onnx"):
         if (folder / f"{name}{suffix}").is_file():
-            return load_network(folder / f"{name}{suffix}", batch=batch)
+            return load_network(folder / f"{name}{suffix}", batch=batch, inputs=inputs)
     raise SiteCNNError(f"no definition {folder / name}.prototxt or .onnx")
 
 

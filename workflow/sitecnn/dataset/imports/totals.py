@@ -1,6 +1,6 @@
 """Totals of whole networks as papers print them: passes, all layers of a type together, a process's memory."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,13 @@ from sitecnn.dataset.imports.record import Imported, Passes, Refused, Target, br
 from sitecnn.dataset.imports.table import definition
 from sitecnn.errors import SiteCNNError
 from sitecnn.network import Network
+from sitecnn.network.graph import Shape
 
 COLUMNS = ("network", "batch", "what", "ms", "mib")
 PASSES = ("forward", "layerwise")
 
 
-def read_totals(file: Path, target: Target, networks: Path) -> Imported:
+def read_totals(file: Path, target: Target, networks: Path, inputs: Mapping[str, Shape] | None = None) -> Imported:
     """A CSV of `network, batch, what, ms, mib`; SiteCNNError if it is none.
 
     `what` is `forward` or `layerwise` (a whole pass, all layers timed one by one), a layer type of Caffe's (the sum of
@@ -27,7 +28,7 @@ def read_totals(file: Path, target: Target, networks: Path) -> Imported:
     for group, part in rows.groupby(["network", "batch"], sort=False):
         name, batch = group
         try:
-            network = definition(networks, str(name), int(batch))
+            network = definition(networks, str(name), int(batch), inputs)
         except (SiteCNNError, ValueError) as error:
             refused += [Refused(int(row), str(error)) for row in part["row"]]
             continue
