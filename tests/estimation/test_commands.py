@@ -89,8 +89,53 @@ def test_the_verdict_comes_first_then_types_memory_and_layers_on_request(sitecnn
 
 
 def test_the_largest_batch_to_fit_is_told_where_the_boards_memory_is_known(sitecnn):
-    _, out, _ = sitecnn("estimate", ALEXNET, "--board", "tx1")
+    _, out, _ = sitecnn("estimate", ALEXNET, "--board", "tx1", "--processor", "cpu")
     assert "largest batch to fit" in out
+
+
+def test_without_a_processor_the_fastest_comes_first_and_others_are_named(sitecnn):
+    _, out, _ = sitecnn("estimate", ALEXNET, "--board", "tx1", "--json")
+    document = json.loads(out)
+    (other,) = document["others"]
+    assert (document["processor"], other["processor"]) == ("gpu", "cpu")
+    assert document["forward_ms"]["estimate"] < other["forward_ms"]["estimate"]
+    _, alone, _ = sitecnn("estimate", ALEXNET, "--board", "tx1", "--processor", "cpu", "--json")
+    assert json.loads(alone) == {**other, "others": []}
+    _, text, _ = sitecnn("estimate", ALEXNET, "--board", "tx1")
+    assert "this is the gpu, the fastest; the cpu: " in text
+
+
+def test_a_stack_that_one_processor_has_is_found_there(sitecnn):
+    _, out, _ = sitecnn("estimate", ALEXNET, "--board", "tx1", "--stack", "cudnn", "--json")
+    assert (json.loads(out)["processor"], json.loads(out)["others"]) == ("gpu", [])
+    status, _, err = sitecnn("estimate", ALEXNET, "--board", "tx1", "--stack", "atlas")
+    assert (status, err.count("\n")) == (2, 1)
+
+
+def test_a_budget_that_only_the_slower_processor_keeps_is_kept(sitecnn):
+    """The GPU needs AlexNet's weights twice."""
+    status, out, _ = sitecnn("estimate", ALEXNET, "--board", "tx1", "--budget-mb", 400)
+    assert (status, "this is the cpu, the one that fits; the gpu" in out) == (0, True)
+
+
+def test_offload_starts_from_the_fastest_processor(sitecnn):
+    link = ("--server", "gtx1080", "--megabits-per-s", 1)
+    _, out, _ = sitecnn("offload", ALEXNET, "--board", "tx1", *link, "--json")
+    document = json.loads(out)
+    assert (document["processor"], [one["processor"] for one in document["others"]]) == ("gpu", ["cpu"])
+    assert document["total_ms"]["estimate"] <= document["others"][0]["total_ms"]["estimate"]
+    _, text, _ = sitecnn("offload", ALEXNET, "--board", "tx1", *link)
+    assert "this is with the gpu, the fastest" in text
+
+
+def test_compare_sets_apart_what_is_mostly_extrapolated(sitecnn):
+    _, out, _ = sitecnn("compare", VGG, "--board", "tx1,lonely")
+    founded, _, others = out.partition("set apart, as more than half of the time is guessed")
+    assert "tx1 gpu" in founded and "lonely" not in founded
+    assert "lonely" in others and "tx1" not in others
+    _, out, _ = sitecnn("compare", VGG, "--board", "tx1,lonely", "--json")
+    marked = {document["board"]: document["coverage"]["mostly_extrapolated"] for document in json.loads(out)}
+    assert marked == {"tx1": False, "lonely": True}
 
 
 def test_a_network_that_is_hardly_modelled_gets_no_bare_total(sitecnn):
@@ -116,7 +161,8 @@ def test_a_sweep_is_a_list_and_one_batch_a_single_document(sitecnn):
 def test_csv_has_a_row_for_each_layer_of_each_network(sitecnn):
     _, out, _ = sitecnn("estimate", ALEXNET, VGG, "--board", "tx1", "--csv")
     rows = list(csv.DictReader(io.StringIO(out)))
-    assert len(rows) == 24 + 40
+    assert len([row for row in rows if row["processor"] == "gpu"]) == 24 + 40
+    assert len(rows) == 2 * (24 + 40)
     assert all(float(row["low_ms"]) <= float(row["ms"]) <= float(row["high_ms"]) for row in rows)
 
 

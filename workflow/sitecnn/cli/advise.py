@@ -2,17 +2,29 @@
 
 import argparse
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from sitecnn.cli.arguments import add_board, add_copy, add_level, add_link, add_network, copy_of, read_network
+from sitecnn.cli.arguments import (
+    add_board,
+    add_copy,
+    add_level,
+    add_link,
+    add_network,
+    add_time_budget,
+    copy_of,
+    read_network,
+)
 from sitecnn.errors import SiteCNNError
 
 if TYPE_CHECKING:
     from sitecnn.estimation.advice import Advice, Situation
+    from sitecnn.estimation.answer import Budget
 
 EXAMPLES = """\
 examples:
   sitecnn advise net.prototxt --board tx1 --processor gpu
+  sitecnn advise net.prototxt --board tx1 --budget-fps 30      what reaches 30 images/s, the smallest change first
   sitecnn advise net.prototxt --board tx1 --server gtx1080 --megabits-per-s 50 --round-trip-ms 5
 """
 
@@ -22,13 +34,15 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "advise",
         help="what to change, ranked by what it gains",
-        description="Processor, placement, stack, batch, layers to shrink, offload, memory: what each would gain.",
+        description="Processor, placement, stack, batch, image size, width, layers to shrink, offload, memory: "
+        "what each would gain; with a goal, which of them reach it.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_network(parser)
     add_board(parser)
     add_level(parser)
+    add_time_budget(parser, "a goal: exit 1 if nothing keeps that")
     add_copy(parser)
     add_link(parser, required=False)
     parser.add_argument("--json", action="store_true", help="one JSON document")
@@ -36,21 +50,87 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the advice; 0."""
+    """Print the advice; 0, or 1 where nothing reaches the goal."""
     from sitecnn.estimation.advice import advise
+    from sitecnn.estimation.answer import Budget
 
     now, notes = _situation(args)
-    found = advise(now)
+    goal = Goal(now, Budget(args.budget_ms, args.budget_fps))
+    # A larger batch saves time per image and makes each wait: with a goal it counts only where it reaches that.
+    found = [one for one in advise(now) if goal.limit_ms is None or not one.change.startswith("batch")]
     if now.server and not any(one.change.startswith("offload") for one in found):
         notes.append("offload: over this link nothing is gained")
-    print(json.dumps(document(now, found, notes)) if args.json else _text(now, found, notes))
-    return 0
+    if args.json:
+        print(json.dumps({**document(now, found, notes), **goal.document()}))
+    else:
+        print("\n".join([_title(now), *goal.lines(), "", _gains(now, found, notes)]))
+    return 0 if goal.is_reached else 1
+
+
+class Goal:
+    """A goal, whether it is reached as things are, and what else would; all of it empty where none was given."""
+
+    def __init__(self, now: "Situation", budget: "Budget") -> None:
+        from sitecnn.estimation.estimate import forward_ms
+        from sitecnn.estimation.goal import keeps, reaching
+
+        self.limit_ms, self.budget = budget.limit_ms(now.network.batch), budget
+        self.forward_ms = forward_ms(now.network, now.model, now.level)
+        self.kept, self.chance = keeps(budget, self.forward_ms, now.network.batch, now.level)
+        self.changes, self.nearest = ([], None) if self.limit_ms is None or self.kept else reaching(now, budget)
+        self.level = now.level
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether it is, as things are or by a change."""
+        return self.kept or bool(self.changes)
+
+    def document(self) -> dict[str, Any]:
+        """`goal`, as JSON has it; nothing where none was given."""
+        from sitecnn.estimation.goal import EFFORTS
+
+        if self.limit_ms is None:
+            return {}
+        changes = [{**asdict(one), "effort": EFFORTS[one.effort]} for one in self.changes]
+        budget = {"budget_ms": self.budget.ms, "budget_fps": self.budget.images_per_second}
+        return {
+            "goal": {
+                **budget,
+                "limit_ms": self.limit_ms,
+                "kept": self.kept,
+                "chance": self.chance,
+                "reached_by": changes,
+            }
+        }
+
+    def lines(self) -> list[str]:
+        """What reaches it, for a person."""
+        from sitecnn.cli.colour import paint
+        from sitecnn.cli.estimate_text import amount, chance, span
+        from sitecnn.cli.tables import table
+        from sitecnn.estimation.goal import EFFORTS
+
+        if self.limit_ms is None:
+            return []
+        asked = f"a pass in {amount(self.limit_ms)} ms; now {amount(self.forward_ms.estimate)} ms"
+        if self.kept:
+            return [f"goal  {asked}: {paint('kept as it is', 'green')} (chance {chance(self.chance)})"]
+        if not self.changes:
+            verdict = paint("no change looked at here reaches it", "red")
+            near = self.nearest
+            said = f"; nearest: {near.change}, {amount(near.forward_ms.estimate)} ms" if near else ""
+            return [f"goal  {asked}: {verdict}{said}"]
+        rows = [
+            (one.change, EFFORTS[one.effort], f"{amount(one.forward_ms.estimate)}", span(one.forward_ms),
+             f"{one.images / one.forward_ms.estimate * 1e3:,.1f}", chance(one.chance), one.note)
+            for one in self.changes
+        ]  # fmt: skip
+        head = ("reached by", "which is", "pass, ms", f"{self.level:.0%} interval", "images/s", "chance", "")
+        return [f"goal  {asked}; the smallest change first", "", table(head, rows, right=(2, 3, 4, 5))]
 
 
 def document(now: "Situation", found: "list[Advice]", notes: list[str]) -> dict[str, Any]:
     """The `advise --json` document; `gain_ms` is per image."""
-    from dataclasses import asdict
-
     from sitecnn.estimation.advice import time_per_image
 
     return {
@@ -69,27 +149,26 @@ def document(now: "Situation", found: "list[Advice]", notes: list[str]) -> dict[
 def _situation(args: argparse.Namespace) -> "tuple[Situation, list[str]]":
     """What is run now, and what cannot be advised on for want of a model or a link."""
     from sitecnn.estimation.advice import Situation
-    from sitecnn.estimation.boards import choose_stack, load_board, other_processor
+    from sitecnn.estimation.boards import choose_stack, load_board, load_processors, other_processor, with_stack
+    from sitecnn.estimation.estimate import forward_ms
     from sitecnn.estimation.offload import Link
     from sitecnn.estimation.placement import ZERO_COPY
+    from sitecnn.estimation.variants import why_no_smaller_images
 
     if (args.server is None) != (args.megabits_per_s is None):
         raise SiteCNNError("offload needs both --server and --megabits-per-s")
-    board = load_board(args.board, args.processor, root=args.root)
-    model = choose_stack(board, args.stack, args.threads)
+    network = read_network(args, args.network)
+    processors = load_processors(args.board, args.processor, root=args.root)
+    candidates = [
+        (one, choose_stack(one, args.stack, args.threads)) for one in with_stack(processors, args.stack, args.threads)
+    ]
+    board, model = min(candidates, key=lambda one: forward_ms(network, one[1]).estimate)
     other = other_processor(board, args.root)
     gpu = model if board.processor == "gpu" else choose_stack(other) if other else None
     copy, origin = copy_of(args, gpu) if gpu else (None, "")
     server = load_board(args.server, args.server_processor, root=args.root) if args.server else None
-    notes = []
-    if other is None:
-        notes.append(f"other processor and placement: only the {board.processor} of {board.board} has a model")
-    elif copy is None:
-        notes.append(f"copies between the processors: {origin}")
-    if server is None:
-        notes.append("offload: no --server and --megabits-per-s given")
     situation = Situation(
-        network=read_network(args, args.network),
+        network=network,
         board=board,
         model=model,
         level=args.level,
@@ -98,17 +177,38 @@ def _situation(args: argparse.Namespace) -> "tuple[Situation, list[str]]":
         server=choose_stack(server) if server else None,
         link=Link(args.megabits_per_s, args.round_trip_ms) if server else None,
         at_batch=None if args.network == "-" else lambda images: read_network(args, args.network, images),
+        at_inputs=None if args.network == "-" else lambda shapes: read_network(args, args.network, shapes=shapes),
     )
+    notes = []
+    if len(candidates) > 1:
+        notes.append(
+            f"this is the {board.processor}, the fastest processor of {board.board} (--processor chooses another)"
+        )
+    if reason := why_no_smaller_images(situation.network, situation.at_inputs):
+        notes.append(f"smaller images: {reason}")
+    if other is None:
+        notes.append(f"other processor and placement: only the {board.processor} of {board.board} has a model")
+    elif copy is None:
+        notes.append(f"copies between the processors: {origin}")
+    if server is None:
+        notes.append("offload: no --server and --megabits-per-s given")
     return situation, notes
 
 
-def _text(now: "Situation", found: "list[Advice]", notes: list[str]) -> str:
+def _title(now: "Situation") -> str:
     from sitecnn.cli.colour import paint
-    from sitecnn.cli.tables import mebibytes, table
     from sitecnn.estimation.advice import time_per_image
 
     here = time_per_image(now.network, now.model)[0] / 1e6
     origin = f"{now.network.name}, batch {now.network.batch}, on {now.board.board} {now.board.processor}"
+    return paint(f"{origin} ({now.model.stack}): {here:,.2f} ms an image", "bold")
+
+
+def _gains(now: "Situation", found: "list[Advice]", notes: list[str]) -> str:
+    from sitecnn.cli.tables import mebibytes, table
+    from sitecnn.estimation.advice import time_per_image
+
+    here = time_per_image(now.network, now.model)[0] / 1e6
     rows = []
     for one in found:
         if one.gain_ms:
@@ -118,8 +218,6 @@ def _text(now: "Situation", found: "list[Advice]", notes: list[str]) -> str:
         else:
             rows.append((mebibytes(one.saves_bytes or 0), "", "", one.change, one.note))
     lines = [
-        paint(f"{origin} ({now.model.stack}): {here:,.2f} ms an image", "bold"),
-        "",
         table(("gain", "of it", f"{now.level:.0%} interval", "change", ""), rows, right=(0, 1)),
         *(f"note: {note}" for note in notes),
     ]

@@ -1,6 +1,7 @@
 """Arguments that several commands share, and how they are completed in a shell."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,7 @@ if TYPE_CHECKING:
     from sitecnn.estimation.placement import Copy
     from sitecnn.models.board_model import StackModel
     from sitecnn.network import Network
+    from sitecnn.network.graph import Shape
 
 
 def add_board_name(parser: argparse.ArgumentParser, *, several: bool = False, required: bool = True) -> None:
@@ -22,7 +24,7 @@ def add_board_name(parser: argparse.ArgumentParser, *, several: bool = False, re
 def add_board(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
     """--board, --processor, --stack and --threads: whose model answers."""
     add_board_name(parser, several=several)
-    parser.add_argument("--processor", choices=("cpu", "gpu"), help="(default: cpu, or the only one with a model)")
+    parser.add_argument("--processor", choices=("cpu", "gpu"), help="(default: all with a model, fastest first)")
     parser.add_argument("--stack", metavar="TEXT", help="a part of the stack's name (default: the model's first)")
     parser.add_argument("--threads", type=int, metavar="T", help="the stack with so many threads")
 
@@ -51,13 +53,21 @@ def add_input(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_network(args: argparse.Namespace, source: "str | Path", batch: int | None = None) -> "Network":
-    """A network as the command's --batch and --input say; `batch` stands for --batch where that has several."""
+def read_network(
+    args: argparse.Namespace,
+    source: "str | Path",
+    batch: int | None = None,
+    shapes: "Mapping[str, Shape] | None" = None,
+) -> "Network":
+    """A network as the command's --batch and --input say.
+
+    `batch` stands for --batch where that has several, `shapes` come before those of --input.
+    """
     from sitecnn.cli.inputs import parse_inputs
     from sitecnn.network import load_network
 
     images = batch if batch is not None or isinstance(args.batch, list) else args.batch
-    return load_network(source, batch=images, inputs=parse_inputs(args.input))
+    return load_network(source, batch=images, inputs={**parse_inputs(args.input), **(shapes or {})})
 
 
 def add_batch(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
@@ -99,6 +109,13 @@ def add_link(parser: argparse.ArgumentParser, *, required: bool) -> None:
     parser.add_argument(
         "--round-trip-ms", type=not_negative, default=0.0, metavar="X", help="the link's round trip (default: 0)"
     )
+
+
+def add_time_budget(parser: argparse.ArgumentParser, consequence: str) -> None:
+    """--budget-ms and --budget-fps."""
+    parser.add_argument("--budget-ms", type=positive, metavar="X", help=f"{consequence} a pass takes longer")
+    text = f"{consequence} it is fewer images per second"
+    parser.add_argument("--budget-fps", type=positive, metavar="X", help=text)
 
 
 def add_level(parser: argparse.ArgumentParser) -> None:

@@ -22,7 +22,8 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "compare",
         help="networks side by side on boards, processors and stacks",
-        description="One row for each network, batch, board, processor and stack, the fastest first.",
+        description="One row for each network, batch, board, processor and stack, the fastest first; "
+        "what is mostly extrapolated is set apart.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -35,13 +36,13 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the comparison; 0."""
-    from sitecnn.cli.estimate_text import comparison
+    from sitecnn.cli.estimate_text import compared
 
     answers = _answers(args)
     if args.json:
         print(json.dumps([answer.document() for answer in answers]))
     else:
-        print(comparison(answers))
+        print(compared(answers))
     return 0
 
 

@@ -6,7 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from sitecnn.cli.arguments import add_board, add_level, add_network, positive, read_network
+from sitecnn.cli.arguments import add_board, add_level, add_network, add_time_budget, positive, read_network
 from sitecnn.errors import SiteCNNError
 
 if TYPE_CHECKING:
@@ -32,8 +32,7 @@ def add_parser(subparsers: Any) -> None:
     add_network(parser, several=True, batches=True)
     add_board(parser, several=True)
     add_level(parser)
-    parser.add_argument("--budget-ms", type=positive, metavar="X", help="exit 1 if a pass takes longer")
-    parser.add_argument("--budget-fps", type=positive, metavar="X", help="exit 1 if it is fewer images per second")
+    add_time_budget(parser, "exit 1 if")
     parser.add_argument("--budget-mb", type=positive, metavar="Y", help="exit 1 if it needs more memory, in 10⁶ bytes")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--layers", action="store_true", help="a table of every layer, too")
@@ -49,30 +48,42 @@ def run(args: argparse.Namespace) -> int:
     batches = args.batch or [None]
     if "-" in args.networks and len(batches) > 1:
         raise SiteCNNError("--batch: several batches need a file, as standard input can be read only once")
-    answers = [answer for source in args.networks for batch in batches for answer in _on_boards(args, source, batch)]
+    groups = [group for source in args.networks for batch in batches for group in _on_boards(args, source, batch)]
+    answers = [answer for group in groups for answer in group]
     if args.json:
-        documents = [answer.document() for answer in answers]
+        documents = [document(group) for group in groups]
         print(json.dumps(documents[0] if len(documents) == 1 else documents))
     elif args.csv:
         print_csv(answers)
-    elif len(answers) > 1:
+    elif len(groups) > 1:
         print(comparison(answers))
     else:
-        print(verdict(answers[0], layers=args.layers))
-    return 0 if all(answer.fits for answer in answers) else 1
+        print(verdict(answers[0], answers[1:], layers=args.layers))
+    return 0 if all(group[0].fits for group in groups) else 1
 
 
-def _on_boards(args: argparse.Namespace, source: str, batch: int | None) -> "list[Answer]":
+def document(answers: "list[Answer]") -> dict[str, Any]:
+    """The `estimate --json` document of a board: its fastest processor's, those of `others` below it."""
+    return {**answers[0].document(), "others": [other.document() for other in answers[1:]]}
+
+
+def _on_boards(args: argparse.Namespace, source: str, batch: int | None) -> "list[list[Answer]]":
+    """For each board the answers of its processors: those that keep the budget before others, the fastest first."""
     from sitecnn.estimation.answer import Budget, answer
-    from sitecnn.estimation.boards import load_board
+    from sitecnn.estimation.boards import load_processors, with_stack
 
     budget = Budget(args.budget_ms, args.budget_fps, None if args.budget_mb is None else int(args.budget_mb * 1e6))
-    boards = [load_board(board, args.processor, root=args.root) for board in args.board.split(",")]
+    boards = [load_processors(board, args.processor, root=args.root) for board in args.board.split(",")]
     network = read_network(args, source, batch)
     # What came by standard input is gone; a file can be read again.
     at_batch = None if source == "-" else lambda images: read_network(args, source, images)
     choice = {"stack": args.stack, "threads": args.threads, "level": args.level}
-    return [answer(network, board, budget, at_batch=at_batch, **choice) for board in boards]
+    groups = []
+    for board in boards:
+        processors = with_stack(board, args.stack, args.threads)
+        found = [answer(network, processor, budget, at_batch=at_batch, **choice) for processor in processors]
+        groups.append(sorted(found, key=lambda one: (not one.fits, one.estimate.forward_ms.estimate)))
+    return groups
 
 
 def print_csv(answers: "list[Answer]") -> None:

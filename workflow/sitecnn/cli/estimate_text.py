@@ -11,9 +11,12 @@ SURE = 0.95
 """A chance of at least this is called sure, of at most 1 - this is called surely not."""
 
 
-def verdict(answer: Answer, *, layers: bool = False) -> str:
-    """One estimate: the verdict, the time by layer type, the memory and, if asked, every layer."""
-    parts = [_verdict(answer), _types(answer.estimate), _memory(answer)]
+def verdict(answer: Answer, others: Sequence[Answer] = (), *, layers: bool = False) -> str:
+    """One estimate: the verdict, the time by layer type, the memory and, if asked, every layer.
+
+    `others` are the answers of the board's other processors.
+    """
+    parts = [_verdict(answer, others), _types(answer.estimate), _memory(answer)]
     if layers:
         parts.append(_layers(answer.estimate))
     return "\n\n".join(parts)
@@ -37,8 +40,20 @@ def comparison(answers: Sequence[Answer]) -> str:
     # A column that says nothing is left out.
     kept = [column for column in range(len(head)) if any(row[column] for row in rows)]
     right = [kept.index(column) for column in (1, 3, 4, 5, 6) if column in kept]
-    text = table([head[column] for column in kept], [[row[column] for column in kept] for row in rows], right=right)
+    shown = [[row[column] for column in kept] for row in rows]
+    text = table([head[column] for column in kept], shown, right=right)
     return text + f"\nms: a forward pass, with its {answers[0].estimate.level:.0%} interval"
+
+
+def compared(answers: Sequence[Answer]) -> str:
+    """As `comparison`, with a table of its own for what is mostly extrapolated."""
+    founded = [answer for answer in answers if not answer.is_mostly_extrapolated]
+    others = [answer for answer in answers if answer.is_mostly_extrapolated]
+    parts = [comparison(founded)] if founded else []
+    if others:
+        title = "set apart, as more than half of the time is guessed or beyond what was measured: not to be ranked"
+        parts.append(f"{paint(title, 'yellow')}\n{comparison(others)}")
+    return "\n\n".join(parts)
 
 
 def amount(ms: float, like: float | None = None) -> str:
@@ -52,7 +67,7 @@ def span(ms: Milliseconds) -> str:
     return f"{amount(ms.low, ms.estimate)}–{amount(ms.high, ms.estimate)}"
 
 
-def _verdict(answer: Answer) -> str:
+def _verdict(answer: Answer, others: Sequence[Answer]) -> str:
     one = answer.estimate
     title = f"{one.network}, batch {one.batch}, on {one.board} {one.processor} ({one.stack})"
     lines = [
@@ -62,9 +77,13 @@ def _verdict(answer: Answer) -> str:
         f"bottleneck  {_bottleneck(one)}",
         f"how sure    {_coverage(one)}",
     ]
+    for other in (other.estimate for other in others):
+        time = f"{amount(other.forward_ms.estimate)} ms ({span(other.forward_ms)} ms)" if other.is_whole else "no total"
+        faster = "the fastest" if one.forward_ms.estimate <= other.forward_ms.estimate else "the one that fits"
+        lines.append(f"processors  this is the {one.processor}, {faster}; the {other.processor}: {time}, {other.stack}")
     if answer.other_stacks:
-        others = ", ".join(f"{name} {amount(ms.estimate)} ms" for name, ms in answer.other_stacks)
-        lines.append(f"stacks      this is {one.stack}; others on this processor: {others}")
+        stacks = ", ".join(f"{name} {amount(ms.estimate)} ms" for name, ms in answer.other_stacks)
+        lines.append(f"stacks      this is {one.stack}; others on this processor: {stacks}")
     return "\n".join(lines)
 
 
@@ -91,16 +110,17 @@ def _guess(answer: Answer) -> str:
 def _time_verdict(answer: Answer) -> str:
     if answer.limit_ms is None or answer.chance_in_time is None:
         return ""
-    chance = answer.chance_in_time
-    if chance >= SURE or chance <= 1 - SURE:
+    likely = answer.chance_in_time
+    if likely >= SURE or likely <= 1 - SURE:
         word, colour = ("fits", "green") if answer.fits_time else ("does not fit", "red")
     else:
         word, colour = ("probably fits" if answer.fits_time else "probably does not fit"), "yellow"
-    return f": {paint(word, colour)} {amount(answer.limit_ms)} ms (chance {_chance(chance)})"
+    return f": {paint(word, colour)} {amount(answer.limit_ms)} ms (chance {chance(likely)})"
 
 
-def _chance(chance: float) -> str:
-    return ">99%" if chance > 0.99 else "<1%" if chance < 0.01 else f"{chance:.0%}"
+def chance(value: float) -> str:
+    """A probability as text, never as certainty."""
+    return ">99%" if value > 0.99 else "<1%" if value < 0.01 else f"{value:.0%}"
 
 
 def _memory_verdict(answer: Answer) -> str:

@@ -4,6 +4,7 @@ import argparse
 import csv
 import json
 import sys
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from sitecnn.cli.arguments import add_board, add_level, add_link, add_network, read_network
@@ -46,37 +47,57 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the best split; 0."""
-    from sitecnn.estimation.boards import choose_stack, load_board
+    from sitecnn.estimation.boards import choose_stack, load_board, load_processors, with_stack
     from sitecnn.estimation.offload import Link, by_bandwidth, offload
 
-    board = load_board(args.board, args.processor, root=args.root)
+    processors = with_stack(load_processors(args.board, args.processor, root=args.root), args.stack, args.threads)
     server = load_board(args.server, args.server_processor, root=args.root)
-    here, there = choose_stack(board, args.stack, args.threads), choose_stack(server)
+    there = choose_stack(server)
     link = Link(args.megabits_per_s, args.round_trip_ms)
     network = read_network(args, args.network)
-    found = offload(network, here, there, link, args.level)
+    ways = []
+    for board in processors:
+        here = choose_stack(board, args.stack, args.threads)
+        curve = list(zip(BANDWIDTHS, by_bandwidth(network, here, there, link, BANDWIDTHS), strict=True))
+        ways.append(
+            Way(board.board, board.processor, here.stack, offload(network, here, there, link, args.level), curve)
+        )
+    ways.sort(key=lambda way: way.found.total_ms.estimate)
+    best, *others = ways
     if args.csv:
-        _print_csv(network, found)
-        return 0
-    curve = list(zip(BANDWIDTHS, by_bandwidth(network, here, there, link, BANDWIDTHS), strict=True))
-    if args.json:
-        print(json.dumps(document(network, found, curve)))
-        return 0
-    title = (
-        f"{network.name}, batch {network.batch}: {board.board} {board.processor} ({here.stack}), "
-        f"server {server.board} {server.processor} ({there.stack}), {link.megabits_per_s:g} Mbit/s, "
-        f"round trip {link.round_trip_ms:g} ms"
-    )
-    print(_text(title, network, found, curve, args.level))
+        _print_csv(network, best.found)
+    elif args.json:
+        documents = [document(network, way) for way in ways]
+        print(json.dumps({**documents[0], "others": documents[1:]}))
+    else:
+        title = (
+            f"{network.name}, batch {network.batch}: {best.board} {best.processor} ({best.stack}), "
+            f"server {server.board} {server.processor} ({there.stack}), {link.megabits_per_s:g} Mbit/s, "
+            f"round trip {link.round_trip_ms:g} ms"
+        )
+        print(_text(title, network, best, others, args.level))
     return 0
 
 
-def document(network: "Network", found: "Offload", curve: "list[tuple[int, Split]]") -> dict[str, Any]:
-    """The `offload --json` document."""
-    from dataclasses import asdict
+@dataclass(frozen=True)
+class Way:
+    """The best split with one of the board's processors, and how it changes with the bandwidth."""
 
+    board: str
+    processor: str
+    stack: str
+    found: "Offload"
+    curve: "list[tuple[int, Split]]"
+
+
+def document(network: "Network", way: Way) -> dict[str, Any]:
+    """The `offload --json` document of one of the board's processors."""
+    found = way.found
     return {
         "network": network.name,
+        "board": way.board,
+        "processor": way.processor,
+        "stack": way.stack,
         "batch": network.batch,
         "total_ms": asdict(found.total_ms),
         "gain_ms": asdict(found.gain_ms),
@@ -86,7 +107,7 @@ def document(network: "Network", found: "Offload", curve: "list[tuple[int, Split
             for layer, here in zip(network.layers, found.best.on_board, strict=True)
         ],
         "by_depth": [{"after": _after(network, split), **_split(split)} for split in found.by_depth],
-        "by_bandwidth": [{"megabits_per_s": rate, **_split(split)} for rate, split in curve],
+        "by_bandwidth": [{"megabits_per_s": rate, **_split(split)} for rate, split in way.curve],
     }
 
 
@@ -115,10 +136,11 @@ def _print_csv(network: "Network", found: "Offload") -> None:
     writer.writerows(rows)
 
 
-def _text(title: str, network: "Network", found: "Offload", curve: "list[tuple[int, Split]]", level: float) -> str:
+def _text(title: str, network: "Network", way: Way, others: list[Way], level: float) -> str:
     from sitecnn.cli.colour import paint
     from sitecnn.cli.estimate_text import amount, span
 
+    found = way.found
     best, gain = found.best, found.gain_ms
     interval = f"({level:.0%}: {gain.low:,.1f} to {gain.high:,.1f} ms)"
     if not best.leaves_board:
@@ -134,7 +156,10 @@ def _text(title: str, network: "Network", found: "Offload", curve: "list[tuple[i
         f"gain        {amount(gain.estimate)} ms {interval} over the board alone",
         f"link        {best.sent_bytes / 1e6:,.2f} MB up, {best.returned_bytes / 1e6:,.2f} MB back",
     ]
-    return "\n".join([*lines, "", _depths(network, found), "", _curve(curve)])
+    for other in others:
+        time = f"{amount(other.found.total_ms.estimate)} ms at best with the {other.processor} ({other.stack})"
+        lines.append(f"processors  this is with the {way.processor}, the fastest; {time}")
+    return "\n".join([*lines, "", _depths(network, found), "", _curve(way.curve)])
 
 
 def _depths(network: "Network", found: "Offload") -> str:

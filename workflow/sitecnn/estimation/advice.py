@@ -1,6 +1,6 @@
 """What to change, ranked by what it is estimated to gain, each gain with its interval."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +12,15 @@ from sitecnn.estimation.memory_plan import memory_plan
 from sitecnn.estimation.offload import Link, offload
 from sitecnn.estimation.placement import Copy, place
 from sitecnn.estimation.sums import sums
+from sitecnn.estimation.variants import narrower, smaller
 from sitecnn.models.board_model import BoardModel, StackModel
-from sitecnn.network.graph import Layer, Network
+from sitecnn.network.graph import Layer, Network, Shape
 from sitecnn.workload.kernels import Kernel, kernel, layer_kernel
 
 BATCHES = (2, 4, 8, 16, 32)
+
+NARROWER = 0.75
+"""The share of all channels that is advised on."""
 
 SHRUNK = 3
 """So many layers are named for shrinking: those that gain most."""
@@ -45,7 +49,8 @@ class Situation:
     """What is run now, and what else there is: other models and links may be missing.
 
     `other` is the model of the board's other processor, `copy` the price of moving values between the two,
-    `server` a stack to offload to over `link`; `at_batch` gives the network with another number of images.
+    `server` a stack to offload to over `link`; `at_batch` gives the network with another number of images,
+    `at_inputs` that with other shapes of its inputs.
     """
 
     network: Network
@@ -57,6 +62,7 @@ class Situation:
     server: StackModel | None = None
     link: Link | None = None
     at_batch: Callable[[int], Network] | None = None
+    at_inputs: Callable[[Mapping[str, Shape]], Network] | None = None
 
 
 def advise(now: Situation) -> list[Advice]:
@@ -66,6 +72,8 @@ def advise(now: Situation) -> list[Advice]:
         *_other_stacks(now),
         *_placement(now),
         *_batch(now),
+        *_smaller_images(now),
+        *_narrower(now),
         *_shrinking(now),
         *_offload(now),
     ]
@@ -155,6 +163,28 @@ def _batch(now: Situation) -> list[Advice]:
     return [best] if best else []
 
 
+def _smaller_images(now: Situation) -> list[Advice]:
+    """Images about three quarters as high and as wide, as far as the network takes them."""
+    if now.at_inputs is None:
+        return []
+    sizes = list(smaller(now.network, now.at_inputs))
+    (change, network), *_ = sizes[len(sizes) // 4 :] or [("", now.network)]
+    note = "check the accuracy; FC layers have to be trained anew"
+    return [Advice(change, _as_other_kernels(now, network), None, note)] if change else []
+
+
+def _narrower(now: Situation) -> list[Advice]:
+    network = narrower(now.network, NARROWER)
+    gain = _as_other_kernels(now, network)
+    return [Advice(f"{NARROWER:.0%} of the channels in all layers", gain, None, "has to be trained anew")]
+
+
+def _as_other_kernels(now: Situation, network: Network) -> Milliseconds:
+    """The gain of the same layers with other sizes."""
+    before, after = ([layer_kernel(layer) for layer in one.layers] for one in (now.network, network))
+    return _change(before, now.network.batch, after, network.batch, now.model, now.level)
+
+
 def _shrinking(now: Situation) -> list[Advice]:
     weighted = [layer for layer in now.network.layers if layer.type in ("Convolution", "InnerProduct")]
     found = []
@@ -202,6 +232,3 @@ def _memory(now: Situation) -> list[Advice]:
 
 def _scaled(ms: Milliseconds, factor: float) -> Milliseconds:
     return Milliseconds(ms.estimate * factor, ms.low * factor, ms.high * factor)
-
-
-TIME_ADVICE = (_other_processor, _other_stacks, _placement, _batch, _shrinking, _offload)

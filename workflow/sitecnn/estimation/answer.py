@@ -11,6 +11,9 @@ from sitecnn.estimation.memory_plan import MemoryPlan, largest_batch, memory_pla
 from sitecnn.models.board_model import BoardModel
 from sitecnn.network.graph import Network
 
+MOST_EXTRAPOLATED = 0.5
+"""A time of which more is beyond what was measured is not to be held against others' as if it were as sure."""
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -53,6 +56,11 @@ class Answer:
         """Whether no budget is exceeded."""
         return self.fits_time is not False and self.fits_memory is not False
 
+    @property
+    def is_mostly_extrapolated(self) -> bool:
+        """Whether more than half of the time rests on guesses or lies beyond what was measured."""
+        return self.estimate.extrapolated_fraction > MOST_EXTRAPOLATED or not self.estimate.is_whole
+
     def document(self) -> dict[str, Any]:
         """The `estimate --json` document."""
         found = self.estimate
@@ -77,6 +85,7 @@ class Answer:
                 "modelled_fraction": found.modelled_fraction,
                 "modelled_macs_fraction": found.modelled_macs_fraction,
                 "extrapolated_fraction": found.extrapolated_fraction,
+                "mostly_extrapolated": self.is_mostly_extrapolated,
                 "unmodelled": list(found.unmodelled),
             },
             "fits": {"time": self.fits_time, "memory": self.fits_memory},

@@ -1,6 +1,6 @@
 """Which boards have a model, a person's own or one that comes with SiteCNN, and which of its stacks is meant."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -35,6 +35,27 @@ def load_board(board: str | Path, processor: str | None = None, *, root: Path | 
     if (str(board), wanted) not in models:
         raise SiteCNNError(_missing(str(board), processor, models))
     return load(models[str(board), wanted])
+
+
+def load_processors(board: str | Path, processor: str | None = None, *, root: Path | str = Path()) -> list[BoardModel]:
+    """The models of all processors of a board that have one, or of `processor` alone; errors as `load_board`'s."""
+    first = load_board(board, processor, root=root)
+    other = None if processor or str(board).endswith(".json") else other_processor(first, root)
+    return [first, other] if other else [first]
+
+
+def with_stack(boards: Sequence[BoardModel], stack: str | None, threads: int | None) -> list[BoardModel]:
+    """Those boards that have such a stack; SiteCNNError, the first one's, if none has."""
+    found, errors = [], []
+    for board in boards:
+        try:
+            choose_stack(board, stack, threads)
+            found.append(board)
+        except SiteCNNError as error:
+            errors.append(error)
+    if not found:
+        raise errors[0]
+    return found
 
 
 def other_processor(board: BoardModel, root: Path | str = Path()) -> BoardModel | None:

@@ -1,0 +1,153 @@
+"""What reaches a goal: of all changes that make a pass fast enough, the smallest first."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sitecnn.errors import SiteCNNError
+from sitecnn.estimation.advice import BATCHES, Situation
+from sitecnn.estimation.answer import Budget
+from sitecnn.estimation.boards import choose_stack, free_bytes
+from sitecnn.estimation.estimate import Milliseconds, estimate_memory, forward_ms
+from sitecnn.estimation.offload import offload
+from sitecnn.estimation.placement import place
+from sitecnn.estimation.variants import WIDTHS, narrower, smaller
+from sitecnn.models.board_model import StackModel
+from sitecnn.network.graph import Network
+
+EFFORTS = (
+    "a setting",
+    "other hardware of the board",
+    "more images at once",
+    "smaller images",
+    "a narrower network",
+    "another machine",
+)
+"""From the least to the most that a change asks of a person; a narrower network has to be trained anew."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change that may reach the goal: a pass of `images` then takes `forward_ms`; `effort` is a place in EFFORTS.
+
+    `chance` is the probability that the goal is kept.
+    """
+
+    change: str
+    effort: int
+    images: int
+    forward_ms: Milliseconds
+    chance: float
+    note: str = ""
+
+
+def reaching(now: Situation, goal: Budget) -> tuple[list[Change], Change | None]:
+    """The changes that reach the goal, the smallest first, and where none does, the one that comes nearest.
+
+    Where none does alone, smaller networks on faster stacks are looked at. Of a kind that comes in steps (images,
+    width, batch) it is the smallest step that reaches it.
+    """
+    alone = [*_settings(now), *_placed(now), *_batches(now), *_smaller(now), *_narrower(now), *_offloaded(now)]
+    found = _first_of_each(alone, now, goal)
+    if not found and (faster := _fastest(now)):
+        name, model, effort = faster
+        there = replace(now, model=model)
+        both = [
+            replace(one, change=f"{name} and {one.change}", effort=max(effort, one.effort))
+            for one in (*_smaller(there), *_narrower(there))
+        ]
+        found, alone = _first_of_each(both, now, goal), [*alone, *both]
+    nearest = min(alone, key=lambda one: one.forward_ms.estimate / (goal.limit_ms(one.images) or 1.0), default=None)
+    found.sort(key=lambda one: (one.effort, one.forward_ms.estimate / one.images))
+    return found, None if found else nearest
+
+
+def keeps(goal: Budget, ms: Milliseconds, images: int, level: float) -> tuple[bool, float]:
+    """(whether a pass of so many images keeps the goal, the probability that it does)."""
+    limit_ms = goal.limit_ms(images)
+    if limit_ms is None:
+        return True, 1.0
+    return ms.estimate <= limit_ms, ms.chance_below(limit_ms, level)
+
+
+def _first_of_each(changes: list[Change], now: Situation, goal: Budget) -> list[Change]:
+    """Those that reach the goal; of steps along one way, which are of one effort, only the first."""
+    found: dict[tuple[int, str], Change] = {}
+    for one in changes:
+        fits, chance = keeps(goal, one.forward_ms, one.images, now.level)
+        if fits:
+            way = one.change if one.effort in (0, 1) else ""
+            found.setdefault((one.effort, way), replace(one, chance=chance))
+    return list(found.values())
+
+
+def _ways(now: Situation) -> Iterator[tuple[str, StackModel, int]]:
+    """(what it is called, model, effort) of every other stack of the board's processors."""
+    for stack in now.board.stacks:
+        if stack is not now.model:
+            yield f"use the stack {stack.stack}", stack, 0
+    for stack in now.other.stacks if now.other else ():
+        yield f"run on the {now.other.processor if now.other else ''} ({stack.stack})", stack, 1
+
+
+def _fastest(now: Situation) -> tuple[str, StackModel, int] | None:
+    timed = [(forward_ms(now.network, way[1]).estimate, way) for way in _ways(now)]
+    return min(timed, key=lambda one: one[0])[1] if timed else None
+
+
+def _settings(now: Situation) -> Iterator[Change]:
+    for name, model, effort in _ways(now):
+        yield _change(now, name, effort, now.network, model)
+
+
+def _placed(now: Situation) -> Iterator[Change]:
+    if now.other is None or now.copy is None:
+        return
+    stacks = {now.board.processor: now.model, now.other.processor: choose_stack(now.other)}
+    placed = place(now.network, stacks["cpu"], stacks["gpu"], now.copy, now.level)
+    if placed.worthwhile:
+        there = sum(placed.on_gpu)
+        name = f"place {there} layers on the gpu and {len(placed.on_gpu) - there} on the cpu"
+        yield Change(name, 1, now.network.batch, placed.placed_ms, np.nan)
+
+
+def _batches(now: Situation) -> Iterator[Change]:
+    free = free_bytes(now.board)
+    for images in (batch for batch in BATCHES if now.at_batch and batch > now.network.batch):
+        assert now.at_batch
+        try:
+            network = now.at_batch(images)
+        except SiteCNNError:
+            # Shapes written out for one batch are refused at another.
+            return
+        if free is not None and estimate_memory(network, now.model, now.board.processor).total > free:
+            return
+        yield _change(now, f"batch {images}", 2, network, now.model, "each image waits for its whole pass")
+
+
+def _smaller(now: Situation) -> Iterator[Change]:
+    if now.at_inputs is None:
+        return
+    for name, network in smaller(now.network, now.at_inputs):
+        yield _change(now, name, 3, network, now.model, "check the accuracy; FC layers have to be trained anew")
+
+
+def _narrower(now: Situation) -> Iterator[Change]:
+    for share in WIDTHS:
+        network = narrower(now.network, share)
+        yield _change(now, f"{share:.0%} of the channels", 4, network, now.model, "has to be trained anew")
+
+
+def _offloaded(now: Situation) -> Iterator[Change]:
+    if now.server is None or now.link is None:
+        return
+    found = offload(now.network, now.model, now.server, now.link, now.level)
+    if found.best.leaves_board:
+        away = len(found.best.on_board) - sum(found.best.on_board)
+        name = f"offload {away} of {len(found.best.on_board)} layers"
+        yield Change(name, 5, now.network.batch, found.total_ms, np.nan, f"sends {found.best.sent_bytes / 1e6:,.2f} MB")
+
+
+def _change(now: Situation, name: str, effort: int, network: Network, model: StackModel, note: str = "") -> Change:
+    return Change(name, effort, network.batch, forward_ms(network, model, now.level), np.nan, note)

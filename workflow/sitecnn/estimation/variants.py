@@ -1,0 +1,144 @@
+"""The same network for smaller images, or with fewer channels: what its layers then are."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sitecnn.errors import SiteCNNError
+from sitecnn.network.graph import Layer, Network, Parameter, Shape
+from sitecnn.network.settings import Convolution, InnerProduct
+
+WIDTHS = (0.9, 0.75, 0.5, 0.35, 0.25)
+"""Shares of a network's channels, about as MobileNets have them."""
+
+IMAGE_STEP = 32
+"""Images are made smaller by so many pixels: networks halve theirs five times."""
+
+SMALLEST_IMAGE = 32
+LEAST_CHANNELS = 4
+"""No blob is left with fewer channels, nor with a number that is no multiple of it."""
+
+
+def image_sizes(network: Network) -> Iterator[tuple[str, dict[str, Shape]]]:
+    """(what the images become, `inputs` for that), from a little smaller to very small; none without images."""
+    inputs = {
+        layer.tops[0]: layer.outputs[0]
+        for layer in network.layers
+        if layer.type == "Input" and len(layer.outputs[0]) == 4 and min(layer.outputs[0][2:]) > SMALLEST_IMAGE
+    }
+    if not inputs:
+        return
+    height = max(shape[2] for shape in inputs.values())
+    for smaller in range((height - 1) // IMAGE_STEP * IMAGE_STEP, SMALLEST_IMAGE - 1, -IMAGE_STEP):
+        shapes = {
+            name: (*shape[:2], *(max(round(size * smaller / height), 1) for size in shape[2:]))
+            for name, shape in inputs.items()
+        }
+        largest = max(shapes.values(), key=lambda shape: shape[2])
+        yield f"images of {largest[2]}×{largest[3]}", shapes
+
+
+def smaller(network: Network, at_inputs: Callable[[Mapping[str, Shape]], Network]) -> Iterator[tuple[str, Network]]:
+    """(what the images become, the network for them), as far as its layers take such images."""
+    for change, shapes in image_sizes(network):
+        try:
+            yield change, at_inputs(shapes)
+        except SiteCNNError:
+            return
+
+
+def why_no_smaller_images(network: Network, at_inputs: Callable[[Mapping[str, Shape]], Network] | None) -> str:
+    """What is in the way of images a little smaller, empty where nothing is."""
+    for change, shapes in image_sizes(network) if at_inputs else ():
+        try:
+            at_inputs(shapes)  # type: ignore[misc]  # the loop is over nothing where it is None
+        except SiteCNNError as error:
+            return f"{change}: {error}"
+        break
+    return ""
+
+
+def narrower(network: Network, share: float) -> Network:
+    """The network with `share` of the channels of every blob that convolutions and FC layers make.
+
+    Images stay as they are, and so does the answer: the outputs of layers after which no other has weights.
+    """
+    answers = _answers(network.layers)
+    narrow: set[str] = set()
+    layers = []
+    for index, layer in enumerate(network.layers):
+        given = [name in narrow for name in layer.bottoms]
+        is_made = _is_weighted(layer)
+        gives = (is_made and index not in answers) or (not is_made and any(given))
+        if gives:
+            narrow.update(layer.tops)
+        else:
+            narrow.difference_update(layer.tops)
+        layers.append(_narrow_layer(layer, given, gives, share))
+    return replace(network, layers=tuple(layers))
+
+
+def _is_weighted(layer: Layer) -> bool:
+    return layer.type in ("Convolution", "Deconvolution", "InnerProduct") and bool(layer.outputs)
+
+
+def _answers(layers: Sequence[Layer]) -> set[int]:
+    """Where the layers with weights stand whose outputs no other such layer reads, directly or through others."""
+    wanted: set[str] = set()
+    found = set()
+    for index in range(len(layers) - 1, -1, -1):
+        layer = layers[index]
+        read_later = not wanted.isdisjoint(layer.tops)
+        if _is_weighted(layer):
+            if not read_later:
+                found.add(index)
+            wanted.update(layer.bottoms)
+        elif read_later:
+            wanted.update(layer.bottoms)
+    return found
+
+
+def channels(count: int, share: float) -> int:
+    """So many channels of `count`: the nearest multiple of LEAST_CHANNELS; as they are where there are fewer."""
+    return max(round(count * share / LEAST_CHANNELS), 1) * LEAST_CHANNELS if count > LEAST_CHANNELS else count
+
+
+def _narrow_layer(layer: Layer, given: Sequence[bool], gives: bool, share: float) -> Layer:
+    inputs = tuple(
+        _narrow(shape, share) if is_narrow else shape for shape, is_narrow in zip(layer.inputs, given, strict=True)
+    )
+    outputs = tuple(_narrow(shape, share) for shape in layer.outputs) if gives else layer.outputs
+    return replace(layer, inputs=inputs, outputs=outputs, **_narrow_settings(layer, inputs, outputs))
+
+
+def _narrow(shape: Shape, share: float) -> Shape:
+    return (*shape[:1], channels(shape[1], share), *shape[2:]) if len(shape) > 1 else shape
+
+
+def _narrow_settings(layer: Layer, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]) -> dict[str, Any]:
+    match layer.settings:
+        case Convolution() as conv:
+            given, made = inputs[0][1], outputs[0][1]
+            group = given if conv.group == layer.inputs[0][1] else conv.group
+            weights = (given, made // group) if layer.type == "Deconvolution" else (made, given // group)
+            shapes = [(*weights, *conv.kernel), *([(made,)] if conv.bias else [])]
+            settings: Any = replace(conv, num_output=made, group=group)
+        case InnerProduct() as product:
+            made = outputs[0][1] if len(outputs[0]) > 1 else product.num_output
+            depth = 1
+            for size in inputs[0][product.axis :]:
+                depth *= size
+            shapes = [(depth, made) if product.transpose else (made, depth), *([(made,)] if product.bias else [])]
+            settings = replace(product, num_output=made)
+        case settings:
+            shapes = [_scaled(parameter.shape, layer, inputs) for parameter in layer.parameters]
+    owners = [parameter.owner for parameter in layer.parameters]
+    parameters = tuple(Parameter(shape, owner) for shape, owner in zip(shapes, owners, strict=False))
+    return {"settings": settings, "parameters": parameters}
+
+
+def _scaled(shape: Shape, layer: Layer, inputs: tuple[Shape, ...]) -> Shape:
+    """A parameter with an entry for each channel, as BatchNorm's and Scale's."""
+    if not layer.inputs or len(layer.inputs[0]) < 2 or shape != (layer.inputs[0][1],):
+        return shape
+    return (inputs[0][1],)
