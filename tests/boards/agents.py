@@ -1,5 +1,6 @@
 """Real agents, started as a host or a person starts them, with constants changed where a test cannot wait."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -27,10 +28,20 @@ def lines(records):
     return "".join(json.dumps(record) + "\n" for record in records)
 
 
+def lock_name(folder):
+    """A lock of these tests' own, so that nobody waits for agents that measure on this machine meanwhile."""
+    return "sitecnn-test-" + hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+
+
+def is_held(lock):
+    """Whether some process holds a lock, as agents and their workers do."""
+    return "@" + lock in Path("/proc/net/unix").read_text().split()
+
+
 def command(folder, *arguments, changes="", python=sys.executable):
     start = CHANGED.format(folder=str(AGENT.parent), changes=changes) if changes else ""
     program = ["-c", start] if changes else [str(AGENT)]
-    return [str(python), *program, "--lock", str(folder / "lock"), *arguments]
+    return [str(python), *program, "--lock", lock_name(folder), *arguments]
 
 
 def start_with_files(folder, tasks, *arguments, **options):

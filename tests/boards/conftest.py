@@ -2,8 +2,12 @@
 
 import pytest
 
+from tests.boards.agents import lock_name
+
 
 @pytest.fixture(autouse=True)
 def own_lock(tmp_path, monkeypatch):
-    """An agent's lock lies in the folder for temporary files."""
+    """Locks, state and temporary files of a test's own."""
+    monkeypatch.setenv("SITECNN_AGENT_LOCK", lock_name(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("TMPDIR", str(tmp_path))

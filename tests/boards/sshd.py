@@ -106,7 +106,8 @@ def make_sshd(folder: Path, root: Path = Path("/"), address: str = "127.0.0.1", 
     (folder / "sshd_config").write_text(
         f"Port {port}\nListenAddress {address}\nHostKey {there}/host_key\nPidFile none\nUsePAM no\n"
         f"AuthorizedKeysFile {there}/authorized_keys\nStrictModes no\nPasswordAuthentication no\n"
-        f"PermitRootLogin yes\nSetEnv HOME={there}/home XDG_CACHE_HOME={there}/home/cache TMPDIR={there}/home\n"
+        f"PermitRootLogin yes\nSetEnv HOME={there}/home XDG_CACHE_HOME={there}/home/cache TMPDIR={there}/home"
+        f" SITECNN_AGENT_LOCK=sitecnn-test-{port}\n"
     )
     (folder / "ssh_config").write_text(
         f"Host board\n  HostName {address}\n  Port {port}\n  User {user}\n  IdentityFile {folder}/user_key\n"

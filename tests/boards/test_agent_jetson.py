@@ -86,7 +86,7 @@ def test_a_board_without_rails_has_none(board):
 @pytest.mark.parametrize("files", [TX1, TK1])
 def test_pinned_clocks_are_the_highest_and_come_back(board, tmp_path, files):
     root = board(files)
-    clocks = agent.Clocks(str(tmp_path / "journal"))
+    clocks = agent.Clocks(str(tmp_path))
     clocks.pin()
     pinned = contents(root, files)
     changed = {name for name in files if pinned[name] != files[name]}
@@ -106,11 +106,12 @@ def test_pinned_clocks_are_the_highest_and_come_back(board, tmp_path, files):
 
 def test_a_crash_with_pinned_clocks_is_mended_by_the_next_agent(board, tmp_path):
     root = board(TX1)
-    agent.Clocks(str(tmp_path / "journal")).pin()
+    agent.Clocks(str(tmp_path)).pin()
     assert contents(root, TX1) != TX1
-    assert len(json.loads((tmp_path / "journal").read_text())) == 4
-    agent.Clocks(str(tmp_path / "journal")).restore()
-    assert contents(root, TX1) == TX1 and not (tmp_path / "journal").exists()
+    (journal,) = tmp_path.glob("clocks-*.json")
+    assert len(json.loads(journal.read_text())) == 4
+    agent.Clocks(str(tmp_path)).restore()
+    assert contents(root, TX1) == TX1 and not journal.exists()
 
 
 def test_clocks_that_cannot_be_pinned_are_refused_and_nothing_is_left(board, tmp_path):
@@ -119,13 +120,51 @@ def test_clocks_that_cannot_be_pinned_are_refused_and_nothing_is_left(board, tmp
     rate.unlink()
     rate.mkdir()
     with pytest.raises(agent.Refused, match=r"cannot pin clocks: .*override.emc/rate"):
-        agent.Clocks(str(tmp_path / "journal")).pin()
+        agent.Clocks(str(tmp_path)).pin()
     rate.rmdir()
     rate.write_text(TX1["sys/kernel/debug/clock/override.emc/rate"])
     assert contents(root, TX1) == TX1
 
 
+def test_a_journal_restores_nothing_but_values_of_this_boards_own_clocks(board, tmp_path, capsys):
+    root = board(TX1)
+    victim = tmp_path / "victim"
+    victim.write_text("whole")
+    governor = str(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+    rate = str(root / "sys/kernel/debug/clock/override.emc/rate")
+    temperature = str(root / "sys/class/thermal/thermal_zone0/temp")
+    foreign = [[str(victim), "1"], [temperature, "1"], [governor, "a b"], [governor, "x\n"], [rate, "1;2"], [rate, 7],
+               [rate], "text", None, {"path": rate}, [rate, "1", "2"]]  # fmt: skip
+    clocks = agent.Clocks(str(tmp_path))
+    agent.Clocks(str(tmp_path)).pin()
+    (journal,) = tmp_path.glob("clocks-*.json")
+    for written in (*foreign, foreign, 3, "x"):
+        journal.write_text(json.dumps(written if isinstance(written, list) and written is foreign else [written]))
+        clocks.restore()
+    assert victim.read_text() == "whole" and not journal.exists()
+    assert capsys.readouterr().err.count("not restored, no clock of this board") == 2 * len(foreign) + 2
+    assert contents(root, [temperature, governor, rate]) == {
+        temperature: "41500",
+        governor: "performance",
+        rate: "1600000000",
+    }
+    journal.write_text(json.dumps([[governor, "interactive"], [rate, "408000000"]]))
+    clocks.restore()
+    assert contents(root, [governor, rate]) == {governor: "interactive", rate: "408000000"}
+
+
+def test_a_journal_of_another_boot_or_board_is_left_alone(board, tmp_path):
+    boot = "proc/sys/kernel/random/boot_id"
+    root = board({**TX1, boot: "1b2c\n"})
+    agent.Clocks(str(tmp_path)).pin()
+    pinned = contents(root, TX1)
+    board({boot: "3d4e\n"})
+    agent.Clocks(str(tmp_path)).restore()
+    assert contents(root, TX1) == pinned
+    assert [path.name for path in tmp_path.glob("clocks-*")] == ["clocks-1b2c.json"]
+
+
 def test_a_board_without_clocks_to_pin_says_so(board, tmp_path):
     board({"sys/class/thermal/thermal_zone0/temp": "38"})
     with pytest.raises(agent.Refused, match="no clocks to pin"):
-        agent.Clocks(str(tmp_path / "journal")).pin()
+        agent.Clocks(str(tmp_path)).pin()

@@ -6,7 +6,6 @@ import random
 import signal
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 
@@ -14,8 +13,10 @@ from tests.boards.agents import (
     CAFFE_PYTHON,
     command,
     gemm_task,
+    is_held,
     layer_task,
     lines,
+    lock_name,
     measurements,
     read,
     start_with_files,
@@ -129,25 +130,12 @@ def test_an_agent_whose_host_is_gone_or_silent_ends_itself_and_its_worker(tmp_pa
             agent.stdin.close()
         assert agent.wait(timeout=20) == 3
         assert b"its host is gone" in agent.stderr.read()
-        assert workers_of(tmp_path) == []
-
-
-def workers_of(folder):
-    """Processes that still hold the folder's lock open, as agents and their workers do."""
-    lock = str(folder / "lock")
-    return [path for path in Path("/proc").glob("[0-9]*/fd/*") if path.is_symlink() and link(path) == lock]
-
-
-def link(path):
-    try:
-        return str(path.readlink())
-    except OSError:  # the process ended meanwhile
-        return ""
+        assert not is_held(lock_name(tmp_path))
 
 
 def test_a_second_agent_waits_for_the_first_and_names_it(tmp_path):
     first = start_with_files(tmp_path, [gemm_task(m, 512, 512) for m in range(1, 400)])
-    while not (tmp_path / "lock").exists() or not (tmp_path / "lock").read_text():
+    while not is_held(lock_name(tmp_path)):
         time.sleep(0.05)
     other = tmp_path / "other"
     other.mkdir()

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.boards.agents import AGENT, gemm_task, lines, measurements, read
+from tests.boards.agents import AGENT, gemm_task, lines, lock_name, measurements, read
 from tests.boards.test_agent_process import whole_campaign
 
 
@@ -37,7 +37,7 @@ def test_a_campaign_under_python_2(tmp_path):
 
 
 def test_a_host_of_an_agent_under_python_2(tmp_path):
-    command = [PYTHON2, str(AGENT), "--plan", "-", "--records", "-", "--lock", str(tmp_path / "lock")]
+    command = [PYTHON2, str(AGENT), "--plan", "-", "--records", "-", "--lock", lock_name(tmp_path)]
     agent = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     agent.stdin.write((lines([{"finished": []}, *(gemm_task(m) for m in range(1, 6))]) + "\n").encode())
     agent.stdin.flush()

@@ -12,6 +12,7 @@ import pytest
 from sitecnn.boards import campaign
 from sitecnn.boards.config import Board
 from sitecnn.errors import SiteCNNError
+from tests.boards.agents import lock_name
 from tests.boards.slurm import AWAY_SECONDS, MISSING, make_slurm
 from tests.boards.test_ssh import assert_whole, at_some_progress, kept, plan
 
@@ -118,7 +119,7 @@ def test_two_boards_measure_side_by_side(tmp_path):
 def python_of_its_own(root):
     """These nodes are one machine: only with a lock of its own is each a board of its own."""
     path = root / "python"
-    path.write_text(f'#!/bin/sh\nTMPDIR={root} exec {sys.executable} "$@"\n')
+    path.write_text(f'#!/bin/sh\nSITECNN_AGENT_LOCK={lock_name(root)} exec {sys.executable} "$@"\n')
     path.chmod(0o755)
     return path
 

@@ -27,10 +27,14 @@ import hashlib
 import json
 import os
 import platform
+import pwd
 import random
 import re
 import select
 import signal
+import socket
+import stat
+import struct
 import subprocess
 import sys
 import tempfile
@@ -336,18 +340,26 @@ def pinned_clocks():
     return settings
 
 
-class Clocks(object):
-    """Clocks pinned for the life of an agent. What they were stands in a journal, so that a crash loses nothing."""
+# What a setting of `pinned_clocks` may hold: a governor's name, or a number.
+CLOCK_VALUE = re.compile(r"[a-z][a-z_]{0,31}\Z|[0-9]{1,20}\Z")
 
-    def __init__(self, journal):
-        self.journal = journal
+
+class Clocks(object):
+    """Clocks pinned for the life of an agent. What they were stands in a journal, so that a crash loses nothing.
+
+    The journal is named after this boot of this machine: clocks do not outlast it, and boards may share a home.
+    """
+
+    def __init__(self, folder):
+        boot = re.sub("[^0-9a-f-]", "", read_text("/proc/sys/kernel/random/boot_id") or "")
+        self.journal = os.path.join(folder, "clocks-%s.json" % (boot or platform.node().replace("/", "")))
 
     def pin(self):
         """Write the journal, then the highest clocks; Refused if one cannot be written."""
         settings = pinned_clocks()
         if not settings:
             raise Refused("no clocks to pin were found in sysfs; `clocks: as_found` in the board's file measures as is")
-        with open(self.journal, "w") as journal:
+        with os.fdopen(open_own(self.journal, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "w") as journal:
             json.dump([(path, read_text(path)) for path, _ in settings if read_text(path) is not None], journal)
             journal.flush()
             os.fsync(journal.fileno())
@@ -359,23 +371,125 @@ class Clocks(object):
                 raise Refused("cannot pin clocks: %s: %s; root may" % (path, error.strerror))
 
     def restore(self):
-        """Put back what the journal says, last first; nothing if there is none."""
+        """Put back what the journal says, last first; nothing if there is none. Entries that `pin` cannot have
+        written are left alone and named."""
         try:
-            with open(self.journal) as journal:
+            with os.fdopen(open_own(self.journal, os.O_RDONLY)) as journal:
                 before = json.load(journal)
-        except (IOError, OSError, ValueError):
+        except (IOError, OSError):
             return
-        for path, value in reversed(before):
+        except ValueError:  # cut off while it was written: nothing was pinned yet
+            before = []
+        names = set(path for path, _ in pinned_clocks())
+        for entry in reversed(before if isinstance(before, list) else [before]):
+            if not _is_setting(entry, names):
+                print("agent: not restored, no clock of this board: %s" % json.dumps(entry)[:200], file=sys.stderr)
+                continue
             try:
-                _write(path, value)
+                _write(*entry)
             except (IOError, OSError) as error:
-                print("agent: clock not restored: %s: %s" % (path, error.strerror), file=sys.stderr)
+                print("agent: clock not restored: %s: %s" % (entry[0], error.strerror), file=sys.stderr)
         os.unlink(self.journal)
 
 
+def _is_setting(entry, names):
+    """Whether a journal's entry is [path, value] of one of these paths, the value of a clock's form."""
+    texts = isinstance(entry, list) and len(entry) == 2 and all(hasattr(part, "encode") for part in entry)
+    return bool(texts and entry[0] in names and CLOCK_VALUE.match(entry[1]))
+
+
 def _write(path, value):
-    with open(path, "w") as target:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_TRUNC), "w") as target:
         target.write(value)
+
+
+# ---- files of this user's own -------------------------------------------------------------------------------
+
+
+def state_folder():
+    """The folder of this user in which the agent keeps what it needs between two starts; made if it is not there.
+
+    Under the user's cache, or under the folder for temporary files where there is no home to write into.
+    """
+    try:
+        home = pwd.getpwuid(os.geteuid()).pw_dir  # not $HOME: sudo may leave another user's there
+    except KeyError:
+        home = os.environ.get("HOME", "/")
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(home, ".cache")
+    folder = os.path.join(cache, "sitecnn", "agent")
+    try:
+        return private_folder(folder)
+    except (IOError, OSError):
+        folder = os.path.join(tempfile.gettempdir(), "sitecnn-agent-%d" % os.geteuid())
+    try:
+        return private_folder(folder)
+    except (IOError, OSError) as error:
+        raise Refused("%s cannot be made: %s" % (folder, error.strerror))
+
+
+def private_folder(folder):
+    """`folder` without links in its path, made with mode 0700 if it is not there.
+
+    Refused if another user owns it, could write into it, or could put another in its place.
+    """
+    parent = os.path.realpath(os.path.dirname(folder))
+    folder, mend = os.path.join(parent, os.path.basename(folder)), "remove it, or name another by XDG_CACHE_HOME"
+    before = os.umask(0o077)
+    try:
+        os.makedirs(folder)
+    except OSError as error:
+        if error.errno != errno.EEXIST:
+            raise
+    finally:
+        os.umask(before)
+    found = os.lstat(folder)
+    if not stat.S_ISDIR(found.st_mode):
+        raise Refused("%s is a link or a file, not a folder: %s" % (folder, mend))
+    if found.st_uid != os.geteuid():
+        raise Refused("%s belongs to user %s, not to %s: %s" % (folder, user(found.st_uid), user(os.geteuid()), mend))
+    if stat.S_IMODE(found.st_mode) != 0o700:
+        text = "%s has mode %04o, so others may have written there, not 0700: %s"
+        raise Refused(text % (folder, stat.S_IMODE(found.st_mode), mend))
+    while parent != os.path.dirname(parent):
+        found = os.lstat(parent)
+        if found.st_uid not in (0, os.geteuid()) or writable_by_others(found):
+            raise Refused("users other than %s can write in %s: %s" % (user(os.geteuid()), parent, mend))
+        parent = os.path.dirname(parent)
+    return folder
+
+
+def writable_by_others(found):
+    """Whether users beside its owner and this user's own group can replace what stands in a folder."""
+    foreign = stat.S_IWOTH | (stat.S_IWGRP if found.st_gid not in (0, os.getegid()) else 0)
+    return bool(found.st_mode & foreign) and not found.st_mode & stat.S_ISVTX
+
+
+def open_own(path, flags, mode=0o600):
+    """A descriptor of a regular file that has no other name and belongs to this user or root.
+
+    Refused for what another user may have put there: a link, a device, a file of theirs.
+    """
+    try:
+        descriptor = os.open(path, flags & ~os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK, mode)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link; a pipe or socket that nobody reads
+            raise Refused("%s is a link or a pipe: it is not used" % path)
+        raise
+    found = os.fstat(descriptor)
+    if stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and found.st_uid in (0, os.geteuid()):
+        if flags & os.O_TRUNC:
+            os.ftruncate(descriptor, 0)
+        return descriptor
+    os.close(descriptor)
+    raise Refused("%s is no file of user %s alone: it is not used" % (path, user(os.geteuid())))
+
+
+def user(number):
+    """A user's name, or the number if it has none."""
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
 
 
 # ---- libraries ----------------------------------------------------------------------------------------------
@@ -627,6 +741,25 @@ def import_caffe():
     return caffe
 
 
+STRING = r"(?:\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*')"
+
+
+def refuse_foreign(prototxt):
+    """Refused if a layer of this text would run code of its own or open files, or if that cannot be told for sure.
+
+    No plan of this project has such layers, nor comments or joined strings, behind which a type could hide.
+    """
+    outside = re.sub(STRING, "\0", prototxt)
+    if re.search("[#\"']|\0\\s*\0|\\blayers\\b", outside):
+        raise Refused("a definition with comments, joined strings or layers of Caffe's old form is not run")
+    for text in re.findall(r"(?:\btype\s*:\s*)?" + STRING, prototxt):
+        kind = re.match(r"type\s*:\s*(.*)", text, re.S)
+        kind = kind and kind.group(1)[1:-1]
+        if kind and ("\\" in kind or kind.startswith(("HDF5", "Python"))
+                     or (kind.endswith("Data") and kind != "DummyData")):  # fmt: skip
+            raise Refused("a layer of type %s reads files or runs code: it is not run" % kind)
+
+
 class PyCaffe(object):
     """Caffe through pycaffe, on either processor."""
 
@@ -657,7 +790,11 @@ class PyCaffe(object):
             self.cuda.synchronize()
 
     def load(self, prototxt):
-        """A Caffe net of this text in its test phase; its own fillers fill it (constant 0 unless it says more)."""
+        """A Caffe net of this text in its test phase; its own fillers fill it (constant 0 unless it says more).
+
+        Refused if a layer would run code of its own or open files: no plan needs that.
+        """
+        refuse_foreign(prototxt)
         with tempfile.NamedTemporaryFile(suffix=".prototxt") as file:
             file.write(prototxt.encode("utf-8"))
             file.flush()
@@ -737,7 +874,8 @@ class CaffeBinary(object):
     def _find(self):
         for folder in os.environ.get("PATH", "").split(os.pathsep):
             path = os.path.join(folder, "caffe")
-            if os.path.isfile(path) and os.access(path, os.X_OK):
+            # An empty or relative word of PATH is a folder of whoever made the current one.
+            if os.path.isabs(folder) and os.path.isfile(path) and os.access(path, os.X_OK):
                 return path
         raise Refused("no `caffe` tool on PATH")
 
@@ -750,6 +888,7 @@ class CaffeBinary(object):
 
     def time(self, prototxt, iterations):
         """(forward ns, {layer: ns}) as `caffe time` averages them over its iterations."""
+        refuse_foreign(prototxt)
         with tempfile.NamedTemporaryFile(suffix=".prototxt") as file:
             file.write(prototxt.encode("utf-8"))
             file.flush()
@@ -1199,10 +1338,12 @@ class RecordFile(object):
     """A plan and an append-only record file: a torn last line is cut off, finished keys are known."""
 
     def __init__(self, plan, path):
-        with open(plan, "rb") as lines:
-            self.tasks = [json.loads(line.decode("utf-8")) for line in lines if line.strip()]
+        self.tasks = self._read_plan(plan)
         self.parent = os.getppid()
-        self.file = open(path, "a+b")
+        try:
+            self.file = os.fdopen(open_own(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666), "a+b")
+        except (IOError, OSError) as error:
+            raise Refused("--records: %s: %s" % (path, error.strerror))
         self.finished = set()
         self.file.seek(0)
         good = 0
@@ -1217,6 +1358,15 @@ class RecordFile(object):
             if isinstance(record, dict) and record.get("record") == "measurement":
                 self.finished.add(record["key"])
         self.file.truncate(good)
+
+    def _read_plan(self, path):
+        try:
+            with open(path, "rb") as lines:
+                return [json.loads(line.decode("utf-8")) for line in lines if line.strip()]
+        except (IOError, OSError) as error:
+            raise Refused("--plan: %s: %s" % (path, error.strerror))
+        except ValueError as error:
+            raise Refused("--plan: %s: not JSON lines: %s" % (path, error))
 
     def append(self, record):
         """One line, on the disk before this returns."""
@@ -1276,31 +1426,69 @@ class Stream(object):
             self.say(b"\n")
 
 
-def lock_board(path, check):
-    """Hold the board's lock for the life of this process and its worker; Refused if another keeps it for a minute."""
-    lock, end, told = open(path, "a+"), time.time() + LOCK_SECONDS, False
+def lock_board(name, folder, check):
+    """Hold the board's lock for the life of this process and its worker; Refused if another keeps it for a minute.
+
+    The lock is the name of an abstract Unix socket: every user can take it, it goes with its last holder, and there
+    is no file that somebody could have prepared (unix(7)). Only Linux has them; elsewhere it is a file in `folder`.
+    """
+    end, told = time.time() + LOCK_SECONDS, False
     while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock = take_socket(name) if sys.platform.startswith("linux") else take_file(folder)
+        if lock:
             break
-        except (IOError, OSError) as error:
-            if error.errno not in (errno.EAGAIN, errno.EACCES):
-                raise
-        lock.seek(0)
-        owner = lock.read().strip() or "unknown"
         if time.time() > end:
-            raise Refused("agent with pid %s has measured on this board for over %d s" % (owner, LOCK_SECONDS))
+            raise Refused("%s has measured on this board for over %d s" % (lock_owner(name), LOCK_SECONDS))
         if not told:
-            print("agent: waiting for the agent with pid %s on this board" % owner, file=sys.stderr)
+            print("agent: waiting for %s on this board" % lock_owner(name), file=sys.stderr)
             told = True
         check()
         time.sleep(0.5)
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
     # The worker inherits it: a supervisor that is killed leaves the board locked until its worker has ended too.
     getattr(os, "set_inheritable", lambda *_: None)(lock.fileno(), True)  # novm: Python 2's always are
     return lock
+
+
+def take_socket(name):
+    """A listening socket of this abstract name; None if another process has it."""
+    lock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        lock.bind("\0" + name)
+        lock.listen(1)
+    except socket.error as error:
+        lock.close()
+        if error.errno == errno.EADDRINUSE:
+            return None
+        raise Refused("cannot take the board's lock: %s" % error.strerror)
+    return lock
+
+
+def take_file(folder):
+    """A locked file of this user's, where sockets have no abstract names; None if another process has locked it."""
+    lock = os.fdopen(open_own(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT), "r+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (IOError, OSError) as error:
+        lock.close()
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            return None
+        raise Refused("cannot lock %s: %s" % (lock.name, error.strerror))
+    return lock
+
+
+def lock_owner(name):
+    """Who holds the board's lock, for a message: the kernel says which process and user listen."""
+    asking = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    asking.setblocking(False)
+    try:
+        asking.connect("\0" + name)
+        credentials = asking.getsockopt(socket.SOL_SOCKET, getattr(socket, "SO_PEERCRED", 17), struct.calcsize("3i"))
+    except socket.error:
+        return "another agent"
+    finally:
+        asking.close()
+    pid, uid, _ = struct.unpack("3i", credentials)
+    return "the agent with pid %d of user %s" % (pid, user(uid))
 
 
 # ---- the campaign -------------------------------------------------------------------------------------------
@@ -1694,7 +1882,7 @@ def parse_arguments():
     parser.add_argument("--budget-s", type=float, help="seconds of board time after which no block is begun")
     parser.add_argument("--pin-clocks", action="store_true", help="hold the highest clocks while measuring")
     parser.add_argument("--commit", default="", help="version of SiteCNN that asks, kept with the run")
-    parser.add_argument("--lock", default=os.path.join(tempfile.gettempdir(), "sitecnn-agent.lock"))
+    parser.add_argument("--lock", default=os.environ.get("SITECNN_AGENT_LOCK", "sitecnn-agent"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if not (arguments.probe or arguments.worker or (arguments.plan and arguments.records)):
         parser.error("give --probe, or --plan and --records")
@@ -1706,7 +1894,8 @@ def parse_arguments():
 def measure(arguments):
     """Hold the board, pin its clocks if asked, and run the campaign; 0 or 1 as something is still owed."""
     host = Stream() if arguments.plan == "-" else RecordFile(arguments.plan, arguments.records)
-    lock, clocks, campaign = lock_board(arguments.lock, host.check), Clocks(arguments.lock + ".clocks"), None
+    folder = state_folder()
+    lock, clocks, campaign = lock_board(arguments.lock, folder, host.check), Clocks(folder), None
     clocks.restore()  # what an agent that was killed left behind
     try:
         if arguments.pin_clocks:

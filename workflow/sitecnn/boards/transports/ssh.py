@@ -49,7 +49,7 @@ def control_folder() -> Path:
     folders = [Path(base) / f"sitecnn-ssh-{os.getuid()}" for base in bases]
     folder = next((short for short in folders if len(os.fsencode(short)) <= LONGEST_FOLDER), folders[-1])
     folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o077:
+    if folder.is_symlink() or folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o077:
         folder = Path(tempfile.mkdtemp(prefix="sitecnn-ssh-", dir=folder.parent))
     return folder
 
