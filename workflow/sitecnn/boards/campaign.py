@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -35,6 +35,9 @@ WAITS_S = (1, 2, 4, 8, 15, 30, 60)
 
 CANNOT_START, BUDGET_OVER = 2, 1
 
+SHOWN_REASONS = 3
+"""Of so many reasons of failures a line tells; done.json has all."""
+
 
 @dataclass
 class Records:
@@ -42,6 +45,7 @@ class Records:
 
     path: Path
     finished: set[str] = field(default_factory=set)
+    failures: dict[str, str] = field(default_factory=dict)
     stack: str = ""
 
     def __post_init__(self) -> None:
@@ -86,8 +90,15 @@ class Records:
             return
         if isinstance(record, dict) and record.get("record") == "measurement":
             self.finished.add(str(record.get("key")))
+            if record.get("status") == "failed":
+                self.failures[str(record.get("key"))] = str(record.get("reason"))
         elif isinstance(record, dict) and record.get("record") == "run":
             self.stack = str(record.get("stack"))
+
+    def failed(self, tasks: list[dict[str, Any]]) -> dict[str, int]:
+        """How many of the tasks failed, by the reason, the most frequent first."""
+        keys = {task_key(task, self.stack) for task in tasks}  # type: ignore[no-untyped-call]  # Python 2's
+        return dict(Counter(self.failures[key] for key in keys & self.failures.keys()).most_common())
 
     def owed(self, tasks: list[dict[str, Any]]) -> int:
         """How many of the tasks have no record yet on the stack that was last seen."""
@@ -103,7 +114,8 @@ def record_file(root: Path, board: str, processor: str, threads: int) -> Path:
 def profile(root: Path, board: Board, plan: Path) -> dict[str, Any]:
     """Measure all that `plan` still owes on every processor and thread count of a board.
 
-    Returns the `done` record of each stack. SiteCNNError if the agent cannot start or leaves something owed; then
+    Returns the `done` record of each stack, with how many tasks `failed`, how many are `usable`, and the `reasons` of
+    failures with their counts. SiteCNNError if the agent cannot start or leaves something owed; then
     results/campaigns/{board}/interrupted.json says what. A campaign is complete only when its last record says so,
     whatever the exit status.
     """
@@ -119,12 +131,28 @@ def profile(root: Path, board: Board, plan: Path) -> dict[str, Any]:
                 records = Records(record_file(root, board.name, processor, threads))
                 try:
                     done[stack] = _until_done(root, board, tasks, records, processor, threads)
+                    done[stack] |= _with_failures(stack, tasks, records)
                 except (SiteCNNError, KeyboardInterrupt) as error:
                     found = {"stack": stack, "owed": records.owed(tasks), "planned": len(tasks), "reason": str(error)}
                     write_text(note, json.dumps({"board": board.name, **found}, indent=2) + "\n")
                     raise
     note.unlink(missing_ok=True)
     return done
+
+
+def _with_failures(stack: str, tasks: list[dict[str, Any]], records: Records) -> dict[str, Any]:
+    """What of a campaign failed; said on stderr, too."""
+    reasons = records.failed(tasks)
+    failed = sum(reasons.values())
+    if failed:
+        why = "; ".join(f"{reason} ({count})" for reason, count in list(reasons.items())[:SHOWN_REASONS])
+        more = "; and others" if len(reasons) > SHOWN_REASONS else ""
+        print(
+            f"{stack}: {failed} of {len(tasks)} measurements failed: {why}{more}; they are not tried again:"
+            f" when that is mended, move {records.path} away and run the same command",
+            file=sys.stderr,
+        )
+    return {"failed": failed, "usable": len(tasks) - failed, "reasons": reasons}
 
 
 def probe(root: Path, board: Board) -> dict[str, Any]:

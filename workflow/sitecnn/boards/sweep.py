@@ -5,6 +5,7 @@ could not be estimated without its own timings.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from sitecnn.network import parse_prototxt
 from sitecnn.network.graph import Layer, Network
@@ -52,6 +53,43 @@ BLOB_LAYERS = (
     ('type: "Concat" top: "y"', 2, ("ReLU",)),
 )
 
+# The same for what fewer networks have: activations, and what moves or sums values. A ReLU with a slope is Caffe's
+# ReLU, whatever the slope. The last ones are of forks of Caffe; a board whose Caffe lacks one has no time of it.
+RARER_LAYERS = (
+    ('type: "Sigmoid" top: "y"', 1, ()),
+    ('type: "TanH" top: "y"', 1, ()),
+    ('type: "ELU" top: "y"', 1, ()),
+    ('type: "PReLU" top: "y"', 1, ()),
+    ('type: "Power" top: "y" power_param { scale: 0.5 shift: 1 }', 1, ()),
+    ('type: "Power" top: "y" power_param { power: 2 }', 1, ("ReLU",)),
+    ('type: "Exp" top: "y"', 1, ()),
+    ('type: "Log" top: "y" log_param { shift: 1 }', 1, ("ReLU",)),
+    ('type: "AbsVal" top: "y"', 1, ()),
+    ('type: "BNLL" top: "y"', 1, ()),
+    ('type: "Threshold" top: "y"', 1, ()),
+    ('type: "Bias" top: "y"', 1, ()),
+    ('type: "MVN" top: "y"', 1, ()),
+    ('type: "Eltwise" top: "y" eltwise_param { operation: PROD }', 2, ()),
+    ('type: "Eltwise" top: "y" eltwise_param { operation: MAX }', 2, ()),
+    ('type: "Slice" top: "y" top: "z" slice_param { axis: 1 }', 1, ("ReLU",)),
+    ('type: "Reduction" top: "y" reduction_param { axis: 1 }', 1, ("ReLU",)),
+    ('type: "Tile" top: "y" tile_param { axis: 2 tiles: 2 }', 1, ("ReLU",)),
+    ('type: "ReLU6" top: "y"', 1, ()),
+    ('type: "HardSigmoid" top: "y"', 1, ()),
+    ('type: "HardSwish" top: "y"', 1, ()),
+    ('type: "Permute" top: "y" permute_param { order: 0 order: 2 order: 3 order: 1 }', 1, ("ReLU",)),
+    ('type: "Upsample" top: "y" upsample_param { scale: 2 }', 1, ("ReLU",)),
+    ('type: "Normalize" top: "y"', 1, ("ReLU",)),
+)
+RARER_BLOBS = BLOBS[1::2]
+
+# (channels, height, outputs, kernel, stride, groups): as decoders and segmentation have them, with a learnt kernel or
+# one that interpolates.
+DECONVOLUTIONS = (
+    (512, 7, 256, 4, 2, 1), (256, 14, 128, 4, 2, 1), (128, 28, 64, 2, 2, 1), (64, 56, 32, 4, 2, 1),
+    (64, 28, 64, 3, 1, 1), (21, 28, 21, 4, 2, 21), (64, 14, 64, 4, 2, 64), (21, 14, 21, 16, 8, 1),
+)  # fmt: skip
+
 # A convolution that makes a blob, so that caches and data are as behind any other.
 PRODUCER = "convolution_param { num_output: %d kernel_size: 3 pad: 1 }"
 HALVING = 'layer { name: "halve %s" type: "Pooling" bottom: "%s" top: "%s" pooling_param { kernel_size: 2 stride: 2 } }'
@@ -79,6 +117,13 @@ def sweep_layers() -> Iterator[tuple[Network, Layer]]:
     for text, bottoms, makers in BLOB_LAYERS:
         for channels, size in BLOBS:
             yield _layer(text, (channels, size, size), bottoms, makers)
+    for text, bottoms, makers in RARER_LAYERS:
+        for channels, size in RARER_BLOBS:
+            yield _layer(text, (channels, size, size), bottoms, makers)
+    for channels, size, outputs, kernel, stride, group in DECONVOLUTIONS:
+        settings = f"num_output: {outputs} kernel_size: {kernel} stride: {stride} pad: {(kernel - stride + 1) // 2}"
+        text = f'type: "Deconvolution" top: "y" convolution_param {{ {settings} group: {group} }}'
+        yield _layer(text, (channels, size, size), 1, ("ReLU",))
     for classes in (10, 100, 1000, 10000):
         yield _layer('type: "Softmax" top: "y"', (classes, 1, 1), 1, ())
 
@@ -99,7 +144,9 @@ def _layer(text: str, shape: tuple[int, int, int], bottoms: int, makers: tuple[s
         lines += _made(trunk, name, channels, makers)
     wires = " ".join(f'bottom: "{name}"' for name in names)
     network = parse_prototxt("\n".join([*lines, f'layer {{ name: "layer" {wires} {text} }}']), "sweep")
-    return network, network.layers[-1]
+    # Layers of forks are Caffe's, where the Caffe at hand is that fork.
+    layer = replace(network.layers[-1], modelled=True)
+    return replace(network, layers=(*network.layers[:-1], layer)), layer
 
 
 def _trunk(height: int) -> tuple[list[str], str]:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,18 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, print what was done per stack as JSON; 0."""
+    """Measure, print what was done per stack as JSON; 0, or 1 where nothing of it is usable."""
     from sitecnn.boards.campaign import profile
     from sitecnn.boards.config import load_board
     from sitecnn.files import write_text
 
-    done = json.dumps(profile(args.root, load_board(args.root, args.board), args.plan), indent=2)
+    done = profile(args.root, load_board(args.root, args.board), args.plan)
+    text = json.dumps(done, indent=2)
     if args.output:
-        write_text(args.output, done + "\n")
-    print(done)
+        write_text(args.output, text + "\n")
+    print(text)
+    planned = any(stack["planned"] for stack in done.values())
+    if planned and not any(stack["usable"] for stack in done.values()):
+        print(f"sitecnn: board {args.board}: no measurement is usable, all failed", file=sys.stderr)
+        return 1
     return 0

@@ -173,8 +173,7 @@ def estimate(
         each.unknown.tolist(),
         strict=True,
     ):
-        flags = modelled and layer.modelled, extrapolated or not layer.modelled, unknown
-        layers.append(LayerEstimate(layer.name, layer.type, ms, *flags, macs(layer)))
+        layers.append(LayerEstimate(layer.name, layer.type, ms, modelled, extrapolated, unknown, macs(layer)))
     times, work = [layer.ms.estimate for layer in layers], [layer.macs for layer in layers]
     return Estimate(
         network=network.name,

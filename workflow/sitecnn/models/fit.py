@@ -62,8 +62,16 @@ HEADROOM = 2.0
 
 def load_measurements(root: Path, board: str, processor: str) -> pd.DataFrame:
     """The usable measurements of a (board, processor), unstable ones too; SiteCNNError if there are none."""
-    rows = read_measurements(root, board, processor)
+    measured = read_measurements(root, board, processor)
+    rows = measured
     rows = rows.loc[(rows["status"] != "failed") & ((rows["median_ns"] > 0) | (rows["subject"] == "memory"))]
+    if rows.empty and len(measured):
+        reason = measured.loc[measured["status"] == "failed", "reason"].value_counts().index
+        why = f"most often: {reason[0]}; mend that" if len(reason) else "none has a time; measure again"
+        raise SiteCNNError(
+            f"{root / 'results' / 'dataset'}: of {len(measured)} measurements on board {board!r}, processor"
+            f" {processor!r}, none is usable; {why}, move results/records/{board} away and run `sitecnn profile` again"
+        )
     if rows.empty:
         raise SiteCNNError(
             f"{root / 'results' / 'dataset'}: nothing measured on board {board!r}, processor {processor!r};"

@@ -7,7 +7,7 @@ from math import prod
 from typing import TypeVar
 
 from sitecnn.network.graph import Layer, Shape
-from sitecnn.network.settings import LRN, Convolution, InnerProduct, OnnxOperator, Pooling, Settings
+from sitecnn.network.settings import LRN, Convolution, InnerProduct, OnnxOperator, Pooling, Power, Settings
 
 SettingsType = TypeVar("SettingsType", bound=Settings)
 
@@ -127,11 +127,14 @@ def unique_kernels(layers: Iterable[Layer]) -> dict[Kernel, Layer]:
 def kind_of(layer: Layer) -> str:
     """The kind of a layer's kernel: its type in snake case, but average pooling, which no data decides, is its own.
 
+    So is a Power that calls the C library's pow: without a power it only scales and shifts (power_layer.cpp).
     Operators of ONNX that Caffe has no layer for are kinds of their own: the same name may mean another thing.
     """
     if isinstance(layer.settings, OnnxOperator):
         return f"onnx_{_snake_case(layer.type)}"
     kind = _snake_case(layer.type)
+    if isinstance(layer.settings, Power) and layer.settings.power not in (0, 1):
+        return "pow"
     return f"average_{kind}" if isinstance(layer.settings, Pooling) and layer.settings.method == "AVE" else kind
 
 
@@ -150,7 +153,7 @@ def kind_on(layer: Layer, *, zeros: bool) -> str:
 
 def _snake_case(layer_type: str) -> str:
     """InnerProduct → inner_product, ReLU → relu, LRN → lrn."""
-    if layer_type.isupper() or layer_type in ("ReLU", "PReLU", "TanH"):
+    if layer_type.isupper() or layer_type in ("ReLU", "PReLU", "ReLU6", "TanH"):
         return layer_type.lower()
     return "".join(f"_{char.lower()}" if char.isupper() else char for char in layer_type).lstrip("_")
 

@@ -238,6 +238,11 @@ def drift(found: ProcessorResults) -> list[Block]:
     return [Figure(f"drift-{found.slug}", title, alt_text, figures.drift(shown), note)]
 
 
+def reasons(done: dict[str, Any]) -> str:
+    """Why measurements of a campaign failed, with how many each."""
+    return "; ".join(f"{reason} ({count})" for reason, count in done.get("reasons", {}).items())
+
+
 def bad_measurements(results: Results) -> list[Block]:
     """What failed or was unstable, with reasons, and records that could not be read."""
     names = ["board", "processor", "subject", "kind", "network", "status", "reason"]
@@ -262,6 +267,12 @@ def bad_measurements(results: Results) -> list[Block]:
         for found in results.processors
         for name, last in found.done.items()
         if last.get("owed")
+    ]
+    owed += [
+        f"{found.board} {name}: {last['failed']} of {last['planned']} measurements failed: {reasons(last)}"
+        for found in results.processors
+        for name, last in found.done.items()
+        if last.get("failed")
     ]
     stopped = {found.board: found.interrupted for found in results.processors if found.interrupted}
     owed += [f"{board}: the campaign was interrupted ({why}); run it again to go on." for board, why in stopped.items()]

@@ -137,6 +137,11 @@ def next_steps(results: Results, networks: pd.DataFrame) -> list[str]:
             f"Intervals hold less often than the {whole_percent(results.config.level)} they claim: "
             f"add networks like the ones that miss, {listed(missing_names(networks))}, and fit again."
         )
+    useless = [found.name for found in results.measured if (found.measurements["status"] == "failed").all()]
+    if useless:
+        steps.append(
+            f"All measurements on {listed(useless)} failed: mend what the chapter on cost says and profile again."
+        )
     thin = [found.name for found in results.measured if found.measurements["network"].nunique() < 2]
     if thin:
         steps.append(f"With one network nothing can be held out on {listed(thin)}: add a second to config/config.yaml.")
