@@ -39,7 +39,9 @@ def add_root(parser: argparse.ArgumentParser, default: Path | str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Exit status: 0 done, 1 the answer is no, 2 bad input or usage (one line on stderr)."""
+    """Run one command. Exit status: 0 all done; 1 the answer is no, or a part was left out that will be missed; 2 it
+    could not be done (one line on stderr).
+    """
     parser = build_parser()
     if "_ARGCOMPLETE" in os.environ:
         # A shell asks what could come next; only then is the optional package needed.

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from typing import Any
 
 
@@ -14,7 +15,10 @@ def add_parser(subparsers: Any) -> None:
         epilog="example: sitecnn board add tx1 --ssh nvidia@tx1",
     )
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="boards that have a file in config/boards")
+    listing = actions.add_parser(
+        "list", help="boards that have a file in config/boards or a model, own and shipped: what is known of each"
+    )
+    listing.add_argument("--json", action="store_true", help="one JSON document")
     listing.set_defaults(run=run_list)
     probing = actions.add_parser("probe", help="CPU, GPU, memory, libraries and versions of a board, as JSON")
     probing.add_argument("board", metavar="NAME")
@@ -40,14 +44,23 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run_list(args: argparse.Namespace) -> int:
-    """Print one line per board; 0."""
-    from sitecnn.boards.config import load_board
+    """Print a row per stack of each board's models, and one per processor without a model; 0."""
     from sitecnn.cli.tables import table
+    from sitecnn.estimation.inventory import inventory
 
-    names = sorted(file.stem for file in (args.root / "config" / "boards").glob("*.yaml"))
-    boards = [load_board(args.root, name) for name in names]
-    rows = [(board.name, board.transport, ", ".join(board.processors), board.description) for board in boards]
-    print(table(("board", "transport", "processors", "description"), rows))
+    entries = inventory(args.root)
+    if args.json:
+        print(json.dumps([asdict(entry) for entry in entries]))
+        return 0
+    rows = [
+        (
+            *(entry.board, entry.processor, entry.transport or "–", entry.model, entry.fitted),
+            *(f"{entry.kinds} kinds, {entry.networks} networks" if entry.stack else "", entry.error(), entry.stack),
+        )
+        for entry in entries
+    ]
+    head = ("board", "processor", "reached by", "model", "of", "measured", "± networks", "stack")
+    print(table(head, rows) if rows else "no boards: `sitecnn board add NAME` describes one")
     return 0
 
 

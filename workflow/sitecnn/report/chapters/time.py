@@ -78,8 +78,14 @@ def time_table(times: pd.DataFrame) -> Table:
     return Table("time", "Time by layer group (the poster's Table 1)", times, tuple(columns), note)
 
 
-def bars(found: ProcessorResults, times: pd.DataFrame) -> Figure:
+def bars(found: ProcessorResults, times: pd.DataFrame) -> Figure | Note:
     """Shares of the layer groups as bars."""
+    shares = [f"{group}_share" for group in passes.COLUMNS if f"{group}_share" in times]
+    times = times.dropna(subset=shares, how="all") if shares else times.head(0)
+    if times.empty:
+        return Note(
+            f"{found.name}: only whole passes were measured, no layers, so that no part of them is known.", True
+        )
     names = passes.labels(times)
     pieces = [
         {
