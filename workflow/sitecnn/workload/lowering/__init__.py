@@ -4,13 +4,26 @@ from collections.abc import Callable, Mapping
 
 from sitecnn.errors import SiteCNNError
 from sitecnn.network.graph import Network
-from sitecnn.workload.engines import CAFFE, Engine
+from sitecnn.workload.engines import CAFFE, ONNXRUNTIME, Engine
 from sitecnn.workload.lowering import caffe
 from sitecnn.workload.lowering.lowered import LoweredKernel
 
 __all__ = ["LOWERINGS", "LoweredKernel", "lower"]
 
-LOWERINGS: Mapping[str, Callable[[Network, Engine], tuple[LoweredKernel, ...]]] = {CAFFE: caffe.lower}
+
+def _onnxruntime(network: Network, engine: Engine) -> tuple[LoweredKernel, ...]:
+    """Only who asks for it needs the onnx package."""
+    try:
+        from sitecnn.workload.lowering import onnxruntime
+    except ImportError:
+        raise SiteCNNError("what ONNX Runtime runs needs the onnx package: pip install 'sitecnn[onnx]'") from None
+    return onnxruntime.lower(network, engine)
+
+
+LOWERINGS: Mapping[str, Callable[[Network, Engine], tuple[LoweredKernel, ...]]] = {
+    CAFFE: caffe.lower,
+    ONNXRUNTIME: _onnxruntime,
+}
 """The lowering of each engine; a new engine is a module of this package, an entry here and a name in `engines`."""
 
 

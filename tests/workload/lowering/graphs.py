@@ -1,0 +1,238 @@
+"""ONNX graphs for the tests, hand-written and random, and what the installed ONNX Runtime runs of them."""
+
+import json
+import random
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+Executed = Counter[tuple[str, tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...]]]
+"""How many kernels have an operator, shapes of inputs and of outputs."""
+
+LEVELS = {
+    "basic": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "extended": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "all": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+}
+
+
+class Builder:
+    """Nodes one after another; every method returns the name of what it makes."""
+
+    def __init__(self, shape: Sequence[int] = (1, 3, 32, 32), opset: int = 17) -> None:
+        self.shape, self.opset = tuple(shape), opset
+        self.nodes: list[NodeProto] = []
+        self.initializers: list[TensorProto] = []
+        self.random = np.random.default_rng(0)
+
+    def weight(self, *shape: int) -> str:
+        """A constant of floats."""
+        return self.constant((self.random.random(shape) * 0.1 + 0.5).astype(np.float32))
+
+    def constant(self, values: Any, dtype: Any = np.float32) -> str:
+        """A constant of these values."""
+        name = f"constant{len(self.initializers)}"
+        self.initializers.append(numpy_helper.from_array(np.array(values, dtype), name))
+        return name
+
+    def sizes(self, *values: int) -> str:
+        """A constant of 64-bit integers."""
+        return self.constant(values, np.int64)
+
+    def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
+        """An operator of one output."""
+        return self.several(kind, 1, *inputs, **attributes)[0]
+
+    def several(self, kind: str, count: int, *inputs: str, **attributes: Any) -> list[str]:
+        """An operator of several outputs."""
+        names = [f"{kind}{len(self.nodes)}_{number}" for number in range(count)]
+        self.nodes.append(helper.make_node(kind, inputs, names, name=f"node{len(self.nodes)}", **attributes))
+        return names
+
+    def conv(self, given: str, inputs: int, outputs: int, size: int = 1, *, bias: bool = True, **more: Any) -> str:
+        """A convolution that keeps the image's size unless `more` says otherwise."""
+        weights = [self.weight(outputs, inputs // more.get("group", 1), size, size)]
+        weights += [self.weight(outputs)] if bias else []
+        return self.op("Conv", given, *weights, **{"pads": [size // 2] * 4, **more})
+
+    def batch_norm(self, given: str, channels: int) -> str:
+        """A normalisation by stored means and variances."""
+        return self.op("BatchNormalization", given, *(self.weight(channels) for _ in range(4)))
+
+    def model(self, *outputs: str) -> bytes:
+        """The file."""
+        graph = helper.make_graph(
+            self.nodes,
+            "graph",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, self.shape)],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
+            self.initializers,
+        )
+        model: ModelProto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=8)
+        return model.SerializeToString()
+
+
+def executed(model: bytes, folder: Path, block: int, level: str = "all") -> Executed:
+    """What the installed ONNX Runtime's profile shows of one run; NCHWc is switched off where `block` is 0."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = LEVELS[level]
+    options.enable_profiling = True
+    options.profile_file_prefix = str(folder / "profile")
+    session = onnxruntime.InferenceSession(
+        model,
+        options,
+        providers=["CPUExecutionProvider"],
+        disabled_optimizers=[] if block else ["NchwcTransformer"],
+    )
+    session.run(None, {given.name: np.ones(given.shape, np.float32) for given in session.get_inputs()})
+    events = json.loads(Path(session.end_profiling()).read_text())
+    kernels = (event["args"] for event in events if event.get("name", "").endswith("_kernel_time"))
+    return Counter(
+        (one["op_name"], _shapes(one["input_type_shape"]), _shapes(one["output_type_shape"])) for one in kernels
+    )
+
+
+def _shapes(listed: list[dict[str, list[int]]]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(shape) for one in listed for shape in one.values())
+
+
+def random_network(seed: int) -> bytes:
+    """A network of about twenty random layers with branches, of the parts that CNNs are made of."""
+    draw = random.Random(seed)
+    builder = Builder(
+        (draw.choice((1, 1, 1, 2)), draw.choice((1, 3, 3, 4, 16, 18, 32)), 24, 24), draw.choice((13, 15, 17))
+    )
+    pieces = [_Blob("x", builder.shape[1], 24)]
+    for _ in range(draw.randint(8, 24)):
+        step = draw.choices(list(STEPS), list(STEPS.values()))[0]
+        pieces.append(step(builder, draw, draw.choice(pieces[-3:])))
+    unread = {piece.name for piece in pieces} - {name for node in builder.nodes for name in node.input}
+    return builder.model(*sorted(unread - {"x"}) or [pieces[-1].name])
+
+
+class _Blob:
+    def __init__(self, name: str, channels: int, size: int) -> None:
+        self.name, self.channels, self.size = name, channels, size
+
+
+CHANNELS = (8, 12, 16, 18, 20, 24, 32, 48, 64)
+
+ACTIVATIONS = (
+    "Relu",
+    "Sigmoid",
+    "Tanh",
+    "LeakyRelu",
+    "HardSigmoid",
+    "HardSwish",
+    "Elu",
+    "Softplus",
+    "Abs",
+    "Neg",
+    "Erf",
+)
+
+
+def _activate(builder: Builder, draw: random.Random, name: str) -> str:
+    kind = draw.choice((*ACTIVATIONS, "Clip", "Silu", "None", "None", "Relu", "Relu"))
+    if kind == "None":
+        return name
+    if kind == "Clip":
+        return builder.op("Clip", name, builder.constant(0.0), builder.constant(6.0))
+    if kind == "Silu":
+        return builder.op("Mul", name, builder.op("Sigmoid", name))
+    return builder.op(kind, name) if kind != "HardSwish" or builder.opset > 13 else builder.op("Relu", name)
+
+
+def _convolution(builder: Builder, draw: random.Random, blob: _Blob) -> _Blob:
+    outputs = draw.choice(CHANNELS)
+    group = 1
+    if draw.random() < 0.3:
+        group = draw.choice([g for g in (blob.channels, 2, 4) if blob.channels % g == 0] or [1])
+        outputs = blob.channels if draw.random() < 0.8 else outputs - outputs % group or group
+    stride = 2 if blob.size > 6 and draw.random() < 0.2 else 1
+    more: dict[str, Any] = {"group": group, "strides": [stride] * 2, "bias": draw.random() < 0.6}
+    name = builder.conv(blob.name, blob.channels, outputs, draw.choice((1, 3, 3, 5)), **more)
+    size = -(-blob.size // stride)
+    if draw.random() < 0.4:
+        name = builder.batch_norm(name, outputs)
+    if draw.random() < 0.2:
+        name = builder.op(draw.choice(("Mul", "Add")), name, builder.weight(outputs, 1, 1))
+    return _Blob(_activate(builder, draw, name), outputs, size)
+
+
+def _residual(builder: Builder, draw: random.Random, blob: _Blob) -> _Blob:
+    inner = builder.conv(blob.name, blob.channels, blob.channels, draw.choice((1, 3)), bias=draw.random() < 0.6)
+    inner = _activate(builder, draw, inner) if draw.random() < 0.3 else inner
+    given = [inner, blob.name]
+    draw.shuffle(given)
+    return _Blob(
+        _activate(builder, draw, builder.op(draw.choice(("Add", "Add", "Sum", "Mul")), *given)),
+        blob.channels,
+        blob.size,
+    )
+
+
+def _pool(builder: Builder, draw: random.Random, blob: _Blob) -> _Blob:
+    if blob.size < 6:
+        return _Blob(builder.op("Relu", blob.name), blob.channels, blob.size)
+    kind = draw.choice(("MaxPool", "AveragePool"))
+    return _Blob(builder.op(kind, blob.name, kernel_shape=[2, 2], strides=[2, 2]), blob.channels, blob.size // 2)
+
+
+def _join(builder: Builder, draw: random.Random, blob: _Blob) -> _Blob:
+    parts = [16, *draw.choices(CHANNELS, k=draw.randint(1, 3))]
+    names = [builder.conv(blob.name, blob.channels, channels) for channels in parts]
+    return _Blob(builder.op("Concat", *names, axis=1), sum(parts), blob.size)
+
+
+def _gate(builder: Builder, draw: random.Random, blob: _Blob) -> _Blob:
+    """Squeeze and excite."""
+    pooled = builder.op("GlobalAveragePool", blob.name)
+    inner = max(blob.channels // 4, 4)
+    squeezed = builder.op("Relu", builder.conv(pooled, blob.channels, inner))
+    gate = builder.op(draw.choice(("Sigmoid", "HardSigmoid")), builder.conv(squeezed, inner, blob.channels))
+    return _Blob(builder.op("Mul", blob.name, gate), blob.channels, blob.size)
+
+
+def _shuffle(builder: Builder, draw: random.Random, blob: _Blob) -> _Blob:
+    batch, half = builder.shape[0], blob.channels // 2
+    if blob.channels % 2:
+        return _Blob(builder.op("Relu", blob.name), blob.channels, blob.size)
+    name = builder.op("Reshape", blob.name, builder.sizes(batch, 2, half, blob.size, blob.size))
+    name = builder.op("Transpose", name, perm=[0, 2, 1, 3, 4])
+    name = builder.op("Reshape", name, builder.sizes(batch, blob.channels, blob.size, blob.size))
+    return _Blob(name, blob.channels, blob.size)
+
+
+def _enlarge(builder: Builder, draw: random.Random, blob: _Blob) -> _Blob:
+    if blob.size > 12:
+        return _Blob(builder.op("Sigmoid", blob.name), blob.channels, blob.size)
+    mode = draw.choice((("nearest", "asymmetric"), ("nearest", "half_pixel"), ("linear", "half_pixel")))
+    more = {"mode": mode[0], "coordinate_transformation_mode": mode[1], "nearest_mode": "floor"}
+    name = builder.op("Resize", blob.name, "", builder.constant([1, 1, 2, 2]), **more)
+    return _Blob(name, blob.channels, blob.size * 2)
+
+
+def _norm(builder: Builder, draw: random.Random, blob: _Blob) -> _Blob:
+    if draw.random() < 0.3:
+        return _Blob(builder.op("LRN", blob.name, size=5), blob.channels, blob.size)
+    return _Blob(_activate(builder, draw, builder.batch_norm(blob.name, blob.channels)), blob.channels, blob.size)
+
+
+STEPS: dict[Any, int] = {
+    _convolution: 8,
+    _residual: 4,
+    _pool: 2,
+    _join: 2,
+    _gate: 1,
+    _shuffle: 1,
+    _enlarge: 1,
+    _norm: 1,
+}
+"""What a random network is made of, with how often."""

@@ -1,0 +1,245 @@
+"""What ONNX Runtime runs of a network equals what the installed one says that it ran: operators, shapes and counts."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from sitecnn.network.onnx import parse_onnx
+from sitecnn.workload.engines import Engine
+from sitecnn.workload.lowering import LoweredKernel, lower
+from tests.workload.lowering.graphs import Builder, Executed, executed, random_network
+
+VERSION = onnxruntime.__version__
+
+
+@pytest.fixture(scope="module")
+def block(tmp_path_factory: pytest.TempPathFactory) -> int:
+    """The block size of this machine, as a convolution of 3 to 5 channels shows it."""
+    builder = Builder()
+    model = builder.model(builder.conv("x", 3, 5))
+    kernels = executed(model, tmp_path_factory.mktemp("block"), 16)
+    widths = {shapes[0][1] for op, _, shapes in kernels if op == "Conv"} - {5}
+    return widths.pop() if widths else 0
+
+
+def lowered(model: bytes, block: int, level: str = "all", version: str = VERSION) -> tuple[LoweredKernel, ...]:
+    """Ours."""
+    return lower(parse_onnx(model, "graph.onnx"), Engine("onnxruntime", version, block, level))
+
+
+def counted(kernels: tuple[LoweredKernel, ...]) -> Executed:
+    """As a profile shows them."""
+    return Counter((one.op, one.input_shapes, one.output_shapes) for one in kernels)
+
+
+def check(model: bytes, folder: Path, block: int, level: str = "all") -> None:
+    """Ours is the installed version's, with blocks and without."""
+    for size in {block, 0}:
+        assert counted(lowered(model, size, level)) == executed(model, folder, size, level), (size, level)
+
+
+@pytest.mark.parametrize("seed", range(120))
+def test_random_networks_run_as_lowered(seed: int, block: int, tmp_path: Path) -> None:
+    check(random_network(seed), tmp_path, block)
+
+
+@pytest.mark.parametrize("level", ["basic", "extended"])
+@pytest.mark.parametrize("seed", range(200, 212))
+def test_lower_graph_levels_do_less(seed: int, level: str, block: int, tmp_path: Path) -> None:
+    check(random_network(seed), tmp_path, block, level)
+
+
+Part = Callable[[Builder, str], str]
+"""What is put behind a convolution of 32 channels: the builder, the convolution's output → what it makes."""
+
+
+def _product(kind: str, *shape: int) -> Part:
+    return lambda b, x: b.op(kind, x, b.weight(*shape))
+
+
+def _pool(b: Builder, x: str) -> str:
+    return b.op("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])
+
+
+def _gelu(b: Builder, x: str) -> str:
+    erf = b.op("Erf", b.op("Div", x, b.constant(1.4142135)))
+    return b.op("Mul", b.op("Mul", x, b.op("Add", erf, b.constant(1.0))), b.constant(0.5))
+
+
+def _resized(b: Builder, x: str, scale: float = 2.0, **more: str) -> str:
+    return b.op("Resize", x, "", b.constant([1, 1, scale, scale]), **more)
+
+
+def _padded(b: Builder, x: str, kind: str, **more: str) -> str:
+    pad = b.op("Pad", x, b.sizes(0, 0, 1, 1, 0, 0, 1, 1), **more)
+    if kind == "Conv":
+        return b.conv(pad, 32, 32, 3, pads=[0] * 4)
+    return b.op(kind, pad, kernel_shape=[3, 3], strides=[2, 2])
+
+
+def _transposed(b: Builder, x: str, between: Part) -> str:
+    inner = between(b, b.op("Transpose", x, perm=[0, 2, 3, 1]))
+    return b.conv(b.op("Transpose", inner, perm=[0, 3, 1, 2]), 32, 32)
+
+
+def _normalised(b: Builder, x: str) -> str:
+    """Layer normalisation as older exporters write it."""
+    x = b.op("Transpose", b.op("Reshape", x, b.sizes(1, 32, -1)), perm=[0, 2, 1])
+    centred = b.op("Sub", x, b.op("ReduceMean", x, axes=[-1], keepdims=1))
+    variance = b.op("ReduceMean", b.op("Pow", centred, b.constant(2.0)), axes=[-1], keepdims=1)
+    root = b.op("Sqrt", b.op("Add", variance, b.constant(1e-5)))
+    return b.op("Add", b.op("Mul", b.op("Div", centred, root), b.weight(32)), b.weight(32))
+
+
+def _perceptron(b: Builder, x: str) -> str:
+    """ConvNeXt's: channels last, two products with a GELU between them."""
+    x = b.op("LayerNormalization", b.op("Transpose", x, perm=[0, 2, 3, 1]), b.weight(32), b.weight(32))
+    wide = _gelu(b, b.op("Add", b.op("MatMul", x, b.weight(32, 64)), b.weight(64)))
+    return b.op("Transpose", b.op("Add", b.op("MatMul", wide, b.weight(64, 32)), b.weight(32)), perm=[0, 3, 1, 2])
+
+
+def _head(b: Builder, x: str, *activation: str) -> str:
+    given = b.op("Flatten", b.op("GlobalAveragePool", x))
+    name = b.op("Gemm", given, b.weight(10, 32), b.weight(10), transB=1)
+    return b.op(activation[0], name) if activation else name
+
+
+def _by_value(kind: str) -> Part:
+    return lambda b, x: b.op(kind, x, b.constant(2.0))
+
+
+def _behind_pad(kind: str) -> Part:
+    return lambda b, x: _padded(b, x, kind)
+
+
+def _linear(mode: str) -> Part:
+    return lambda b, x: _resized(b, x, mode="linear", coordinate_transformation_mode=mode)
+
+
+def _nearest(scale: float) -> Part:
+    more = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    return lambda b, x: _resized(b, x, scale, **more)
+
+
+def _head_with(kind: str) -> Part:
+    return lambda b, x: _head(b, x, kind)
+
+
+PARTS: dict[str, Part] = {
+    **{f"{kind} by one value": _by_value(kind) for kind in ("Mul", "Add")},
+    **{f"{kind} a channel": _product(kind, 32, 1, 1) for kind in ("Mul", "Add", "Sub", "Div")},
+    **{f"{kind} a channel of an image": _product(kind, 1, 32, 1, 1) for kind in ("Mul", "Add")},
+    "an Add with the constant first": lambda b, x: b.op("Add", b.weight(32, 1, 1), x),
+    "a Mul of blocks": lambda b, x: b.op("Mul", _pool(b, x), b.weight(32, 1, 1)),
+    "a Mul by one value of blocks": lambda b, x: b.op("Mul", _pool(b, x), b.weight(1)),
+    "a BatchNormalization of blocks": lambda b, x: b.op("Relu", b.batch_norm(_pool(b, x), 32)),
+    "Dropout": lambda b, x: b.op("Relu", b.op("Dropout", x)),
+    "Dropout at the end": lambda b, x: b.op("Dropout", x),
+    "Relu and Clip": lambda b, x: b.op("Clip", b.op("Relu", x), b.constant(0.0), b.constant(6.0)),
+    "GELU": _gelu,
+    "SiLU": lambda b, x: b.op("Mul", b.op("Sigmoid", x), x),
+    "HardSwish": lambda b, x: b.conv(b.op("HardSwish", x), 32, 32),
+    "HardSwish at the end": lambda b, x: b.op("HardSwish", x),
+    "HardSwish of blocks": lambda b, x: b.conv(b.op("HardSwish", _pool(b, x)), 32, 32),
+    "x·HardSigmoid of another slope": lambda b, x: b.conv(b.op("Mul", x, b.op("HardSigmoid", x)), 32, 32),
+    "PReLU": lambda b, x: b.op("PRelu", x, b.weight(32, 1, 1)),
+    **{f"Pad and {kind}": _behind_pad(kind) for kind in ("Conv", "MaxPool", "AveragePool")},
+    "Pad that mirrors": lambda b, x: _padded(b, x, "Conv", mode="reflect"),
+    "nearest Resize": _nearest(2.0),
+    "nearest Resize, half pixels": lambda b, x: _resized(b, x, nearest_mode="floor"),
+    "Resize by 1.5": _nearest(1.5),
+    **{
+        f"linear Resize, {mode}": _linear(mode)
+        for mode in ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
+    },
+    "cubic Resize": lambda b, x: _resized(b, x, mode="cubic"),
+    "ConvTranspose": lambda b, x: b.batch_norm(b.op("ConvTranspose", x, b.weight(32, 16, 2, 2), strides=[2, 2]), 16),
+    "Transposes that cancel": lambda b, x: _transposed(b, x, lambda b, x: b.op("Relu", x)),
+    "Transposes around a Mul": lambda b, x: _transposed(b, x, _product("Mul", 32)),
+    "channels last at the end": lambda b, x: b.op("Softmax", b.op("Transpose", x, perm=[0, 2, 3, 1]), axis=-1),
+    "layer normalisation": _normalised,
+    "a perceptron": _perceptron,
+    "a head": _head,
+    **{f"a head with {kind}": _head_with(kind) for kind in ("Relu", "LeakyRelu", "Elu", "Softmax")},
+    "equal branches": lambda b, x: b.op("Concat", b.op("Relu", _pool(b, x)), b.op("Relu", _pool(b, x)), axis=1),
+    "a sum of three": lambda b, x: b.op("Sum", x, b.conv("x", 3, 32), b.conv("x", 3, 32)),
+    "itself": lambda b, x: b.op("Add", x, x),
+    "Softmax": lambda b, x: b.op("Softmax", x, axis=1),
+    "ReduceMean": lambda b, x: b.op("ReduceMean", x, axes=[2, 3]),
+    "SpaceToDepth": lambda b, x: b.op("SpaceToDepth", x, blocksize=2),
+    "LRN": lambda b, x: _pool(b, b.op("LRN", b.op("Relu", x), size=5)),
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_parts_of_networks_run_as_lowered(name: str, block: int, tmp_path: Path) -> None:
+    builder = Builder()
+    check(builder.model(PARTS[name](builder, builder.conv("x", 3, 32, 3))), tmp_path, block)
+
+
+CONVOLUTIONS = [
+    *[(8, 32, 1, 1), (12, 32, 1, 1), (15, 32, 1, 1), (16, 20, 3, 1), (17, 32, 3, 1), (18, 32, 3, 1), (20, 32, 3, 1)],
+    *[(32, 32, 3, 32), (12, 12, 3, 12), (4, 4, 3, 4), (18, 18, 3, 18), (16, 32, 3, 16), (64, 64, 3, 4)],
+    *[(64, 64, 3, 8), (64, 128, 3, 4), (48, 48, 1, 3), (3, 7, 3, 1), (3, 33, 3, 1), (3, 3, 3, 3)],
+]
+"""Channels in and out, window, groups."""
+
+
+@pytest.mark.parametrize(("inputs", "outputs", "size", "group"), CONVOLUTIONS)
+def test_channels_decide_the_layout(
+    inputs: int, outputs: int, size: int, group: int, block: int, tmp_path: Path
+) -> None:
+    alone = Builder((1, inputs, 8, 8))
+    check(alone.model(alone.conv("x", inputs, outputs, size, group=group)), tmp_path, block)
+    behind = Builder()
+    first = behind.op("Relu", behind.conv("x", 3, inputs))
+    check(behind.model(behind.conv(first, inputs, outputs, size, group=group)), tmp_path, block)
+
+
+def test_other_versions_are_told_apart() -> None:
+    """As 1.17.3 wrote its graphs on a machine with AVX-512."""
+    builder = Builder()
+    given = builder.conv("x", 3, 32, 3)
+    model = builder.model(builder.conv(builder.op("Mul", given, builder.op("Sigmoid", given)), 32, 32))
+    old = [one.op for one in lowered(model, 16, version="1.17.3")]
+    new = [one.op for one in lowered(model, 16, version="1.32.0")]
+    assert old == ["Conv", "ReorderOutput", "QuickGelu", "ReorderInput", "Conv", "ReorderOutput"]
+    assert new == ["Conv", "QuickGelu", "Conv", "ReorderOutput"]
+
+
+def test_a_fused_group_names_all_its_layers_once() -> None:
+    builder = Builder()
+    first = builder.op("Relu", builder.conv("x", 3, 32, 3))
+    total = builder.op("Add", builder.batch_norm(builder.conv(first, 32, 32, 3), 32), first)
+    network = parse_onnx(builder.model(builder.op("Relu", total)), "graph.onnx")
+    kernels = lower(network, Engine("onnxruntime", nchwc_block=16))
+    assert [one.kernel.kind for one in kernels] == [
+        "ort_nchwc_conv_first",
+        "ort_nchwc_conv_window",
+        "ort_reorder_output",
+    ]
+    assert [one.kernel.variant for one in kernels] == ["Relu", "Relu", ""]
+    assert [one.kernel["inputs"] for one in kernels] == [1, 2, 1]
+    working = {index for index, layer in enumerate(network.layers) if layer.type not in ("Input", "Split")}
+    fused = [index for one in kernels[:2] for index in one.layers]
+    assert sorted(fused) == sorted(working)
+    types = [[network.layers[index].type for index in one.layers] for one in kernels[:2]]
+    assert types == [["Convolution", "ReLU"], ["Convolution", "BatchNorm", "Scale", "Eltwise", "ReLU"]]
+
+
+def test_sizes_are_those_that_are_executed() -> None:
+    """Blocks are whole: 5 outputs of 3 channels are 16, and a depthwise convolution has as many groups as channels."""
+    builder = Builder()
+    model = builder.model(builder.conv(builder.conv("x", 3, 20, 3), 20, 20, 3, group=20))
+    first, depthwise, _ = (one.kernel for one in lowered(model, 16))
+    assert (first.kind, first["channels"], first["out_channels"]) == ("ort_nchwc_conv_first", 3, 32)
+    assert first["parameters"] == 32 * 3 * 9 + 32
+    assert (depthwise.kind, depthwise["group"], depthwise["channels"]) == ("ort_nchwc_conv_depthwise", 32, 32)
+    assert depthwise["in_elements"] == 32 * 32 * 32
+    plain = [one.kernel for one in lowered(model, 0)]
+    assert [one.kind for one in plain] == ["ort_conv_window", "ort_conv_depthwise_3x3"]
+    assert np.prod([plain[1][name] for name in ("images", "channels", "height", "width")]) == plain[1]["in_elements"]

@@ -1,0 +1,39 @@
+"""What ONNX Runtime's CPU provider makes of a network: the graph that it writes as `optimized_model_filepath`.
+
+The kinds of its kernels are told in `kernels`.
+"""
+
+from sitecnn.network.graph import Network
+from sitecnn.workload.engines import GRAPH_LEVELS, Engine
+from sitecnn.workload.lowering.lowered import LoweredKernel
+from sitecnn.workload.lowering.onnxruntime import basic, extended
+from sitecnn.workload.lowering.onnxruntime.graph import Graph
+from sitecnn.workload.lowering.onnxruntime.kernels import lowered
+from sitecnn.workload.lowering.onnxruntime.nchwc import Layout
+from sitecnn.workload.lowering.onnxruntime.rules import rules_of
+from sitecnn.workload.lowering.onnxruntime.translate import to_graph
+
+
+def lower(network: Network, engine: Engine) -> tuple[LoweredKernel, ...]:
+    """The kernels that a session with this block size, version and graph level runs.
+
+    Raises SiteCNNError for a layer of Caffe that ONNX has no operators for.
+    """
+    graph = optimised(to_graph(network), engine)
+    return tuple(lowered(graph, node) for node in graph.nodes)
+
+
+def optimised(graph: Graph, engine: Engine) -> Graph:
+    """The graph after the optimisers of the engine's level, changed in place."""
+    level, rules = GRAPH_LEVELS.index(engine.graph_level), rules_of(engine.release)
+    basic.expand_functions(graph)
+    if level >= GRAPH_LEVELS.index("basic"):
+        basic.optimise(graph, rules)
+    if level >= GRAPH_LEVELS.index("extended"):
+        extended.optimise(graph, rules)
+    if level >= GRAPH_LEVELS.index("all"):
+        if engine.nchwc_block:
+            Layout(graph, engine.nchwc_block, rules).apply()
+        extended.add_sums(graph)
+    graph.sort()
+    return graph

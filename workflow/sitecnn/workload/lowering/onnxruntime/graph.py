@@ -1,0 +1,144 @@
+"""A network as ONNX Runtime optimises it: nodes that can be fused, removed and added, tensors by name."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sitecnn.network.graph import Shape
+from sitecnn.network.settings import Constant
+
+
+@dataclass(eq=False)
+class Node:
+    """An operator; `layers` are those whose work it does, the one at which its time stands first.
+
+    `nchwc`: it works on blocks of channels. `version` is the operator set in which the operator last changed.
+    """
+
+    op: str
+    inputs: list[str]
+    outputs: list[str]
+    layers: tuple[int, ...]
+    attributes: dict[str, Any] = field(default_factory=dict)
+    version: int = 13
+    nchwc: bool = False
+
+    @property
+    def output(self) -> str:
+        """Its first output."""
+        return self.outputs[0]
+
+    @property
+    def activation(self) -> str:
+        """The activation that was fused into it, empty if there is none."""
+        return str(self.attributes.get("activation", ""))
+
+
+class Graph:
+    """Nodes in an order in which they can run, with who makes and who uses each tensor."""
+
+    def __init__(self, outputs: Iterable[str] = ()) -> None:
+        self.nodes: list[Node] = []
+        self.shapes: dict[str, Shape] = {}
+        self.dtypes: dict[str, str] = {}
+        self.weights: dict[str, Constant] = {}
+        self.outputs = set(outputs)
+        self.makers: dict[str, Node] = {}
+        self.users: dict[str, list[Node]] = defaultdict(list)
+
+    def __contains__(self, node: Node) -> bool:
+        """Whether a node is still there."""
+        return self.makers.get(node.output) is node
+
+    def add(self, node: Node, before: Node | None = None) -> Node:
+        """Add a node at the end, or in front of another."""
+        self.nodes.insert(len(self.nodes) if before is None else self.nodes.index(before), node)
+        for name in node.inputs:
+            self.users[name].append(node)
+        self.makers.update(dict.fromkeys(node.outputs, node))
+        return node
+
+    def remove(self, node: Node) -> None:
+        """Take a node out; its outputs have no maker then."""
+        self.nodes.remove(node)
+        for name in node.inputs:
+            self.users[name].remove(node)
+        for name in node.outputs:
+            if self.makers.get(name) is node:
+                del self.makers[name]
+
+    def set_input(self, node: Node, position: int, name: str) -> None:
+        """Have a node read another tensor at a position, which may be one past its last."""
+        if position < len(node.inputs):
+            self.users[node.inputs[position]].remove(node)
+            node.inputs[position] = name
+        else:
+            node.inputs.append(name)
+        self.users[name].append(node)
+
+    def set_output(self, node: Node, name: str) -> None:
+        """Have a node make another tensor as its first output."""
+        if self.makers.get(node.output) is node:
+            del self.makers[node.output]
+        node.outputs[0] = name
+        self.makers[name] = node
+
+    def fuse(self, node: Node, follower: Node) -> None:
+        """The follower's work is done in `node`, which makes its output in its place."""
+        output = follower.output
+        self.remove(follower)
+        self.set_output(node, output)
+        node.layers = (*node.layers, *follower.layers)
+
+    def drop(self, node: Node) -> bool:
+        """Remove a node that only hands on its first input; False where its output is a result."""
+        if node.output in self.outputs:
+            return False
+        self.remove(node)
+        self.replace(node.output, node.inputs[0])
+        return True
+
+    def replace(self, name: str, other: str) -> None:
+        """All who use a tensor use another."""
+        for user in list(self.users[name]):
+            self.set_input(user, user.inputs.index(name), other)
+
+    def follower(self, node: Node) -> Node | None:
+        """The only user of a node's output, None where there are others or the output is a result."""
+        users = self.users[node.output]
+        return users[0] if len(users) == 1 and node.output not in self.outputs else None
+
+    def is_weight(self, name: str) -> bool:
+        """Whether a tensor is constant."""
+        return name in self.weights
+
+    def shape(self, name: str) -> Shape:
+        """The shape of a tensor, of data or constant."""
+        return self.weights[name].shape if name in self.weights else self.shapes[name]
+
+    def values(self, node: Node, position: int) -> tuple[float, ...] | None:
+        """The values of a constant input, None where it is left out, is data, or has many."""
+        weight = self.weights.get(node.inputs[position]) if position < len(node.inputs) else None
+        return weight.values if weight else None
+
+    def data(self, node: Node) -> list[str]:
+        """The inputs of a node that are no constants."""
+        return [name for name in node.inputs if name and name not in self.weights]
+
+    def sort(self) -> None:
+        """Put the nodes into an order in which they can run, the present one where it is none against it."""
+        waiting = {id(node): len({name for name in node.inputs if name in self.makers}) for node in self.nodes}
+        rank = {id(node): place for place, node in enumerate(self.nodes)}
+        ready = [node for node in self.nodes if not waiting[id(node)]]
+        ordered: list[Node] = []
+        while ready:
+            node = min(ready, key=lambda one: rank[id(one)])
+            ready.remove(node)
+            ordered.append(node)
+            for name in node.outputs:
+                for user in {id(user): user for user in self.users[name]}.values():
+                    waiting[id(user)] -= 1
+                    if not waiting[id(user)]:
+                        ready.append(user)
+        self.nodes = ordered

@@ -1,0 +1,126 @@
+"""Operators that exporters write out in parts: GELU, SiLU and layer normalisation, found whole."""
+
+from collections.abc import Sequence
+
+from sitecnn.workload.lowering.onnxruntime.graph import Graph, Node
+
+
+def _other(graph: Graph, node: Node, name: str) -> str | None:
+    """The other of a node's two inputs."""
+    others = [given for given in node.inputs if given != name]
+    return others[0] if len(node.inputs) == 2 and len(others) == 1 else None
+
+
+def _with_constant(graph: Graph, node: Node | None, *ops: str) -> str | None:
+    """The data of a node of one of these operators whose other input is one constant value."""
+    if node is None or node.op not in ops or len(node.inputs) != 2:
+        return None
+    data = graph.data(node)
+    constant = [name for name in node.inputs if graph.is_weight(name)]
+    alone = len(data) == 1 and len(constant) == 1 and sum(graph.shape(constant[0])) <= len(graph.shape(constant[0]))
+    return data[0] if alone else None
+
+
+def join(graph: Graph, parts: Sequence[Node], whole: Node) -> None:
+    """Put one node in the place of several, of which the last makes its output."""
+    whole.layers = tuple(dict.fromkeys(layer for part in (parts[-1], *parts[:-1]) for layer in part.layers))
+    place = graph.nodes.index(parts[-1]) + 1
+    behind = graph.nodes[place] if place < len(graph.nodes) else None
+    for part in parts:
+        graph.remove(part)
+    graph.add(whole, before=behind)
+
+
+def gelu(graph: Graph, node: Node) -> bool:
+    """x·(1 + erf(x/√2))·½ in the orders that exporters write, gelu_fusion.cc; `node` is the Erf."""
+    before = graph.makers.get(node.inputs[0]) if node.op == "Erf" else None
+    data = _with_constant(graph, before, "Div", "Mul")
+    plus = graph.follower(node)
+    if before is None or data is None or plus is None or _with_constant(graph, plus, "Add") is None:
+        return False
+    first = graph.follower(plus)
+    if first is None or first.op != "Mul":
+        return False
+    other = _other(graph, first, plus.output)
+    halved = graph.makers.get(other or "")
+    if other == data:
+        second = graph.follower(first)
+        if second is None or _with_constant(graph, second, "Mul") is None:
+            return False
+        join(graph, (before, node, plus, first, second), Node("Gelu", [data], [second.output], ()))
+        return True
+    if halved is not None and _with_constant(graph, halved, "Mul") == data and graph.follower(halved) is first:
+        join(graph, (before, halved, node, plus, first), Node("Gelu", [data], [first.output], ()))
+        return True
+    return False
+
+
+def quick_gelu(graph: Graph, node: Node) -> bool:
+    """x·sigmoid(αx), which is SiLU where α is 1, quick_gelu_fusion.cc; `node` is the Sigmoid."""
+    product = graph.follower(node) if node.op == "Sigmoid" else None
+    if product is None or product.op != "Mul":
+        return False
+    other = _other(graph, product, node.output)
+    before = graph.makers.get(node.inputs[0])
+    scaled = _with_constant(graph, before, "Mul")
+    if other == node.inputs[0]:
+        parts: tuple[Node, ...] = (node, product)
+    elif before is not None and other is not None and scaled == other and graph.follower(before) is node:
+        parts = (before, node, product)
+    else:
+        return False
+    join(graph, parts, Node("QuickGelu", [other], [product.output], ()))
+    return True
+
+
+def bias_gelu(graph: Graph, node: Node) -> bool:
+    """An Add of a constant vector before a Gelu, bias_gelu_fusion.cc; `node` is the Gelu."""
+    before = graph.makers.get(node.inputs[0]) if node.op == "Gelu" else None
+    if before is None or before.op != "Add" or graph.follower(before) is not node:
+        return False
+    data = graph.data(before)
+    vectors = [name for name in before.inputs if graph.is_weight(name) and len(graph.shape(name)) == 1]
+    if len(data) != 1 or len(vectors) != 1 or graph.shape(vectors[0])[0] != graph.shape(data[0])[-1]:
+        return False
+    join(graph, (before, node), Node("BiasGelu", [data[0], vectors[0]], [node.output], ()))
+    return True
+
+
+def layer_normalization(graph: Graph, node: Node) -> bool:
+    """(x - mean)/√(mean((x - mean)²) + ε)·scale + bias over the last axis, layer_norm_fusion.cc; `node` is the Div."""
+    if node.op != "Div":
+        return False
+    centred, root = (graph.makers.get(name) for name in node.inputs)
+    if centred is None or centred.op != "Sub" or root is None or root.op != "Sqrt":
+        return False
+    epsilon = graph.makers.get(root.inputs[0])
+    variance = graph.makers.get(_with_constant(graph, epsilon, "Add") or "")
+    square = graph.makers.get(variance.inputs[0]) if variance is not None and variance.op == "ReduceMean" else None
+    mean = graph.makers.get(centred.inputs[1])
+    scale = graph.follower(node)
+    shift = graph.follower(scale) if scale is not None else None
+    if square is None or mean is None or epsilon is None or variance is None or scale is None or shift is None:
+        return False
+    squared = square.op in ("Pow", "Mul") and square.inputs[0] == centred.output
+    if not squared or mean.op != "ReduceMean" or mean.inputs[0] != centred.inputs[0]:
+        return False
+    weights = [name for part in (scale, shift) for name in part.inputs if graph.is_weight(name)]
+    if (scale.op, shift.op, len(weights)) != ("Mul", "Add", 2):
+        return False
+    parts = (mean, centred, square, variance, epsilon, root, node, scale, shift)
+    whole = Node("LayerNormalization", [centred.inputs[0], *weights], [shift.output], (), {"axis": -1})
+    join(graph, parts, whole)
+    return True
+
+
+def skip_layer_normalization(graph: Graph, node: Node) -> bool:
+    """An Add before a LayerNormalization of three axes, skip_layer_norm_fusion.cc."""
+    before = graph.makers.get(node.inputs[0]) if node.op == "LayerNormalization" else None
+    if before is None or before.op != "Add" or graph.follower(before) is not node:
+        return False
+    shapes = {graph.shape(name) for name in before.inputs}
+    if len(shapes) != 1 or len(next(iter(shapes))) != 3 or len(graph.data(before)) != 2:
+        return False
+    whole = Node("SkipLayerNormalization", [*before.inputs, *node.inputs[1:]], [node.output], (), node.attributes)
+    join(graph, (before, node), whole)
+    return True

@@ -1,0 +1,48 @@
+"""A network as the graph that ONNX Runtime is given."""
+
+from sitecnn.network.graph import Network, OnnxNode
+from sitecnn.network.onnx import nodes
+from sitecnn.network.onnx.build import INPUT
+from sitecnn.network.settings import Constant
+from sitecnn.workload.lowering.onnxruntime.graph import Graph, Node
+
+
+def to_graph(network: Network) -> Graph:
+    """The nodes of a network from either side, those of prototxt files as `sitecnn convert` writes them.
+
+    Raises SiteCNNError for a layer of Caffe that ONNX has no operators for.
+    """
+    graph = Graph(network.outputs)
+    for index, node in nodes(network):
+        names = [name for name in node.outputs if name]
+        graph.shapes |= zip(names, network.layers[index].outputs, strict=False)
+        if node.operator.type != INPUT:
+            graph.add(_node(graph, index, node))
+    if not graph.outputs:
+        graph.outputs = {name for name, maker in graph.makers.items() if not graph.users[name] and maker}
+    _own_all_layers(graph, network)
+    return graph
+
+
+def _node(graph: Graph, index: int, node: OnnxNode) -> Node:
+    operator = node.operator
+    for position, constant in operator.constants:
+        graph.weights[node.inputs[position]] = Constant(constant.shape, constant.dtype, constant.values)
+    name = f"{operator.domain}.{operator.type}" if operator.domain not in ("", "ai.onnx") else operator.type
+    inputs = list(node.inputs)
+    while inputs and not inputs[-1]:
+        inputs.pop()
+    return Node(name, inputs, list(node.outputs), (index,), dict(operator.attributes), operator.version)
+
+
+def _own_all_layers(graph: Graph, network: Network) -> None:
+    """Layers without a node do a part of another's work: they are that one's, the last before or else the next."""
+    owners = {index: node for node in graph.nodes for index in node.layers}
+    working = [index for index, layer in enumerate(network.layers) if layer.type not in ("Input", "Split")]
+    for index in working:
+        if index in owners or not owners:
+            continue
+        tops = set(network.layers[index].tops)
+        owner = next((graph.makers[top] for top in tops if top in graph.makers), None)
+        near = min(owners, key=lambda other: (other < index, abs(other - index)))
+        (owner or owners[near]).layers += (index,)
