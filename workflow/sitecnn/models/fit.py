@@ -133,7 +133,7 @@ def fit_stack(rows: pd.DataFrame, stack: str) -> StackModel:
     return StackModel(
         stack=stack,
         threads=int(rows["threads"].iloc[0]),
-        kinds={**_guessed(kinds[UNSEEN], least.get("element")), **kinds},
+        kinds={**_guessed(kinds[UNSEEN], least.get("element"), processor), **kinds},
         forward_ratio=ratio,
         forward_ratio_sd=ratio_sd,
         unexplained_sd={"layer": 0.0, "network": 0.0},
@@ -270,13 +270,16 @@ def _fastest(timed: pd.DataFrame) -> dict[str, float]:
     return {name: ns for name, ns in found.items() if np.isfinite(ns) and ns > 0}
 
 
-def _guessed(unseen: KindModel, copy_ns: float | None) -> dict[str, KindModel]:
+def _guessed(unseen: KindModel, copy_ns: float | None, processor: str) -> dict[str, KindModel]:
     """Kinds that no network had, from the copies that their code makes; none without a copy's time."""
     if copy_ns is None:
         return {}
     per = dict(zip(unseen.features, unseen.coefficients_ns, strict=True))
     call_ns = per.get("calls", 0.0)
-    return {kind: _guess(prior.ns * copy_ns, call_ns, prior.sd_ns / prior.ns) for kind, prior in UNSEEN_COPIES.items()}
+    return {
+        kind: _guess(prior.ns * copy_ns, call_ns, prior.sd_ns / prior.ns)
+        for kind, prior in UNSEEN_COPIES[processor].items()
+    }
 
 
 def _unseen(timed: pd.DataFrame) -> KindModel:

@@ -61,7 +61,7 @@ CONVOLUTION_COPIES = {
 }
 """What convolutions do besides multiplying, in copies: AlexNet's five do not tell it apart."""
 
-UNSEEN_COPIES = {
+TRANSFERS = {
     # Copy, mean's broadcast, variance's broadcast, division, copy of x_norm: 10 transfers, a copy is 2.
     "batch_norm": Prior(5.0, 5.0),
     # Copy to temp_, multiplication, bias by a rank-1 gemm: 6 transfers.
@@ -69,6 +69,16 @@ UNSEEN_COPIES = {
     # Set to 0, then an axpy (3 transfers) for each of two inputs: 7 transfers.
     "eltwise": Prior(3.5, 2.0),
     "bias": Prior(2.0, 1.5),
+    "slice": Prior(2.0, 1.0),
+    "power": Prior(2.0, 1.5),
+    **dict.fromkeys(("abs_val", "clip", "hard_sigmoid", "hard_swish", "relu6", "threshold", "tile"), Prior(1.2, 0.8)),
+}
+"""Copies of its output that a kind's forward code in Caffe moves (batch_norm_layer.cpp, scale_layer.cpp, …).
+
+Tried on a server core that had measured them: 0.42 (batch_norm), 0.78 (scale) and 0.66 (eltwise) of the truth.
+"""
+
+CALLS = {
     # One call of the C library for each element: exp and tanh are 10 to 60 copies on a server core.
     "sigmoid": Prior(11.0, 9.0),
     "tanh": Prior(40.0, 40.0),
@@ -80,21 +90,25 @@ UNSEEN_COPIES = {
     "pow": Prior(19.0, 14.0),
     # A branch for each element, half of which are mispredicted there.
     "prelu": Prior(8.0, 8.0),
-    "power": Prior(2.0, 1.5),
-    **dict.fromkeys(("abs_val", "clip", "hard_sigmoid", "hard_swish", "relu6", "threshold", "tile"), Prior(1.2, 0.8)),
     # Element by element, in another order.
     "permute": Prior(20.0, 18.0),
-    "slice": Prior(2.0, 1.0),
     "upsample": Prior(6.0, 5.0),
     "interp": Prior(10.0, 9.0),
     "mvn": Prior(35.0, 30.0),
     "normalize": Prior(3.0, 2.5),
 }
-"""Copies of its output that a kind's forward code in Caffe comes to (batch_norm_layer.cpp, scale_layer.cpp, …).
+"""What kinds that compute more than they move took on a server core, in copies of their output: rough elsewhere."""
 
-Tried on a server core that had measured them: 0.42 (batch_norm), 0.78 (scale) and 0.66 (eltwise) of the truth. The
-others are what they took there, rough elsewhere.
-"""
+UNSEEN_COPIES = {
+    "cpu": {**TRANSFERS, **CALLS},
+    # A GPU computes while it waits for memory; values in another order take it longer than a copy.
+    "gpu": {
+        **TRANSFERS,
+        **dict.fromkeys(CALLS, Prior(1.5, 1.2)),
+        **dict.fromkeys(("permute", "mvn", "normalize", "interp"), Prior(5.0, 5.0)),
+    },
+}
+"""Kinds that no network had, in copies of their output."""
 
 WAITS = {
     # A tile's latency for each step along k: 60 on TX1, 47 to 115 on GTX 1080.
