@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     for layer in lacking:
         print(f"{args.network}: layer {layer.name!r} ({layer.type}): {layer.note}", file=sys.stderr)
     if lacking:
-        print(f"{args.network}: Caffe cannot load what was written: it lacks these layers", file=sys.stderr)
+        print(f"{args.network}: only a Caffe that has these layers loads what was written", file=sys.stderr)
     if args.layers:
         from sitecnn.workload.table import layer_table
 
