@@ -8,8 +8,8 @@ import pytest
 
 import sitecnn
 from sitecnn.cli import main
-from sitecnn.estimation.estimate import layer_columns
 from sitecnn.estimation.sums import sums
+from sitecnn.estimation.work import layer_columns
 from sitecnn.models.board_model import UNSEEN, estimate_pass
 from sitecnn.models.calibrate import fit_board
 from sitecnn.network import parse_prototxt

@@ -12,8 +12,9 @@ import sitecnn
 from sitecnn.errors import SiteCNNError
 from sitecnn.estimation.answer import Budget, answer
 from sitecnn.estimation.boards import choose_stack, free_bytes, known_models, other_processor
-from sitecnn.estimation.estimate import Milliseconds, layer_columns
+from sitecnn.estimation.estimate import Milliseconds
 from sitecnn.estimation.sums import sums
+from sitecnn.estimation.work import layer_columns
 from sitecnn.models.board_model import estimate_pass
 from sitecnn.network import parse_prototxt
 from sitecnn.workload.kernels import macs

@@ -160,11 +160,12 @@ def _situation(args: argparse.Namespace) -> "tuple[Situation, list[str]]":
     network = read_network(args, args.network)
     processors = load_processors(args.board, args.processor, root=args.root)
     candidates = [
-        (one, choose_stack(one, args.stack, args.threads)) for one in with_stack(processors, args.stack, args.threads)
+        (one, choose_stack(one, args.stack, args.threads, engine=args.engine, network=network))
+        for one in with_stack(processors, args.stack, args.threads, args.engine)
     ]
     board, model = min(candidates, key=lambda one: forward_ms(network, one[1]).estimate)
     other = other_processor(board, args.root)
-    gpu = model if board.processor == "gpu" else choose_stack(other) if other else None
+    gpu = model if board.processor == "gpu" else choose_stack(other, network=network) if other else None
     copy, origin = copy_of(args, gpu) if gpu else (None, "")
     server = load_board(args.server, args.server_processor, root=args.root) if args.server else None
     situation = Situation(
@@ -174,7 +175,7 @@ def _situation(args: argparse.Namespace) -> "tuple[Situation, list[str]]":
         level=args.level,
         other=other,
         copy=copy or ZERO_COPY,
-        server=choose_stack(server) if server else None,
+        server=choose_stack(server, network=network) if server else None,
         link=Link(args.megabits_per_s, args.round_trip_ms) if server else None,
         at_batch=None if args.network == "-" else lambda images: read_network(args, args.network, images),
         at_inputs=None if args.network == "-" else lambda shapes: read_network(args, args.network, shapes=shapes),

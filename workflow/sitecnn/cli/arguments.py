@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sitecnn.workload.engines import ENGINES
+
 if TYPE_CHECKING:
     from sitecnn.estimation.placement import Copy
     from sitecnn.models.board_model import StackModel
@@ -22,10 +24,11 @@ def add_board_name(parser: argparse.ArgumentParser, *, several: bool = False, re
 
 
 def add_board(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
-    """--board, --processor, --stack and --threads: whose model answers."""
+    """--board, --processor, --stack, --engine and --threads: whose model answers."""
     add_board_name(parser, several=several)
     parser.add_argument("--processor", choices=("cpu", "gpu"), help="(default: all with a model, fastest first)")
     parser.add_argument("--stack", metavar="TEXT", help="a part of the stack's name (default: the model's first)")
+    add_engine(parser, "of the board's stacks one of this engine (default: the one that the network was written for)")
     parser.add_argument("--threads", type=int, metavar="T", help="the stack with so many threads")
 
 
@@ -68,6 +71,11 @@ def read_network(
 
     images = batch if batch is not None or isinstance(args.batch, list) else args.batch
     return load_network(source, batch=images, inputs={**parse_inputs(args.input), **(shapes or {})})
+
+
+def add_engine(parser: argparse.ArgumentParser, text: str) -> None:
+    """--engine: the software that executes the network."""
+    parser.add_argument("--engine", choices=ENGINES, help=text)
 
 
 def add_batch(parser: argparse.ArgumentParser, *, several: bool = False) -> None:

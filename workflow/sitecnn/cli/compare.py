@@ -50,6 +50,7 @@ def _answers(args: argparse.Namespace) -> "list[Answer]":
     """The answers network by network and batch by batch, the fastest of each first."""
     from sitecnn.estimation.answer import Budget, answer
     from sitecnn.estimation.boards import known_models, load_board
+    from sitecnn.estimation.work import can_run
     from sitecnn.models.board_model import load
 
     models = known_models(args.root)
@@ -68,6 +69,7 @@ def _answers(args: argparse.Namespace) -> "list[Answer]":
                 answer(network, board, Budget(), stack=stack.stack, threads=stack.threads, level=args.level)
                 for board in boards
                 for stack in board.stacks
+                if can_run(network, stack.stack)
             ]
             answers += sorted(found, key=lambda one: one.estimate.forward_ms.estimate)
     return answers

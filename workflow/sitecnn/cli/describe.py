@@ -4,9 +4,16 @@ import argparse
 import csv
 import json
 import sys
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from sitecnn.cli.arguments import add_network
+
+if TYPE_CHECKING:
+    from sitecnn.workload.engines import Engine
+
+USUAL_BLOCK = 16
+"""Channels in a block of ONNX Runtime's on the x86 processors of the last years, which have AVX-512."""
 
 COLUMNS = ("layer", "type", "output", "macs", "params", "gemms")
 
@@ -21,6 +28,12 @@ def add_parser(subparsers: Any) -> None:
     )
     add_network(parser, several=True)
     parser.add_argument("--strict", action="store_true", help="layers that are not Caffe's own are errors")
+    parser.add_argument(
+        "--engine",
+        metavar="E",
+        help="what this engine runs of it, too: caffe or onnxruntime, for another processor or version as a stack's "
+        "name has it, onnxruntime-1.17+nchwc-8 (default: the newest, blocks of 16 channels)",
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON document (a list for several networks)")
     form.add_argument("--csv", action="store_true", help="one row per layer")
@@ -34,9 +47,9 @@ def run(args: argparse.Namespace) -> int:
     from sitecnn.workload.describe import describe
 
     inputs = parse_inputs(args.input)
-    documents = [
-        describe(load_network(source, batch=args.batch, inputs=inputs, strict=args.strict)) for source in args.networks
-    ]
+    networks = [load_network(source, batch=args.batch, inputs=inputs, strict=args.strict) for source in args.networks]
+    engine = described_engine(args.engine) if args.engine else None
+    documents = [describe(network, engine) for network in networks]
     if args.json:
         print(json.dumps(documents[0] if len(documents) == 1 else documents))
     elif args.csv:
@@ -44,6 +57,17 @@ def run(args: argparse.Namespace) -> int:
     else:
         print("\n\n".join(map(_text, documents)))
     return 0
+
+
+def described_engine(text: str) -> "Engine":
+    """An engine by its name, or with options as a stack's name has them; SiteCNNError for one that there is not."""
+    from sitecnn.errors import SiteCNNError
+    from sitecnn.workload.engines import ENGINES, engine_of_stack
+
+    engine = engine_of_stack(text)
+    if not text.startswith(engine.name):
+        raise SiteCNNError(f"--engine {text!r}: there is no such engine; there are: {', '.join(ENGINES)}")
+    return engine if "+nchwc-" in text else replace(engine, nchwc_block=USUAL_BLOCK)
 
 
 def _rows(document: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -75,6 +99,7 @@ def _text(document: dict[str, Any]) -> str:
         f"{document['network']}, batch {document['batch']}",
         table((*COLUMNS[:-1], "GEMMs: count·(m×n×k)"), _rows(document), right=(3, 4)),
         "",
+        *_kernel_lines(document),
         f"MACs         {totals['macs'] / 1e6:,.0f} M",
         "poster FLOPs " + ", ".join(f"{name} {count / 1e6:,.0f} M" for name, count in flops.items()),
         f"weights      {mebibytes(totals['weights_bytes'])}",
@@ -84,3 +109,20 @@ def _text(document: dict[str, Any]) -> str:
         *(f"note: {note}" for note in document["notes"]),
     ]
     return "\n".join(lines)
+
+
+def _kernel_lines(document: dict[str, Any]) -> list[str]:
+    """What the engine runs, a line for each kernel with the layers whose work it does."""
+    from sitecnn.cli.tables import table
+
+    if "kernels" not in document:
+        return []
+    rows = [
+        (
+            *(one["kind"], one["variant"], "×".join(map(str, one["output"])), f"{one['sizes'].get('parameters', 0)}"),
+            " + ".join(one["layers"]),
+        )
+        for one in document["kernels"]
+    ]
+    head = (f"kernels of {document['engine']}", "variant", "output", "params", "layers")
+    return [table(head, rows, right=(3,)), ""]

@@ -77,10 +77,10 @@ def _on_boards(args: argparse.Namespace, source: str, batch: int | None) -> "lis
     network = read_network(args, source, batch)
     # What came by standard input is gone; a file can be read again.
     at_batch = None if source == "-" else lambda images: read_network(args, source, images)
-    choice = {"stack": args.stack, "threads": args.threads, "level": args.level}
+    choice = {"stack": args.stack, "threads": args.threads, "level": args.level, "engine": args.engine}
     groups = []
     for board in boards:
-        processors = with_stack(board, args.stack, args.threads)
+        processors = with_stack(board, args.stack, args.threads, args.engine)
         found = [answer(network, processor, budget, at_batch=at_batch, **choice) for processor in processors]
         groups.append(sorted(found, key=lambda one: (not one.fits, one.estimate.forward_ms.estimate)))
     return groups
@@ -92,7 +92,7 @@ def print_csv(answers: "list[Answer]") -> None:
     writer.writerow(
         (
             *("network", "board", "processor", "stack", "batch", "layer", "type", "macs"),
-            *("ms", "low_ms", "high_ms", "modelled", "extrapolated"),
+            *("ms", "low_ms", "high_ms", "modelled", "extrapolated", "fused_into"),
         )
     )
     for answer in answers:
@@ -100,4 +100,5 @@ def print_csv(answers: "list[Answer]") -> None:
         origin = (one.network, one.board, one.processor, one.stack, one.batch)
         for layer in one.layers:
             times = (layer.ms.estimate, layer.ms.low, layer.ms.high)
-            writer.writerow((*origin, layer.name, layer.type, layer.macs, *times, layer.modelled, layer.extrapolated))
+            flags = (layer.modelled, layer.extrapolated, layer.fused_into or "")
+            writer.writerow((*origin, layer.name, layer.type, layer.macs, *times, *flags))

@@ -69,7 +69,8 @@ def span(ms: Milliseconds) -> str:
 
 def _verdict(answer: Answer, others: Sequence[Answer]) -> str:
     one = answer.estimate
-    title = f"{one.network}, batch {one.batch}, on {one.board} {one.processor} ({one.stack})"
+    engine = f"{one.engine.name}, {one.engine.precision}"
+    title = f"{one.network}, batch {one.batch}, on {one.board} {one.processor} by {engine} ({one.stack})"
     lines = [
         paint(title, "bold"),
         *_time_lines(answer),
@@ -230,4 +231,6 @@ def _layers(one: Estimate) -> str:
 
 
 def _remark(layer: LayerEstimate) -> str:
-    return "guessed" if not layer.modelled else "extrapolated" if layer.extrapolated else ""
+    if layer.fused_into:
+        return f"in {layer.fused_into}"
+    return "not modelled" if not layer.modelled else "extrapolated" if layer.extrapolated else ""

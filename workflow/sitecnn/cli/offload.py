@@ -50,14 +50,15 @@ def run(args: argparse.Namespace) -> int:
     from sitecnn.estimation.boards import choose_stack, load_board, load_processors, with_stack
     from sitecnn.estimation.offload import Link, by_bandwidth, offload
 
-    processors = with_stack(load_processors(args.board, args.processor, root=args.root), args.stack, args.threads)
+    boards = load_processors(args.board, args.processor, root=args.root)
+    processors = with_stack(boards, args.stack, args.threads, args.engine)
     server = load_board(args.server, args.server_processor, root=args.root)
-    there = choose_stack(server)
     link = Link(args.megabits_per_s, args.round_trip_ms)
     network = read_network(args, args.network)
+    there = choose_stack(server, network=network)
     ways = []
     for board in processors:
-        here = choose_stack(board, args.stack, args.threads)
+        here = choose_stack(board, args.stack, args.threads, engine=args.engine, network=network)
         curve = list(zip(BANDWIDTHS, by_bandwidth(network, here, there, link, BANDWIDTHS), strict=True))
         ways.append(
             Way(board.board, board.processor, here.stack, offload(network, here, there, link, args.level), curve)

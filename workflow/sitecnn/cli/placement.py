@@ -52,8 +52,9 @@ def run(args: argparse.Namespace) -> int:
             f"measure the other or import its times (`sitecnn import`)"
         )
     models = {board.processor: board for board in (one, other)}
-    cpu, gpu = choose_stack(models["cpu"], args.cpu_stack), choose_stack(models["gpu"], args.gpu_stack)
     network = read_network(args, args.network)
+    cpu = choose_stack(models["cpu"], args.cpu_stack, network=network)
+    gpu = choose_stack(models["gpu"], args.gpu_stack, network=network)
     copy, origin = copy_of(args, gpu)
     found = place(network, cpu, gpu, copy or ZERO_COPY, args.level)
     if args.json:
@@ -120,11 +121,11 @@ def _text(
 
 def _moved(network: "Network", cpu: "StackModel", gpu: "StackModel", found: "Placement", home: str) -> str:
     from sitecnn.cli.tables import table
-    from sitecnn.estimation.estimate import layer_columns
     from sitecnn.estimation.placement import layers_ns
+    from sitecnn.estimation.work import work_of
 
-    columns = layer_columns(network)
-    times = zip(network.layers, found.on_gpu, layers_ns(cpu, *columns), layers_ns(gpu, *columns), strict=True)
+    cpu_times, gpu_times = (layers_ns(model, work_of(network, model.stack)) for model in (cpu, gpu))
+    times = zip(network.layers, found.on_gpu, cpu_times, gpu_times, strict=True)
     rows = [
         (layer.name, layer.type, f"{cpu_ns / 1e6:.3f}", f"{gpu_ns / 1e6:.3f}")
         for layer, there, cpu_ns, gpu_ns in times

@@ -60,7 +60,7 @@ def _choice(args: argparse.Namespace, networks: "list[Network]") -> "Callable[[S
     import numpy as np
 
     from sitecnn.estimation.boards import load_board
-    from sitecnn.estimation.estimate import columns, layer_columns
+    from sitecnn.estimation.work import columns, layer_columns
     from sitecnn.models.design import design_order, expected, expected_cost_s, together
     from sitecnn.models.evaluate import PIECES
 

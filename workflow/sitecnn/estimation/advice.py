@@ -1,20 +1,22 @@
 """What to change, ranked by what it is estimated to gain, each gain with its interval."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from sitecnn.errors import SiteCNNError
 from sitecnn.estimation.boards import choose_stack, free_bytes
-from sitecnn.estimation.estimate import Milliseconds, columns, difference, estimate_memory, layer_columns
+from sitecnn.estimation.estimate import Milliseconds, difference, estimate_memory
 from sitecnn.estimation.memory_plan import memory_plan
 from sitecnn.estimation.offload import Link, offload
 from sitecnn.estimation.placement import Copy, place
 from sitecnn.estimation.sums import sums
-from sitecnn.estimation.variants import narrower, smaller
+from sitecnn.estimation.variants import can_be_narrower, narrower, smaller
+from sitecnn.estimation.work import Work, can_run, work_of, work_of_kernels
 from sitecnn.models.board_model import BoardModel, StackModel
 from sitecnn.network.graph import Layer, Network, Shape
+from sitecnn.workload.engines import CAFFE, engine_of_stack
 from sitecnn.workload.kernels import Kernel, kernel, layer_kernel
 
 BATCHES = (2, 4, 8, 16, 32)
@@ -85,19 +87,21 @@ def advise(now: Situation) -> list[Advice]:
 
 def time_per_image(network: Network, model: StackModel) -> tuple[float, float]:
     """(ns, standard error) of a forward pass, per image."""
-    kinds, sizes = layer_columns(network)
-    ns, sd_ns = sums(model, kinds, sizes, np.zeros(len(kinds), dtype=np.int_), 1)
+    work = work_of(network, model.stack)
+    ns, sd_ns = sums(model, work.kinds, work.sizes, np.zeros_like(work.layer), 1)
     return float(ns[0]) / network.batch, float(sd_ns[0]) / network.batch
 
 
-def _change(
-    before: Sequence[Kernel], images: int, after: Sequence[Kernel], images_after: int, model: StackModel, level: float
-) -> Milliseconds:
-    """The gain per image when the same layers, one for one, become other kernels on the same stack."""
-    kinds, sizes = columns([*before, *after])
-    weight = np.repeat([1 / images, -1 / images_after], len(before))
-    layer = np.tile(np.arange(len(before)), 2)
-    ns, sd_ns = sums(model, kinds, sizes, np.zeros(len(kinds), dtype=np.int_), 1, weight, layer)
+def _change(before: Work, images: int, after: Work, images_after: int, model: StackModel, level: float) -> Milliseconds:
+    """The gain per image when kernels become others on the same stack; errors of like kernels cancel."""
+    count, later = len(before.kinds), len(after.kinds)
+    kinds = np.concatenate([before.kinds, after.kinds])
+    sizes = {name: np.concatenate([before.sizes[name], after.sizes[name]]) for name in before.sizes}
+    weight = np.repeat([1 / images, -1 / images_after], [count, later])
+    # Kernel for kernel the same layers, or an engine that fuses others at other sizes.
+    paired = np.array_equal(before.kinds, after.kinds)
+    layer = np.tile(np.arange(count), 2) if paired else np.arange(count + later)
+    ns, sd_ns = sums(model, kinds, sizes, np.zeros(count + later, dtype=np.int_), 1, weight, layer)
     return difference(float(ns[0]), float(sd_ns[0]), level)
 
 
@@ -110,7 +114,7 @@ def _instead(now: Situation, model: StackModel) -> Milliseconds:
 def _other_processor(now: Situation) -> list[Advice]:
     if now.other is None:
         return []
-    stack = choose_stack(now.other)
+    stack = choose_stack(now.other, network=now.network)
     return [Advice(f"run on the {now.other.processor}", _instead(now, stack), None, f"stack {stack.stack}")]
 
 
@@ -118,6 +122,8 @@ def _other_stacks(now: Situation) -> list[Advice]:
     others = [stack for stack in now.board.stacks if stack is not now.model]
     found = []
     for stack in others:
+        if not can_run(now.network, stack.stack):
+            continue
         threads = "" if stack.threads == now.model.threads else f", {stack.threads} threads"
         what = f"use the stack {stack.stack}{threads} instead of {now.model.stack}"
         found.append(Advice(what, _instead(now, stack), None, ""))
@@ -127,7 +133,7 @@ def _other_stacks(now: Situation) -> list[Advice]:
 def _placement(now: Situation) -> list[Advice]:
     if now.other is None or now.copy is None:
         return []
-    stacks = {now.board.processor: now.model, now.other.processor: choose_stack(now.other)}
+    stacks = {now.board.processor: now.model, now.other.processor: choose_stack(now.other, network=now.network)}
     found = place(now.network, stacks["cpu"], stacks["gpu"], now.copy, now.level)
     better = "cpu" if found.all_cpu_ms <= found.all_gpu_ms else "gpu"
     # A placement that gains nothing worth the trouble must not pass off the better processor's gain as its own.
@@ -146,7 +152,7 @@ def _batch(now: Situation) -> list[Advice]:
         return []
     found = []
     free = free_bytes(now.board)
-    here = [layer_kernel(layer) for layer in now.network.layers]
+    here = work_of(now.network, now.model.stack)
     for images in (batch for batch in BATCHES if batch > now.network.batch):
         try:
             network = now.at_batch(images)
@@ -155,7 +161,7 @@ def _batch(now: Situation) -> list[Advice]:
             break
         if free is not None and estimate_memory(network, now.model, now.board.processor).total > free:
             break
-        there = [layer_kernel(layer) for layer in network.layers]
+        there = work_of(network, now.model.stack)
         gain = _change(here, now.network.batch, there, network.batch, now.model, now.level)
         pass_ms = time_per_image(network, now.model)[0] * network.batch / 1e6
         found.append(Advice(f"batch {images}", gain, None, f"per image; a pass then takes {pass_ms:,.1f} ms"))
@@ -174,6 +180,8 @@ def _smaller_images(now: Situation) -> list[Advice]:
 
 
 def _narrower(now: Situation) -> list[Advice]:
+    if not can_be_narrower(now.network, now.model.stack):
+        return []
     network = narrower(now.network, NARROWER)
     gain = _as_other_kernels(now, network)
     return [Advice(f"{NARROWER:.0%} of the channels in all layers", gain, None, "has to be trained anew")]
@@ -181,18 +189,22 @@ def _narrower(now: Situation) -> list[Advice]:
 
 def _as_other_kernels(now: Situation, network: Network) -> Milliseconds:
     """The gain of the same layers with other sizes."""
-    before, after = ([layer_kernel(layer) for layer in one.layers] for one in (now.network, network))
+    before, after = (work_of(one, now.model.stack) for one in (now.network, network))
     return _change(before, now.network.batch, after, network.batch, now.model, now.level)
 
 
 def _shrinking(now: Situation) -> list[Advice]:
+    if engine_of_stack(now.model.stack).name != CAFFE:
+        # Of other engines a layer alone is no kernel.
+        return []
     weighted = [layer for layer in now.network.layers if layer.type in ("Convolution", "InnerProduct")]
     found = []
     # The last one's outputs are the network's answer, which is not ours to halve.
     for layer in weighted[:-1]:
         if layer.modelled and layer.outputs[0][1] > 1:
             images = now.network.batch
-            gain = _change([layer_kernel(layer)], images, [half_as_wide(layer)], images, now.model, now.level)
+            one, half = work_of_kernels([layer_kernel(layer)]), work_of_kernels([half_as_wide(layer)])
+            gain = _change(one, images, half, images, now.model, now.level)
             note = "its readers gain, too, not counted; check the accuracy"
             found.append(Advice(f"halve the outputs of {layer.name} ({layer.outputs[0][1]})", gain, None, note))
     found.sort(key=lambda one: one.gain_ms.estimate if one.gain_ms else 0.0, reverse=True)

@@ -1,6 +1,7 @@
 """The answer to "does it fit?": an estimate held against budgets, with what else the person should know."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -8,7 +9,7 @@ from sitecnn.errors import SiteCNNError
 from sitecnn.estimation.boards import choose_stack, free_bytes
 from sitecnn.estimation.estimate import Estimate, Milliseconds, estimate, estimate_memory, forward_ms
 from sitecnn.estimation.memory_plan import MemoryPlan, largest_batch, memory_plan
-from sitecnn.models.board_model import BoardModel
+from sitecnn.models.board_model import BoardModel, StackModel
 from sitecnn.network.graph import Network
 
 MOST_EXTRAPOLATED = 0.5
@@ -67,11 +68,15 @@ class Answer:
         layers = [asdict(layer) for layer in found.layers]
         for layer in layers:
             del layer["macs"], layer["unknown"]
+            if layer["fused_into"] is None:
+                del layer["fused_into"]
         return {
             "network": found.network,
             "board": found.board,
             "processor": found.processor,
             "stack": found.stack,
+            "engine": found.engine.name,
+            "precision": found.engine.precision,
             "batch": found.batch,
             "level": found.level,
             "forward_ms": asdict(found.forward_ms),
@@ -104,16 +109,17 @@ def answer(
     stack: str | None = None,
     threads: int | None = None,
     level: float = 0.9,
+    engine: str | None = None,
     at_batch: Callable[[int], Network] | None = None,
 ) -> Answer:
     """An estimate held against a budget; SiteCNNError for a stack that the board's model does not have.
 
     `at_batch` gives the same network with another number of images, for finding the largest that fits.
     """
-    found = estimate(network, board, stack=stack, threads=threads, level=level)
-    model = choose_stack(board, stack, threads)
+    found = estimate(network, board, stack=stack, threads=threads, level=level, engine=engine)
+    model = choose_stack(board, stack, threads, engine=engine, network=network)
     limit_ms = budget.limit_ms(network.batch)
-    others = tuple((other.stack, forward_ms(network, other, level)) for other in board.stacks if other is not model)
+    others = tuple(_others(network, [other for other in board.stacks if other is not model], level))
     limit_bytes = budget.memory_bytes if budget.memory_bytes is not None else free_bytes(board)
     return Answer(
         estimate=found,
@@ -129,6 +135,13 @@ def answer(
         if limit_bytes is None or at_batch is None
         else _largest(lambda batch: estimate_memory(at_batch(batch), model, board.processor).total, limit_bytes),
     )
+
+
+def _others(network: Network, stacks: Sequence[StackModel], level: float) -> Iterator[tuple[str, Milliseconds]]:
+    """The pass on other stacks, without those whose engine cannot run the network."""
+    for stack in stacks:
+        with suppress(SiteCNNError):
+            yield stack.stack, forward_ms(network, stack, level)
 
 
 def _largest(total_bytes: Callable[[int], int], limit_bytes: int) -> int | None:

@@ -7,6 +7,8 @@ from pathlib import Path
 from sitecnn.errors import SiteCNNError
 from sitecnn.models.board_model import BoardModel, StackModel, load
 from sitecnn.models.threads import at_threads
+from sitecnn.network.graph import Network
+from sitecnn.workload.engines import engine_of_network, engine_of_stack
 
 SHIPPED = Path(__file__).parents[1] / "models" / "shipped"
 """Models fitted from public measurements, as `{board}-{processor}.json`."""
@@ -44,12 +46,14 @@ def load_processors(board: str | Path, processor: str | None = None, *, root: Pa
     return [first, other] if other else [first]
 
 
-def with_stack(boards: Sequence[BoardModel], stack: str | None, threads: int | None) -> list[BoardModel]:
+def with_stack(
+    boards: Sequence[BoardModel], stack: str | None, threads: int | None, engine: str | None = None
+) -> list[BoardModel]:
     """Those boards that have such a stack; SiteCNNError, the first one's, if none has."""
     found, errors = [], []
     for board in boards:
         try:
-            choose_stack(board, stack, threads)
+            choose_stack(board, stack, threads, engine=engine)
             found.append(board)
         except SiteCNNError as error:
             errors.append(error)
@@ -65,20 +69,38 @@ def other_processor(board: BoardModel, root: Path | str = Path()) -> BoardModel 
     return load(path) if path else None
 
 
-def choose_stack(board: BoardModel, stack: str | None = None, threads: int | None = None) -> StackModel:
-    """The first stack of a board whose name holds `stack` and that has `threads` threads; SiteCNNError if none.
+def choose_stack(
+    board: BoardModel,
+    stack: str | None = None,
+    threads: int | None = None,
+    *,
+    engine: str | None = None,
+    network: Network | None = None,
+) -> StackModel:
+    """The first stack of a board whose name holds `stack`, with `threads` threads and of `engine`; else SiteCNNError.
 
-    A number of threads between two that were measured is read between them.
+    Of several that fit it is one of the engine that the `network` was written for, where there is one, and in the
+    precision that all networks have, fp32. A number of threads between two that were measured is read between them.
     """
-    named = [one for one in board.stacks if stack is None or stack.lower() in one.stack.lower()]
+    engines = {one.stack: engine_of_stack(one.stack) for one in board.stacks}
+    native = engine_of_network(network) if network else None
+    named = [
+        one
+        for one in board.stacks
+        if (stack is None or stack.lower() in one.stack.lower()) and engine in (None, engines[one.stack].name)
+    ]
+    named.sort(key=lambda one: (native not in (None, engines[one.stack].name), engines[one.stack].precision != "fp32"))
     for candidate in named:
         if threads in (None, candidate.threads):
             return candidate
     if threads and (between := at_threads(named, threads)):
         return between
-    asked = " ".join(
-        part for part in (f"stack {stack!r}" if stack else "", f"{threads} threads" if threads else "") if part
+    wishes = (
+        f"stack {stack!r}" if stack else "",
+        f"engine {engine!r}" if engine else "",
+        f"{threads} threads" if threads else "",
     )
+    asked = " ".join(filter(None, wishes))
     there = "; ".join(f"{one.stack!r} ({one.threads} threads)" for one in board.stacks)
     raise SiteCNNError(
         f"board {board.board!r} {board.processor}: no {asked or 'stack'}; its model has: {there or 'none'}"

@@ -12,7 +12,8 @@ from sitecnn.estimation.boards import choose_stack, free_bytes
 from sitecnn.estimation.estimate import Milliseconds, estimate_memory, forward_ms
 from sitecnn.estimation.offload import offload
 from sitecnn.estimation.placement import place
-from sitecnn.estimation.variants import WIDTHS, narrower, smaller
+from sitecnn.estimation.variants import WIDTHS, can_be_narrower, narrower, smaller
+from sitecnn.estimation.work import can_run
 from sitecnn.models.board_model import StackModel
 from sitecnn.network.graph import Network
 
@@ -85,9 +86,11 @@ def _first_of_each(changes: list[Change], now: Situation, goal: Budget) -> list[
 def _ways(now: Situation) -> Iterator[tuple[str, StackModel, int]]:
     """(what it is called, model, effort) of every other stack of the board's processors."""
     for stack in now.board.stacks:
-        if stack is not now.model:
+        if stack is not now.model and can_run(now.network, stack.stack):
             yield f"use the stack {stack.stack}", stack, 0
     for stack in now.other.stacks if now.other else ():
+        if not can_run(now.network, stack.stack):
+            continue
         yield f"run on the {now.other.processor if now.other else ''} ({stack.stack})", stack, 1
 
 
@@ -104,7 +107,7 @@ def _settings(now: Situation) -> Iterator[Change]:
 def _placed(now: Situation) -> Iterator[Change]:
     if now.other is None or now.copy is None:
         return
-    stacks = {now.board.processor: now.model, now.other.processor: choose_stack(now.other)}
+    stacks = {now.board.processor: now.model, now.other.processor: choose_stack(now.other, network=now.network)}
     placed = place(now.network, stacks["cpu"], stacks["gpu"], now.copy, now.level)
     if placed.worthwhile:
         there = sum(placed.on_gpu)
@@ -134,7 +137,7 @@ def _smaller(now: Situation) -> Iterator[Change]:
 
 
 def _narrower(now: Situation) -> Iterator[Change]:
-    for share in WIDTHS:
+    for share in WIDTHS if can_be_narrower(now.network, now.model.stack) else ():
         network = narrower(now.network, share)
         yield _change(now, f"{share:.0%} of the channels", 4, network, now.model, "has to be trained anew")
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sitecnn.estimation.boards import choose_stack
-from sitecnn.estimation.estimate import columns, with_zeros
 from sitecnn.estimation.sums import sums
+from sitecnn.estimation.work import work_of
 from sitecnn.models.board_model import BoardModel, interval
 from sitecnn.models.features import Array
 from sitecnn.network.graph import Network
-from sitecnn.workload.kernels import layer_kernel
+from sitecnn.workload.kernels import SIZE_NAMES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,15 +42,19 @@ def estimate_many(
     stack: str | None = None,
     threads: int | None = None,
     level: float = 0.9,
+    engine: str | None = None,
 ) -> ForwardTimes:
     """The forward passes of many networks in one vectorised step; the same figures as `estimate` one by one.
 
+    All are on one stack, which is chosen as for the first.
+
     Raises SiteCNNError for a stack that the board's model does not have.
     """
-    model = choose_stack(board, stack, threads)
-    layers = [layer for network in networks for layer in network.layers]
-    group = np.repeat(np.arange(len(networks)), [len(network.layers) for network in networks])
-    kinds, sizes = columns([layer_kernel(layer) for layer in layers])
-    ns, sd_ns = sums(model, with_zeros(kinds, layers), sizes, group, len(networks))
+    model = choose_stack(board, stack, threads, engine=engine, network=networks[0] if networks else None)
+    works = [work_of(network, model.stack) for network in networks]
+    group = np.repeat(np.arange(len(works)), [len(work.kinds) for work in works])
+    kinds = np.concatenate([np.array([], dtype=np.str_), *(work.kinds for work in works)])
+    sizes = {name: np.concatenate([np.array([]), *(work.sizes[name] for work in works)]) for name in SIZE_NAMES}
+    ns, sd_ns = sums(model, kinds, sizes, group, len(networks))
     low, high = interval(ns, sd_ns, level)
     return ForwardTimes(tuple(network.name for network in networks), ns / 1e6, low / 1e6, high / 1e6)

@@ -13,9 +13,9 @@ import numpy as np
 
 from sitecnn.estimation.cut import Edge, minimum_cut
 from sitecnn.estimation.dataflow import HOST, Dataflow, dataflow
-from sitecnn.estimation.estimate import Milliseconds, difference, layer_columns, milliseconds
-from sitecnn.estimation.placement import layers_ns
-from sitecnn.estimation.sums import sums
+from sitecnn.estimation.estimate import Milliseconds, difference, milliseconds
+from sitecnn.estimation.placement import layers_ns, standard_errors
+from sitecnn.estimation.work import work_of
 from sitecnn.models.board_model import StackModel
 from sitecnn.network.graph import Network
 
@@ -117,13 +117,12 @@ def split(
 def offload(network: Network, board: StackModel, server: StackModel, link: Link, level: float = 0.9) -> Offload:
     """The best split of a network between a board and a server; the link is taken to be exactly as given."""
     flow = dataflow(network)
-    kinds, sizes = layer_columns(network)
-    board_ns, server_ns = layers_ns(board, kinds, sizes), layers_ns(server, kinds, sizes)
+    board_work, server_work = (work_of(network, model.stack) for model in (board, server))
+    board_ns, server_ns = layers_ns(board, board_work), layers_ns(server, server_work)
     labels = best_split(flow, board_ns, server_ns, link)
     best = split(flow, board_ns, server_ns, link, labels)
-    here = np.array(labels, dtype=np.int_)
-    _, board_sd = sums(board, kinds, sizes, here, 2)
-    _, server_sd = sums(server, kinds, sizes, here, 2)
+    here = np.array(labels, dtype=np.bool_)
+    board_sd, server_sd = standard_errors(board, board_work, here), standard_errors(server, server_work, here)
     gain_ns = sum(board_ns) - best.total_ms * 1e6
     return Offload(
         best=best,
@@ -138,8 +137,8 @@ def by_bandwidth(
 ) -> list[Split]:
     """The best split at each of several bandwidths, the round trip being the link's."""
     flow = dataflow(network)
-    kinds, sizes = layer_columns(network)
-    board_ns, server_ns = layers_ns(board, kinds, sizes), layers_ns(server, kinds, sizes)
+    board_work, server_work = (work_of(network, model.stack) for model in (board, server))
+    board_ns, server_ns = layers_ns(board, board_work), layers_ns(server, server_work)
     links = [Link(rate, link.round_trip_ms) for rate in megabits_per_s]
     return [split(flow, board_ns, server_ns, one, best_split(flow, board_ns, server_ns, one)) for one in links]
 

@@ -9,15 +9,17 @@ On a chain it is the shortest path.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
+from typing import Any
 
 import numpy as np
 
 from sitecnn.estimation.cut import Edge, minimum_cut
 from sitecnn.estimation.dataflow import HOST, Dataflow, dataflow
-from sitecnn.estimation.estimate import Milliseconds, difference, layer_columns, milliseconds
-from sitecnn.estimation.sums import Kinds, sums
+from sitecnn.estimation.estimate import Milliseconds, difference, milliseconds
+from sitecnn.estimation.sums import sums
+from sitecnn.estimation.work import Work, work_of
 from sitecnn.models.board_model import StackModel, estimate_kernels, within_pass_ns
-from sitecnn.models.features import Sizes
+from sitecnn.models.features import Array
 from sitecnn.network.graph import Network
 
 WORTHWHILE = 0.02
@@ -116,9 +118,8 @@ def place(network: Network, cpu: StackModel, gpu: StackModel, copy: Copy, level:
     placements was picked by these very estimates, which flatters it a little.
     """
     flow = dataflow(network)
-    kinds, sizes = layer_columns(network)
-    cpu_ns = layers_ns(cpu, kinds, sizes)
-    gpu_ns = layers_ns(gpu, kinds, sizes)
+    cpu_work, gpu_work = (work_of(network, model.stack) for model in (cpu, gpu))
+    cpu_ns, gpu_ns = layers_ns(cpu, cpu_work), layers_ns(gpu, gpu_work)
     count = len(network.layers)
     on_gpu = best_placement(flow, cpu_ns, gpu_ns, copy.ns)
     totals = {
@@ -127,8 +128,7 @@ def place(network: Network, cpu: StackModel, gpu: StackModel, copy: Copy, level:
     }
     there = np.array(on_gpu)
     # By model: the standard errors of what runs on the CPU in this placement and of what does not.
-    _, cpu_sd = sums(cpu, kinds, sizes, there.astype(int), 2)
-    _, gpu_sd = sums(gpu, kinds, sizes, there.astype(int), 2)
+    cpu_sd, gpu_sd = standard_errors(cpu, cpu_work, there), standard_errors(gpu, gpu_work, there)
     copied = copied_values(flow, on_gpu)
     over_cpu = difference(totals["cpu"] - totals["placed"], float(np.hypot(cpu_sd[1], gpu_sd[1])), level)
     over_gpu = difference(totals["gpu"] - totals["placed"], float(np.hypot(cpu_sd[0], gpu_sd[0])), level)
@@ -155,6 +155,12 @@ def measured_copy(gpu: StackModel) -> Copy | None:
     return Copy(per.get("calls", 0.0), (per.get("in_elements", 0.0) + per.get("out_elements", 0.0)) / 4)
 
 
-def layers_ns(model: StackModel, kinds: Kinds, sizes: Sizes) -> list[float]:
-    """Each layer's share of a whole forward pass, in ns."""
-    return [float(ns) for ns in within_pass_ns(model, estimate_kernels(model, kinds, sizes).ns)]
+def layers_ns(model: StackModel, work: Work) -> list[float]:
+    """Each layer's share of a whole forward pass, in ns; what is fused into another layer's kernel takes nothing."""
+    times = work.by_layer(within_pass_ns(model, estimate_kernels(model, work.kinds, work.sizes).ns))
+    return [float(ns) for ns in times]
+
+
+def standard_errors(model: StackModel, work: Work, chosen: "np.ndarray[Any, np.dtype[np.bool_]]") -> Array:
+    """Of the sum of the layers that are not `chosen`, and of the sum of those that are, in ns."""
+    return sums(model, work.kinds, work.sizes, chosen.astype(np.int_)[work.layer], 2)[1]

@@ -7,6 +7,7 @@ from typing import Any
 from sitecnn.errors import SiteCNNError
 from sitecnn.network.graph import Layer, Network, Parameter, Shape
 from sitecnn.network.settings import Convolution, InnerProduct
+from sitecnn.workload.engines import CAFFE, engine_of_network, engine_of_stack
 
 WIDTHS = (0.9, 0.75, 0.5, 0.35, 0.25)
 """Shares of a network's channels, about as MobileNets have them."""
@@ -56,6 +57,11 @@ def why_no_smaller_images(network: Network, at_inputs: Callable[[Mapping[str, Sh
             return f"{change}: {error}"
         break
     return ""
+
+
+def can_be_narrower(network: Network, stack: str) -> bool:
+    """Whether `narrower` says what the stack's engine would run: not of ONNX's operators, which stay as they are."""
+    return CAFFE in (engine_of_network(network), engine_of_stack(stack).name)
 
 
 def narrower(network: Network, share: float) -> Network:

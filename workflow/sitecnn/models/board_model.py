@@ -73,6 +73,8 @@ class StackModel:
     `unexplained_sd` is what relative errors of a `layer` and of a `network` have beyond their standard errors in
     cross-validation. No kernel takes less than `least_ns` per multiply-accumulate (`mac`) and per element that it must
     move (`element`). `base_bytes` is what a process takes besides its network, 0 if that was not measured.
+    `memory_factors` is, of an engine that shares its buffers, what it takes for a byte of `weights` and of
+    `activations` and for one of the `kernels`.
     """
 
     stack: str
@@ -85,6 +87,7 @@ class StackModel:
     networks: tuple[str, ...]
     layer_overhead_ns: float = 0.0
     least_ns: Mapping[str, float] = field(default_factory=dict)
+    memory_factors: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,18 @@
 from typing import Any
 
 from sitecnn.network.graph import Layer, Network
+from sitecnn.workload.engines import Engine
 from sitecnn.workload.flops import poster_flops_by_group
 from sitecnn.workload.kernels import gemms, multiply_accumulates
+from sitecnn.workload.lowering import lower
 from sitecnn.workload.memory import memory
 
 
-def describe(network: Network) -> dict[str, Any]:
-    """The `describe --json` document: totals (macs, poster_flops, bytes) and every layer in Caffe's order."""
+def describe(network: Network, engine: Engine | None = None) -> dict[str, Any]:
+    """The `describe --json` document: totals (macs, poster_flops, bytes) and every layer in Caffe's order.
+
+    With an engine there are its `kernels`, too; SiteCNNError where it cannot run the network.
+    """
     layers = [_describe_layer(layer) for layer in network.layers]
     parts = memory(network)
     return {
@@ -25,7 +30,22 @@ def describe(network: Network) -> dict[str, Any]:
         },
         "layers": layers,
         "notes": list(network.notes),
+        **({"engine": engine.name, "kernels": _kernels(network, engine)} if engine else {}),
     }
+
+
+def _kernels(network: Network, engine: Engine) -> list[dict[str, Any]]:
+    """What the engine runs: the first layer of each kernel is that at which its time stands."""
+    return [
+        {
+            "kind": one.kernel.kind,
+            "variant": one.kernel.variant,
+            "layers": [network.layers[index].name for index in one.layers],
+            "sizes": dict(one.kernel.sizes),
+            "output": list(one.output_shapes[0]) if one.output_shapes else [],
+        }
+        for one in lower(network, engine)
+    ]
 
 
 def _describe_layer(layer: Layer) -> dict[str, Any]:

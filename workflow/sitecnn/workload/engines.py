@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from sitecnn.network.graph import Network
+
 CAFFE, ONNXRUNTIME, TFLITE_GPU = "caffe", "onnxruntime", "tflite-gpu"
 
 ENGINES = (CAFFE, ONNXRUNTIME, TFLITE_GPU)
@@ -52,6 +54,11 @@ def engine_of_stack(stack: str) -> Engine:
     for part in parts:
         engine = next((read(engine, part) for fits, read in _OPTIONS if fits(part)), engine)
     return engine
+
+
+def engine_of_network(network: Network) -> str:
+    """The engine that a network was written for: ONNX Runtime for ONNX files, Caffe for prototxt."""
+    return ONNXRUNTIME if any(layer.node is not None for layer in network.layers) else CAFFE
 
 
 _OPTIONS: tuple[tuple[Callable[[str], bool], Callable[[Engine, str], Engine]], ...] = (

@@ -1,28 +1,32 @@
 """What an engine makes of a network before it runs it: its layers as kernels, a module per engine."""
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from sitecnn.errors import SiteCNNError
 from sitecnn.network.graph import Network
 from sitecnn.workload.engines import CAFFE, ONNXRUNTIME, Engine
 from sitecnn.workload.lowering import caffe
-from sitecnn.workload.lowering.lowered import LoweredKernel
+from sitecnn.workload.lowering.lowered import EngineMemory, LoweredKernel
 
-__all__ = ["LOWERINGS", "LoweredKernel", "lower"]
+if TYPE_CHECKING:
+    from types import ModuleType
+
+__all__ = ["LOWERINGS", "LoweredKernel", "engine_memory", "lower"]
 
 
-def _onnxruntime(network: Network, engine: Engine) -> tuple[LoweredKernel, ...]:
+def _onnxruntime() -> "ModuleType":
     """Only who asks for it needs the onnx package."""
     try:
         from sitecnn.workload.lowering import onnxruntime
     except ImportError:
         raise SiteCNNError("what ONNX Runtime runs needs the onnx package: pip install 'sitecnn[onnx]'") from None
-    return onnxruntime.lower(network, engine)
+    return onnxruntime
 
 
 LOWERINGS: Mapping[str, Callable[[Network, Engine], tuple[LoweredKernel, ...]]] = {
     CAFFE: caffe.lower,
-    ONNXRUNTIME: _onnxruntime,
+    ONNXRUNTIME: lambda network, engine: _onnxruntime().lower(network, engine),
 }
 """The lowering of each engine; a new engine is a module of this package, an entry here and a name in `engines`."""
 
@@ -37,3 +41,9 @@ def lower(network: Network, engine: Engine) -> tuple[LoweredKernel, ...]:
         known = ", ".join(LOWERINGS)
         raise SiteCNNError(f"engine {engine.name!r}: what it makes of a network is not known here, only of {known}")
     return LOWERINGS[engine.name](network, engine)
+
+
+def engine_memory(network: Network, engine: Engine) -> EngineMemory:
+    """What decides the memory of ONNX Runtime's process; SiteCNNError as `lower`."""
+    memory: EngineMemory = _onnxruntime().memory(network, engine)
+    return memory

@@ -22,3 +22,12 @@ class LoweredKernel:
     op: str = ""
     input_shapes: tuple[Shape, ...] = ()
     output_shapes: tuple[Shape, ...] = ()
+
+
+@dataclass(frozen=True)
+class EngineMemory:
+    """What decides the memory of an engine that shares its buffers: weights, the most values alive, `kernels`."""
+
+    weights_bytes: int
+    activations_bytes: int
+    kernels: int

@@ -5,10 +5,11 @@ The kinds of its kernels are told in `kernels`.
 
 from sitecnn.network.graph import Network
 from sitecnn.workload.engines import GRAPH_LEVELS, Engine
-from sitecnn.workload.lowering.lowered import LoweredKernel
+from sitecnn.workload.lowering.lowered import EngineMemory, LoweredKernel
 from sitecnn.workload.lowering.onnxruntime import basic, extended
 from sitecnn.workload.lowering.onnxruntime.graph import Graph
 from sitecnn.workload.lowering.onnxruntime.kernels import lowered
+from sitecnn.workload.lowering.onnxruntime.liveness import activations_bytes, weights_bytes
 from sitecnn.workload.lowering.onnxruntime.nchwc import Layout
 from sitecnn.workload.lowering.onnxruntime.rules import rules_of
 from sitecnn.workload.lowering.onnxruntime.translate import to_graph
@@ -21,6 +22,12 @@ def lower(network: Network, engine: Engine) -> tuple[LoweredKernel, ...]:
     """
     graph = optimised(to_graph(network), engine)
     return tuple(lowered(graph, node) for node in graph.nodes)
+
+
+def memory(network: Network, engine: Engine) -> EngineMemory:
+    """The parts of the process's memory that the network decides; errors as `lower`'s."""
+    graph = optimised(to_graph(network), engine)
+    return EngineMemory(weights_bytes(graph), activations_bytes(graph), len(graph.nodes))
 
 
 def optimised(graph: Graph, engine: Engine) -> Graph:

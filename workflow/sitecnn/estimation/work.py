@@ -1,0 +1,112 @@
+"""The kernels that a stack runs of a network, as columns for its model, with the layers at which their times stand."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from sitecnn.errors import SiteCNNError
+from sitecnn.estimation.sums import Groups, Kinds
+from sitecnn.models.features import Array, Sizes
+from sitecnn.network.graph import Layer, Network
+from sitecnn.workload.engines import CAFFE, engine_of_stack
+from sitecnn.workload.kernels import MOST_LAYERS, OF_ZEROS, SIZE_NAMES, Kernel, layer_kernel
+from sitecnn.workload.lowering import lower
+
+PLACE = {name: row for row, name in enumerate(SIZE_NAMES)}
+
+
+@dataclass(frozen=True)
+class Work:
+    """A network's kernels: `kinds`, `sizes` and, for each, the index of the `layer` at which its time stands.
+
+    `fused_into` is, for each of the network's layers, that at which the time of its kernel stands, None where it is
+    the layer itself.
+    """
+
+    kinds: Kinds
+    sizes: Sizes
+    layer: Groups
+    fused_into: tuple[int | None, ...]
+
+    def by_layer(self, values: Array) -> Array:
+        """The sum over the kernels of each layer."""
+        return np.bincount(self.layer, values, len(self.fused_into)).astype(np.float64)
+
+    def every_layer(self, values: np.ndarray[Any, np.dtype[np.bool_]]) -> list[bool]:
+        """Whether it holds of all kernels of each layer; it does where a layer has none."""
+        return [bool(count == 0) for count in np.bincount(self.layer, ~values, len(self.fused_into))]
+
+
+def work_of(network: Network, stack: str) -> Work:
+    """What the stack of this name runs of a network, as its engine lowers it.
+
+    Raises SiteCNNError where the engine cannot run a layer, or its lowering is not known.
+    """
+    engine, count = engine_of_stack(stack), len(network.layers)
+    if engine.name == CAFFE:
+        kinds, sizes = layer_columns(network)
+        return Work(kinds, sizes, np.arange(count), (None,) * count)
+    lowered = lower(network, engine)
+    kinds, sizes = columns([one.kernel for one in lowered])
+    leaders = {one.layers[0] for one in lowered}
+    fused: list[int | None] = [None] * count
+    for one in lowered:
+        for index in one.layers:
+            fused[index] = None if index in leaders else one.layers[0]
+    layer = np.array([one.layers[0] for one in lowered], dtype=np.int_)
+    return Work(kinds, sizes, layer, tuple(fused))
+
+
+def can_run(network: Network, stack: str) -> bool:
+    """Whether the stack's engine can run the network, as far as is known."""
+    try:
+        work_of(network, stack)
+    except SiteCNNError:
+        return False
+    return True
+
+
+def work_of_kernels(kernels: Sequence[Kernel]) -> Work:
+    """Kernels as if each were a layer of its own."""
+    kinds, sizes = columns(kernels)
+    return Work(kinds, sizes, np.arange(len(kernels)), (None,) * len(kernels))
+
+
+def layer_columns(network: Network) -> tuple[Kinds, Sizes]:
+    """(kinds, sizes) of the network's layers as columns, for the models."""
+    rows = [_layer_row(layer) for layer in network.layers]
+    sizes = np.array([row for _, row in rows]).reshape(len(rows), len(SIZE_NAMES)).T
+    kinds = np.array([kind for kind, _ in rows], dtype=np.str_)
+    return with_zeros(kinds, network.layers), dict(zip(SIZE_NAMES, sizes, strict=True))
+
+
+def with_zeros(kinds: Kinds, layers: Sequence[Layer]) -> Kinds:
+    """The kinds of the layers' kernels where layers without weights and images run on zeros."""
+    on_zeros = np.array([layer.on_zeros for layer in layers], dtype=np.bool_)
+    for kind, of_zeros in OF_ZEROS.items():
+        kinds = np.where(on_zeros & (kinds == kind), of_zeros, kinds)
+    return kinds
+
+
+@lru_cache(maxsize=MOST_LAYERS)
+def _layer_row(layer: Layer) -> tuple[str, Array]:
+    """A layer's kind and its sizes as a column."""
+    kinds, sizes = columns([layer_kernel(layer)])
+    return str(kinds[0]), np.concatenate([*sizes.values()])
+
+
+def columns(pieces: Sequence[Kernel]) -> tuple[Kinds, Sizes]:
+    """(kinds, sizes) of kernels as columns, NaN where a kernel has no such size."""
+    # Of many networks most pieces are one object that came from a cache: it is taken apart once.
+    distinct = {id(piece): piece for piece in pieces}
+    number = dict(zip(distinct, range(len(distinct)), strict=True))
+    index = np.array([number[id(piece)] for piece in pieces], dtype=np.int_)
+    rows = np.full((len(SIZE_NAMES), len(distinct)), np.nan)
+    for column, piece in enumerate(distinct.values()):
+        for name, size in piece.sizes:
+            rows[PLACE[name], column] = size
+    kinds = np.array([piece.kind for piece in distinct.values()], dtype=np.str_)
+    return kinds[index], dict(zip(SIZE_NAMES, rows[:, index], strict=True))
