@@ -106,7 +106,7 @@ def answer_dots(rows: pd.DataFrame, level: float) -> Any:
     dots = base.mark_point(size=45, opacity=1).encode(
         x=x,
         shape=alt.Shape("label:N", title=None, scale=symbols, legend=legend),
-        fill=alt.Fill("label:N", title=None, scale=scale, legend=None),
+        fill=alt.Fill("label:N", title=None, scale=scale, legend=legend),
         fillOpacity=alt.condition("datum.how == 'measured'", alt.value(1), alt.value(0.15)),
         tooltip=tooltip,
     )
