@@ -17,7 +17,7 @@ CONVOLUTION = IMAGE + layer("Convolution", rest="convolution_param { num_output:
 
 CASES = {
     "empty": ("", "it defines no layers"),
-    "web page": ("<!DOCTYPE html><html></html>", "line 1, column 1"),
+    "web page": ("<!DOCTYPE html><html></html>", "a web page"),
     "dimension of 2^63": (IMAGE.replace("dim: 9", f"dim: {2**63}"), "out of range"),
     "dimension just below": (IMAGE.replace("dim: 9", f"dim: {2**63 - 1}"), "layer 'in' (Input): a blob of"),
     "blob too large": (IMAGE + layer("Tile", rest="tile_param { tiles: 2000000000 }"), "layer 'it' (Tile): a blob of"),

@@ -76,7 +76,7 @@ def _rows(document: dict[str, Any]) -> list[tuple[str, ...]]:
             layer["name"],
             layer["type"] + (" (unmodelled)" if "unmodelled" in layer else ""),
             " ".join("×".join(map(str, shape)) for shape in layer["outputs"]),
-            str(layer["macs"]),
+            str(layer["macs"]) if layer.get("counted", True) else "not counted",
             str(layer["params"]),
             " ".join(f"{gemm['count']}·({gemm['m']}×{gemm['n']}×{gemm['k']})" for gemm in layer["gemms"]),
         )

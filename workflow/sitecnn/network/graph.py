@@ -47,7 +47,8 @@ class Layer:
 
     `inputs` and `outputs` are the shapes of `bottoms` and `tops`, in order. A layer that is not Caffe's own
     has `modelled=False` and a `note` that says why. `on_zeros`: all it reads is zero where the net runs without weights
-    and images, as `caffe time` runs it; that is no part of what the network is.
+    and images, as `caffe time` runs it; that is no part of what the network is. `guessed`: its shapes hang on one that
+    the file does not tell. `counted` is false where nothing is known of its work.
 
     A layer from an ONNX file tells two truths. `type` and `settings` are Caffe's where a layer of Caffe does the same
     work; else they are ONNX's, with `settings` an OnnxOperator. `node` is the operator as the file has it in both
@@ -68,6 +69,8 @@ class Layer:
     note: str = ""
     on_zeros: bool = field(default=False, compare=False)
     node: OnnxNode | None = field(default=None, compare=False)
+    guessed: bool = field(default=False, compare=False)
+    counted: bool = field(default=True, compare=False)
 
     def __hash__(self) -> int:
         """Of what tells layers apart; not of all, as `==` is: each layer of each network is looked up."""
@@ -80,6 +83,7 @@ class Network:
 
     `outputs` names the tensors that the file says are its results; empty where the format says nothing (Caffe: every
     top that no layer reads).
+    `doubts` says why the totals are uncertain: which shapes are guessed, whose work is not counted.
     """
 
     name: str
@@ -87,6 +91,7 @@ class Network:
     layers: tuple[Layer, ...]
     notes: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
     @cached_property
     def positions(self) -> Mapping[str, list[int]]:

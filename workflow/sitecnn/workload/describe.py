@@ -29,7 +29,7 @@ def describe(network: Network, engine: Engine | None = None) -> dict[str, Any]:
             "workspace_poster_bytes": parts.workspace_poster_bytes,
         },
         "layers": layers,
-        "notes": list(network.notes),
+        "notes": [*network.doubts, *network.notes],
         **({"engine": engine.name, "kernels": _kernels(network, engine)} if engine else {}),
     }
 
@@ -61,4 +61,6 @@ def _describe_layer(layer: Layer) -> dict[str, Any]:
             {"m": use.kernel["m"], "n": use.kernel["n"], "k": use.kernel["k"], "count": use.count} for use in uses
         ],
         **({} if layer.modelled else {"unmodelled": layer.note}),
+        **({"guessed": True} if layer.guessed else {}),
+        **({} if layer.counted else {"counted": False}),
     }

@@ -13,12 +13,10 @@ from functools import lru_cache
 
 from google.protobuf import text_format
 
-from sitecnn.network.caffe.caffe_pb2 import LayerParameter, NetParameter, V1LayerParameter
-
-Definition = LayerParameter | V1LayerParameter
+from sitecnn.network.caffe.caffe_pb2 import LayerParameter, NetParameter
+from sitecnn.network.caffe.fields import COMMENT, UnknownField, without_unknown
 
 STRING = r""""[^"\\\n]*+"|'[^'\\\n]*+'"""
-COMMENT = r"#[^\n]*+"
 FLAT = rf"""[^{{}}<>"'#\\]++|{STRING}|{COMMENT}"""
 NESTED = rf"(?:{FLAT}|\{{(?:{FLAT}|\{{(?:{FLAT}|\{{(?:{FLAT})*+\}})*+\}})*+\}})*+"
 BLOCK = re.compile(rf"{COMMENT}|{STRING}|\b(layers?)\s*+:?\s*+\{{({NESTED})\}}")
@@ -27,16 +25,19 @@ NAME = re.compile(rf"""(\b(?:name|bottom|top)\s*+:\s*+)({STRING})""")
 
 @dataclass(frozen=True)
 class _Mould:
-    """A block's definition without names, and which of its names, in the order of the text, go where."""
+    """A block's definition without names, which of its names, in the order of the text, go where, and its unknowns."""
 
-    definition: Definition
+    definition: LayerParameter
     name: int | None
     bottoms: tuple[int, ...]
     tops: tuple[int, ...]
+    unknown: list[UnknownField]
 
 
-def parse_blocks(text: str) -> NetParameter | None:
-    """The definition, or None where it is not for this way of reading; what is wrong with it is not said here."""
+def parse_blocks(text: str) -> tuple[NetParameter, list[UnknownField]] | None:
+    """The definition and the fields passed over (their places are not the file's), or None where it is not for this
+    way of reading; what is wrong with it is not said here.
+    """
     blocks: dict[str, list[str]] = {"layer": [], "layers": []}
 
     def outline(match: re.Match[str]) -> str:
@@ -46,34 +47,38 @@ def parse_blocks(text: str) -> NetParameter | None:
         return f"{match[1]} {{}}"
 
     try:
-        net = text_format.Parse(BLOCK.sub(outline, text), NetParameter())
-        _fill(net.layer, blocks["layer"])
-        _fill(net.layers, blocks["layers"])
+        rest, unknown = without_unknown(BLOCK.sub(outline, text), NetParameter)
+        net = text_format.Parse(rest, NetParameter(), allow_unknown_field=True)
+        for kind, layers in (("layer", net.layer), ("layers", net.layers)):
+            _fill(kind, layers, blocks[kind], unknown)
     except (text_format.ParseError, RecursionError, ValueError):
         return None
-    return net
+    return net, unknown
 
 
-def _fill(layers: Sequence[Definition], bodies: Sequence[str]) -> None:
+def _fill(kind: str, layers: Sequence[LayerParameter], bodies: Sequence[str], unknown: list[UnknownField]) -> None:
     """Each empty layer of the outline from its block; ValueError where the outline has other layers too."""
-    for layer, body in zip(layers, bodies, strict=True):
+    for index, (layer, body) in enumerate(zip(layers, bodies, strict=True)):
         pieces = NAME.split(body)
         names = pieces[2::3]
         pieces[2::3] = [""] * len(names)
-        if mould := _mould(type(layer), tuple(pieces)):  # type: ignore[arg-type]
+        if mould := _mould(tuple(pieces)):
             _cast(layer, mould, names)
+            fields = mould.unknown
         else:
-            text_format.Parse(body, layer)
+            known, fields = without_unknown(body, LayerParameter)
+            text_format.Parse(known, layer, allow_unknown_field=True)
+        unknown += [UnknownField(field.message, field.name, 0, (kind, index)) for field in fields]
 
 
 @lru_cache(maxsize=1024)
-def _mould(kind: type[Definition], pieces: tuple[str, ...]) -> _Mould | None:
+def _mould(pieces: tuple[str, ...]) -> _Mould | None:
     """None where a name stands elsewhere than as the layer's own, or is split over several strings."""
-    definition = kind()
     marked = list(pieces)
     marks = {f"<{index}>": index for index in range(len(marked[2::3]))}
     marked[2::3] = [f'"{mark}"' for mark in marks]
-    text_format.Parse("".join(marked), definition)
+    body, unknown = without_unknown("".join(marked), LayerParameter)
+    definition = text_format.Parse(body, LayerParameter(), allow_unknown_field=True)
     own = [definition.name, *definition.bottom, *definition.top]
     if set(own) - {""} != set(marks):
         return None
@@ -81,11 +86,11 @@ def _mould(kind: type[Definition], pieces: tuple[str, ...]) -> _Mould | None:
     bottoms, tops = (tuple(map(marks.__getitem__, blobs)) for blobs in (definition.bottom, definition.top))
     for field in ("name", "bottom", "top"):
         definition.ClearField(field)
-    return _Mould(definition, name, bottoms, tops)
+    return _Mould(definition, name, bottoms, tops, unknown)
 
 
-def _cast(layer: Definition, mould: _Mould, names: list[str]) -> None:
-    layer.CopyFrom(mould.definition)  # type: ignore[arg-type]
+def _cast(layer: LayerParameter, mould: _Mould, names: list[str]) -> None:
+    layer.CopyFrom(mould.definition)
     if mould.name is not None:
         layer.name = names[mould.name][1:-1]
     layer.bottom.extend([names[index][1:-1] for index in mould.bottoms])

@@ -1,12 +1,13 @@
 """Layer definitions → Network: every layer set up in order, with the shapes and checks of Caffe's net.cpp."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
 from sitecnn.errors import SiteCNNError
 from sitecnn.network.caffe.caffe_pb2 import LayerParameter, ParamSpec
+from sitecnn.network.caffe.guesses import Guesses, guessed_outputs, wish
 from sitecnn.network.caffe.layers import LAYER_TYPES
 from sitecnn.network.caffe.layers.base import (
     NO_LIMIT,
@@ -17,6 +18,7 @@ from sitecnn.network.caffe.layers.base import (
     require,
     text,
 )
+from sitecnn.network.caffe.sources import suggested
 from sitecnn.network.caffe.splits import Node, insert_splits
 from sitecnn.network.caffe.zeros import makes_zeros
 from sitecnn.network.graph import Layer, Network, Parameter, Shape
@@ -28,35 +30,45 @@ MOST_VALUES = 2**31 - 1
 SOURCES = ("Input", "DummyData")
 """Types whose tops are the network's inputs: their shapes can be given, and take the batch size asked for."""
 
+DATA_DEPENDENT = ("Filter",)
+"""Caffe's own types whose tops have the size that the data give them."""
+
+SETTLED_FORKS = ("the SSD fork",)
+"""Forks whose types have one rule wherever they occur: what does not fit it is an error, as in Caffe's own types."""
+
+MOST_NAMED = 6
+"""Layers that a line names; it counts the others."""
+
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the caller asks for: a batch size, shapes of blobs, no layers but Caffe's; `maker` is whose others are.
+    """What the caller asks for: a batch size, shapes of blobs, no layers but Caffe's.
 
-    `has_weights`: the weights come with the definition, so that nothing is known to be zero.
+    `guessed` are inputs whose shape the file does not tell: what hangs on them is uncertain.
     """
 
     batch: int | None = None
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     strict: bool = False
-    maker: str = "a fork"
-    has_weights: bool = False
+    guessed: Collection[str] = ()
 
 
 class _Blobs:
     """What has been made so far: the shape of every blob, which are zero, and the owner of every named parameter."""
 
-    def __init__(self) -> None:
+    def __init__(self, guessed: Collection[str]) -> None:
         self.shapes: dict[str, Shape] = {}
         self.zeros: set[str] = set()
         self.owners: dict[str, tuple[str, Shape]] = {}
+        self.guesses = Guesses(guessed)
+        self.first_images: int | None = None
 
 
 def build(
     name: str, definitions: Sequence[LayerParameter], wishes: Wishes, origin: str, notes: Sequence[str]
 ) -> Network:
     """The network of these layers; raises SiteCNNError that names the first layer Caffe would refuse."""
-    blobs = _Blobs()
+    blobs = _Blobs(wishes.guessed)
     layers = []
     for node in insert_splits(definitions):
         try:
@@ -70,7 +82,8 @@ def build(
     _check_wishes(layers, wishes, origin)
     sources = (layer.outputs[0] for layer in layers if layer.outputs and not layer.inputs)
     batch = next((shape[0] for shape in sources if shape), 1)
-    return Network(name, batch, tuple(layers), (*notes, *_repeated_names(definitions)))
+    doubts = (*blobs.guesses.texts(), *_not_counted(layers))
+    return Network(name, batch, tuple(layers), (*notes, *_repeated_names(definitions)), doubts=doubts)
 
 
 def _repeated_names(definitions: Sequence[LayerParameter]) -> list[str]:
@@ -79,39 +92,48 @@ def _repeated_names(definitions: Sequence[LayerParameter]) -> list[str]:
     return [f"{count} layers are called {name!r}" for name, count in counts.items() if count > 1]
 
 
+def _not_counted(layers: Sequence[Layer]) -> list[str]:
+    """A line that names the layers of whose work nothing is known."""
+    names = [f"{layer.name!r} ({layer.type})" for layer in layers if not layer.counted]
+    if not names:
+        return []
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return [f"not counted: the work of {', '.join(names[:MOST_NAMED])}{more}, of which nothing is known"]
+
+
 def _hint(node: Node, definitions: Sequence[LayerParameter], blobs: _Blobs) -> str:
-    """Who makes the bottom that is missing, if any layer does."""
+    """Who makes the bottom that is missing, if any layer does, or how to give it."""
     missing = next((blob for blob in node.bottoms if blob not in blobs.shapes), None)
-    maker = next((layer.name for layer in definitions if missing is not None and missing in layer.top), None)
-    return "" if maker is None else f"; layer {maker!r} makes it, which must stand before"
+    if missing is None:
+        return ""
+    maker = next((layer.name for layer in definitions if missing in layer.top), None)
+    if maker is not None:
+        return f"; layer {maker!r} makes it, which must stand before"
+    return f"; if it is an input, give its shape: {wish(missing, suggested(missing, definitions))}"
 
 
 def _check_wishes(layers: Sequence[Layer], wishes: Wishes, origin: str) -> None:
     """Every shape that was given must have had a use."""
-    open_blobs = {top for layer in layers if _takes_shape(layer.type) for top in layer.tops}
+    blobs = {top for layer in layers for top in layer.tops}
     for name in wishes.shapes:
-        if name not in open_blobs:
-            known = ", ".join(sorted(open_blobs)) or "none"
-            raise SiteCNNError(f"{origin}: no input is called {name!r}; its inputs are: {known}")
-
-
-def _takes_shape(type_name: str) -> bool:
-    return type_name in SOURCES or type_name not in LAYER_TYPES
+        if name not in blobs:
+            inputs = {top for layer in layers if layer.type in SOURCES for top in layer.tops}
+            known = ", ".join(sorted(inputs)) or "none"
+            raise SiteCNNError(f"{origin}: no blob is called {name!r}; its inputs are: {known}")
 
 
 def _set_up(node: Node, blobs: _Blobs, wishes: Wishes) -> Layer:
     """One layer: its bottoms exist, its counts fit, its shapes follow, its tops are new or in place."""
     definition = node.definition
     inputs = tuple([_input_shape(bottom, blobs) for bottom in node.bottoms])
-    kind = LAYER_TYPES.get(definition.type)
-    if kind is None or wishes.strict:
-        kind = _own_type(definition, kind, wishes)
-    _check_counts(kind, node)
-    inferred = _infer(kind, node, inputs, wishes)
-    for shape in inferred.outputs + inferred.parameters:
+    kind = _kind(definition, wishes)
+    inferred, reason = _inferred(kind, node, inputs, blobs, wishes)
+    outputs = _with_wishes(kind, node, inferred.outputs, blobs, wishes, sure=not reason)
+    for shape in outputs + inferred.parameters:
         _check_blob(shape)
-    _make_tops(kind, node, inferred.outputs, blobs)
-    on_zeros = not wishes.has_weights and blobs.zeros.issuperset(node.bottoms)
+    _make_tops(kind, node, outputs, blobs)
+    doubtful = blobs.guesses.record(node, outputs, reason, kind.is_guess, wishes.shapes)
+    on_zeros = blobs.zeros.issuperset(node.bottoms)
     _mark_zeros(node, blobs, of_zeros=on_zeros)
     return Layer(
         name=definition.name,
@@ -119,12 +141,14 @@ def _set_up(node: Node, blobs: _Blobs, wishes: Wishes) -> Layer:
         bottoms=node.bottoms,
         tops=node.tops,
         inputs=inputs,
-        outputs=inferred.outputs,
-        parameters=_parameters(definition, inferred.parameters, blobs),
+        outputs=outputs,
+        parameters=_parameters(definition, inferred.parameters, blobs, lenient=bool(kind.fork or reason)),
         settings=inferred.settings,
-        modelled=not kind.fork,
-        note=f"a layer of {kind.fork}, not of Caffe" if kind.fork else "",
+        modelled=not (kind.fork or reason),
+        note=f"a layer of {kind.fork}, not of Caffe" if kind.fork else reason,
         on_zeros=on_zeros,
+        guessed=doubtful,
+        counted=not reason,
     )
 
 
@@ -141,38 +165,62 @@ def _input_shape(bottom: str, blobs: _Blobs) -> Shape:
     return blobs.shapes[bottom]
 
 
-def _own_type(definition: LayerParameter, kind: LayerType | None, wishes: Wishes) -> LayerType:
+def _kind(definition: LayerParameter, wishes: Wishes) -> LayerType:
     """The type as it stands, or a place holder for one that only a fork knows; strict takes neither's forks."""
-    name = definition.type
-    if kind is not None and not kind.fork:
+    name, kind = definition.type, LAYER_TYPES.get(definition.type)
+    if kind is not None and not (kind.fork and wishes.strict):
         return kind
-    meant = next((known for known in LAYER_TYPES if known.lower() == name.lower()), "")
     require(bool(name), "it has no type")
-    require(kind is not None or not meant, f"not a layer type of Caffe; did you mean {meant!r}?")
+    meant = next((known for known in LAYER_TYPES if known.lower() == name.lower()), "")
+    if kind is None and meant and not LAYER_TYPES[meant].fork:
+        require(False, f"not a layer type of Caffe; did you mean {meant!r}?")
     require(not wishes.strict, "not a layer type of Caffe; leave --strict out to keep it as unmodelled")
-    return kind or LayerType(name, _as_first_input, bottoms=(0, NO_LIMIT), tops=(0, NO_LIMIT), fork=wishes.maker)
+    return LayerType(name, _unknown, bottoms=(0, NO_LIMIT), tops=(0, NO_LIMIT), fork="a fork")
 
 
-def _as_first_input(layer: LayerParameter, inputs: Inputs) -> Inferred:
-    """The guess for a layer that is not known: nothing changes its shape."""
-    if not inputs and layer.top:
-        wish = f"--input {layer.top[0]}:1x3x224x224"
-        raise RefusedError(f"not a layer type of Caffe, so its output's shape is not known; give it: {wish}")
-    return Inferred((inputs[0],) * len(layer.top) if inputs else ())
+def _unknown(layer: LayerParameter, inputs: Inputs) -> Inferred:
+    raise RefusedError(f"nothing is known of layers of type {layer.type}")
 
 
-def _infer(kind: LayerType, node: Node, inputs: Inputs, wishes: Wishes) -> Inferred:
-    """What the type's rule says, except where the caller knows better."""
-    if not _takes_shape(kind.name):
-        return kind.infer(node.definition, inputs)
-    if wishes.shapes and all(top in wishes.shapes for top in node.tops):
-        inferred = Inferred(tuple(wishes.shapes[top] for top in node.tops))
-    else:
-        inferred = kind.infer(node.definition, inputs)
-    outputs = [wishes.shapes.get(top, shape) for top, shape in zip(node.tops, inferred.outputs, strict=True)]
-    if wishes.batch is not None and kind.name in SOURCES:
-        outputs = [(wishes.batch, *shape[1:]) for shape in outputs]
-    return Inferred(tuple(outputs), inferred.parameters, inferred.settings)
+def _inferred(kind: LayerType, node: Node, inputs: Inputs, blobs: _Blobs, wishes: Wishes) -> tuple[Inferred, str]:
+    """What the type's rule says, and nothing; or a guess, and why the rule does not apply.
+
+    A layer of a fork may follow another fork's rule than the one that is known, one behind a guess need not fit it;
+    one of Caffe's name with settings that Caffe's has not is another framework's.
+    """
+    definition = node.definition
+    try:
+        _check_counts(kind, node)
+        return kind.infer(definition, inputs), ""
+    except RefusedError as refused:
+        of_unsure_fork = kind.fork and kind.fork not in SETTLED_FORKS
+        excused = of_unsure_fork or definition.fork_field or blobs.guesses.hang_on(node.bottoms)
+        if wishes.strict or not excused:
+            raise
+        return Inferred(guessed_outputs(definition, inputs, wishes.shapes)), str(refused)
+
+
+def _with_wishes(
+    kind: LayerType, node: Node, outputs: tuple[Shape, ...], blobs: _Blobs, wishes: Wishes, *, sure: bool
+) -> tuple[Shape, ...]:
+    """The outputs as the caller gives them, where it is not the layer that settles them."""
+    shapes = []
+    for top, shape in zip(node.tops, outputs, strict=True):
+        given = wishes.shapes.get(top, shape)
+        open_to_wishes = kind.name in (*SOURCES, *DATA_DEPENDENT) or kind.fork or not sure
+        if given != shape and not open_to_wishes:
+            raise RefusedError(f"its top {top!r} is {text(shape)}, which --input cannot change to {text(given)}")
+        shapes.append(given)
+    return tuple(_with_batch(kind, shape, blobs, wishes) for shape in shapes)
+
+
+def _with_batch(kind: LayerType, shape: Shape, blobs: _Blobs, wishes: Wishes) -> Shape:
+    """An input with the batch size asked for; one that has other than the first input's (regions) keeps its own."""
+    if wishes.batch is None or kind.name not in SOURCES or not shape:
+        return shape
+    if blobs.first_images is None:
+        blobs.first_images = shape[0]
+    return (wishes.batch, *shape[1:]) if shape[0] == blobs.first_images else shape
 
 
 def _check_counts(kind: LayerType, node: Node) -> None:
@@ -212,11 +260,18 @@ def _make_tops(kind: LayerType, node: Node, outputs: tuple[Shape, ...], blobs: _
         blobs.shapes[top] = shape
 
 
-def _parameters(definition: LayerParameter, shapes: tuple[Shape, ...], blobs: _Blobs) -> tuple[Parameter, ...]:
-    """net.cpp, `AppendParam`: a blob belongs to its layer, or to the first layer that gave it its name."""
-    specs = definition.param
+def _parameters(
+    definition: LayerParameter, shapes: tuple[Shape, ...], blobs: _Blobs, *, lenient: bool
+) -> tuple[Parameter, ...]:
+    """net.cpp, `AppendParam`: a blob belongs to its layer, or to the first layer that gave it its name.
+
+    Of a fork's layer it is not known how many blobs it learns (`lenient`).
+    """
+    specs: Sequence[ParamSpec] = definition.param
     if not specs:
         return tuple([Parameter(shape) for shape in shapes])
+    if lenient:
+        specs = specs[: len(shapes)]
     require(len(specs) <= len(shapes), f"it has {len(specs)} param blocks for {len(shapes)} learnable blobs")
     named = [specs[index] if index < len(specs) else ParamSpec() for index in range(len(shapes))]
     return tuple(_parameter(definition.name, shape, spec, blobs) for shape, spec in zip(shapes, named, strict=True))

@@ -1,113 +1,110 @@
-"""Which layers take part: the TEST phase's, without losses, with inputs in the place of data layers."""
+"""Which layers take part: the TEST phase's, without what only measures, with what it leaves without a maker."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 
-from sitecnn.network.caffe.caffe_pb2 import (
-    TEST,
-    BlobShape,
-    LayerParameter,
-    NetParameter,
-    NetStateRule,
-    ResizePolicyParameter,
-    TransformationParameter,
+from sitecnn.network.caffe.caffe_pb2 import TEST, TRAIN, LayerParameter, NetParameter, NetStateRule
+
+MEASURES = (
+    *("Accuracy", "DetectionEvaluate", "HDF5Output", "EvalDetection", "SegAccuracy", "SmoothL1LossOHEM"),
+    *("SoftmaxWithLossOHEM", "BoxAnnotatorOHEM"),
 )
-from sitecnn.network.caffe.layers.base import text
-from sitecnn.network.graph import Shape
-
-MEASURES = ("Accuracy", "DetectionEvaluate", "HDF5Output")
-"""Layers besides losses that judge or store a result and are no part of it."""
-
-DATA_PARAMS = {
-    "Data": "data_param",
-    "AnnotatedData": "data_param",
-    "ImageData": "image_data_param",
-    "WindowData": "window_data_param",
-    "MemoryData": "memory_data_param",
-    "HDF5Data": "hdf5_data_param",
-    "VideoData": "data_param",
-}
-"""Layers that read data from elsewhere, and where they keep their batch size."""
+"""Layers besides those whose type ends in Loss that judge or store a result and are no part of it."""
 
 
-def in_test_phase(net: NetParameter) -> list[LayerParameter]:
-    """The layers whose include and exclude rules fit the TEST phase, at level 0 (net.cpp, `FilterNet`)."""
+def layers_that_run(net: NetParameter, given: Collection[str]) -> tuple[list[LayerParameter], list[str]]:
+    """The layers of the TEST phase that make its result, and a note for each that is left out or taken in.
+
+    A blob that no layer of that phase makes, and whose shape is not `given`, comes from a layer of another phase or
+    stage: definitions for training often have no data for tests, those of DIGITS only data of its own stages.
+    """
     stages = set(net.state.stage)
-    return [layer for layer in net.layer if _included(layer, stages)]
+    chosen = [_included(layer, stages, TEST) for layer in net.layer]
+    if not any(chosen):
+        chosen = [_included(layer, stages, TRAIN) for layer in net.layer]
+    layers = [layer for layer, runs in zip(net.layer, chosen, strict=True) if runs]
+    kept, dropped = without_measures(layers)
+    dropped_names = {id(layer) for layer in layers} - {id(layer) for layer in kept}
+    others = [layer for layer, runs in zip(net.layer, chosen, strict=True) if not runs]
+    added, notes = _makers(kept, others, given)
+    wanted = {id(layer) for layer in (*kept, *added)} - dropped_names
+    return [layer for layer in net.layer if id(layer) in wanted], [*dropped, *notes]
 
 
-def _included(layer: LayerParameter, stages: set[str]) -> bool:
+def _included(layer: LayerParameter, stages: set[str], phase: int) -> bool:
+    """net.cpp, `FilterNet`, at level 0."""
     if layer.include:
-        return any(_meets(rule, stages) for rule in layer.include)
-    return not any(_meets(rule, stages) for rule in layer.exclude)
+        return any(_meets(rule, stages, phase) for rule in layer.include)
+    return not any(_meets(rule, stages, phase) for rule in layer.exclude)
 
 
-def _meets(rule: NetStateRule, stages: set[str]) -> bool:
+def _meets(rule: NetStateRule, stages: set[str], phase: int) -> bool:
     """net.cpp, `StateMeetsRule`."""
     level_fits = rule.min_level <= 0 and (rule.max_level >= 0 or not rule.HasField("max_level"))
-    phase_fits = rule.phase == TEST or not rule.HasField("phase")
+    phase_fits = rule.phase == phase or not rule.HasField("phase")
     return phase_fits and level_fits and stages.issuperset(rule.stage) and stages.isdisjoint(rule.not_stage)
 
 
+def _makers(
+    layers: Sequence[LayerParameter], others: Sequence[LayerParameter], given: Collection[str]
+) -> tuple[list[LayerParameter], list[str]]:
+    """Of the layers that do not run, those that make what is read and made by none that does."""
+    made = {top for layer in layers for top in layer.top} | set(given)
+    wanted = [blob for layer in layers for blob in layer.bottom if blob not in made]
+    added, notes = [], []
+    while wanted:
+        blob = wanted.pop()
+        makers = [layer for layer in others if blob in layer.top and blob not in layer.bottom]
+        if blob in made or not makers:
+            continue
+        maker = min(makers, key=_strangeness)
+        added.append(maker)
+        made.update(maker.top)
+        wanted += [bottom for bottom in maker.bottom if bottom not in made]
+        notes.append(f"layer {maker.name!r} ({maker.type}) is of another phase or stage; no other makes {blob!r}")
+    return added, notes
+
+
+def _strangeness(layer: LayerParameter) -> tuple[bool, bool]:
+    """How far a layer is from what a test would run: data before arithmetic, and what is not for training only."""
+    trains = any(rule.HasField("phase") and rule.phase == TRAIN for rule in layer.include)
+    return bool(layer.bottom), trains or any(
+        stage.startswith("train") for rule in layer.include for stage in rule.stage
+    )
+
+
 def without_measures(layers: Sequence[LayerParameter]) -> tuple[list[LayerParameter], list[str]]:
-    """The layers without losses and accuracies whose outputs nothing else reads, and a note of which went."""
+    """The layers without losses and accuracies whose outputs nothing else reads, and a note of which went.
+
+    With them goes what only made targets for them: layers that read labels.
+    """
     kept = list(layers)
-    read = Counter(blob for layer in kept for blob in layer.bottom)
+    readers = Counter(blob for layer in kept for blob in layer.bottom)
+    labelled = _of_labels(layers)
+    served: set[str] = set()
     dropped = []
     for layer in reversed(layers):
-        if _measures(layer) and not any(read[top] for top in layer.top if top not in layer.bottom):
+        own = [top for top in layer.top if top not in layer.bottom]
+        unread = not any(readers[top] for top in own)
+        serves = bool(own) and bool(layer.bottom) and served.issuperset(own) and labelled.issuperset(own)
+        if unread and (_measures(layer) or serves):
             kept.remove(layer)
-            read.subtract(layer.bottom)
+            readers.subtract(layer.bottom)
+            served.update(layer.bottom)
             dropped.append(f"layer {layer.name!r} ({layer.type}) is left out: it only measures")
     return kept, dropped[::-1]
 
 
+def _of_labels(layers: Sequence[LayerParameter]) -> set[str]:
+    """Blobs that hang on what only training has: further tops of data layers."""
+    labelled: set[str] = set()
+    for layer in layers:
+        if not layer.bottom:
+            labelled.update(layer.top[1:])
+        elif labelled.intersection(layer.bottom):
+            labelled.update(top for top in layer.top if top not in layer.bottom)
+    return labelled
+
+
 def _measures(layer: LayerParameter) -> bool:
     return layer.type.endswith("Loss") or layer.type in MEASURES
-
-
-def with_inputs(layers: Iterable[LayerParameter]) -> tuple[list[LayerParameter], list[str]]:
-    """The layers with Input layers in the place of those that read data from elsewhere, and a note for each."""
-    layers = list(layers)
-    read = {blob for layer in layers for blob in layer.bottom}
-    notes = []
-    for index, layer in enumerate(layers):
-        if layer.type in DATA_PARAMS:
-            layers[index], note = _input_for(layer, read)
-            notes.append(f"layer {layer.name!r} ({layer.type}) is read as an input{note}")
-    return layers, notes
-
-
-def _input_for(layer: LayerParameter, read: set[str]) -> tuple[LayerParameter, str]:
-    """The Input layer for a data layer: its images, and of its other tops those that are read."""
-    tops = [top for position, top in enumerate(layer.top) if position == 0 or top in read]
-    made = LayerParameter(name=layer.name, type="Input", top=tops)
-    if image := _image_shape(layer):
-        shapes = (image, *((image[0],) for _ in tops[1:]))
-        made.input_param.shape.extend(BlobShape(dim=shape) for shape in shapes)
-        return made, f" of {text(image)}"
-    return made, ""
-
-
-def _image_shape(layer: LayerParameter) -> Shape | None:
-    """What its images are cropped or resized to, if it says; colour unless told otherwise."""
-    if layer.type == "MemoryData":
-        memory = layer.memory_data_param
-        return (memory.batch_size, memory.channels, memory.height, memory.width)
-    param, transform = getattr(layer, DATA_PARAMS[layer.type]), layer.transform_param
-    size = _cropped(transform) or _resized(transform.resize_param)
-    if layer.type == "ImageData":
-        size = size or (param.new_height, param.new_width)
-    gray = transform.force_gray or (layer.type == "ImageData" and not param.is_color)
-    return (param.batch_size, 1 if gray else 3, *size) if size and all(size) else None
-
-
-def _cropped(transform: TransformationParameter) -> tuple[int, ...]:
-    if transform.crop_size:
-        return (transform.crop_size, transform.crop_size)
-    return (transform.crop_h, transform.crop_w) if transform.crop_h and transform.crop_w else ()
-
-
-def _resized(policy: ResizePolicyParameter) -> tuple[int, ...]:
-    """What SSD's data layers resize images to."""
-    return (policy.height, policy.width) if policy.height and policy.width else ()

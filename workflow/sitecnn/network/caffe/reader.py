@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sitecnn.network.caffe.build import Wishes, build
-from sitecnn.network.caffe.phases import in_test_phase, with_inputs, without_measures
+from sitecnn.network.caffe.phases import layers_that_run
+from sitecnn.network.caffe.sources import with_inputs
 from sitecnn.network.caffe.text import read_text
 from sitecnn.network.caffe.upgrade import upgrade
 from sitecnn.network.graph import Network, Shape
@@ -25,9 +26,10 @@ def parse_prototxt(
     the network if the text does not. `batch` replaces the first dimension of every input, `inputs` gives shapes
     by blob name. Raises SiteCNNError for text that Caffe would refuse.
     """
+    given = inputs or {}
     net, notes = read_text(text, origin, strict)
     upgrade(net, origin)
-    layers, dropped = without_measures(in_test_phase(net))
-    layers, replaced = with_inputs(layers)
-    wishes = Wishes(batch, inputs or {}, strict)
-    return build(net.name or Path(origin).stem, layers, wishes, origin, [*notes, *dropped, *replaced])
+    layers, left_out = layers_that_run(net, given)
+    sources = with_inputs(layers, net.layer, given, origin, strict=strict)
+    wishes = Wishes(batch, given, strict, sources.guesses)
+    return build(net.name or Path(origin).stem, sources.layers, wishes, origin, [*notes, *left_out, *sources.notes])

@@ -2,112 +2,147 @@
 
 import re
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 from google.protobuf import text_format
 
 from sitecnn.errors import SiteCNNError
-from sitecnn.network.caffe.blocks import COMMENT, STRING, parse_blocks
-from sitecnn.network.caffe.caffe_pb2 import DESCRIPTOR, NetParameter
+from sitecnn.network.caffe.blocks import parse_blocks
+from sitecnn.network.caffe.caffe_pb2 import LayerParameter, NetParameter
+from sitecnn.network.caffe.fields import COMMENT, STRING, UnknownField, meant, reserved, without_unknown
+from sitecnn.network.caffe.layers import is_caffes_own
+from sitecnn.network.caffe.mistaken import require_definition, require_no_solver
+from sitecnn.network.caffe.upgrade import type_today
 
 MOST_FIELDS = 100_000
 """More `{` and `:` than this is no network: the largest published ones have 30,000. It bounds time and memory."""
 
-WORK = 2 << 20
-"""Characters that may be read again, all in all, to leave fields out that Caffe does not know."""
+MOST_NAMED = 8
+"""Fields that a note names; it counts the others."""
 
 ERROR = re.compile(r"(\d+):(\d+) : (?:'.*': )?(.*)", re.DOTALL)
-UNKNOWN_FIELD = re.compile(r'Message type "sitecnn\.caffe\.(\w+)" has no field named "(\w+)"')
-GAP = rf"(?:\s|{COMMENT})*+"
-SCALAR = re.compile(rf"(?:{GAP}(?:{STRING}))++|{GAP}(?:\[[^\]]*\]|[^\s{{}}<>\[\];,#]++)")
-BRACE = re.compile(rf"{STRING}|{COMMENT}|[{{}}<>]")
-DEPTHS = {"{": 1, "<": 1, "}": -1, ">": -1}
+NO_NUMBER = re.compile(r"Couldn't parse|Expected (?:number|identifier or number)|Invalid field value")
+VALUE = re.compile(r"[^\s;,{}#]+[^\s;,{}]*")
+OLD_OR_A_FORKS = re.compile(
+    rf"{STRING}|{COMMENT}|\btype(?P<type>\s*+:\s*+)(?P<name>[A-Za-z_]\w*+)|\bparam(?P<param>\s*+:\s*+)(?=[\"'])"
+    r"|\b(?P<data>\w+_data_param)\b|\b(?P<transform>\w+_transform_param)\b"
+)
 
 
 def read_text(text: str, origin: str, strict: bool) -> tuple[NetParameter, list[str]]:
-    """The definition, and a note for each field that is neither Caffe's nor a known fork's and was left out.
+    """The definition, and a note that names the fields that are neither Caffe's nor a known fork's and were left out.
 
     Raises SiteCNNError with line and column for text that is no definition, or has a field that looks like a
     misspelt one. With `strict`, any field that is not known is an error, as it is for Caffe.
     """
     if text.count("{") + text.count(":") > MOST_FIELDS:
         raise SiteCNNError(f"{origin}: more than {MOST_FIELDS} fields, which no network definition has")
-    if (net := parse_blocks(text)) is not None:
-        return net, []
-    notes: list[str] = []
-    for _ in range(max(3, min(50, WORK // len(text)))):
-        net = NetParameter()
-        try:
-            text_format.Parse(text, net)
-        except text_format.ParseError as error:
-            text = _without_unknown(text, str(error), origin, strict, notes)
-        except (RecursionError, ValueError):
-            raise SiteCNNError(f"{origin}: not a network definition of Caffe") from None
-        else:
-            return net, notes
-    raise SiteCNNError(f"{origin}: it has more fields that Caffe does not know than are left out: {notes[0]}, …")
+    require_definition(text, origin)
+    text = in_our_words(text)
+    net, unknown = parse_blocks(text) or (None, [])
+    if net is None or any(_fault(field, net, strict) for field in unknown):
+        net, unknown = _parse(text, origin)
+    if not (net.layer or net.layers):
+        require_no_solver([field.name for field in unknown], text, origin)
+    for field in unknown:
+        if fault := _fault(field, net, strict):
+            raise SiteCNNError(f"{origin}: {_place(text, field.position)}{fault}")
+        if field.layer and field.message == "LayerParameter":
+            _layer(field.layer, net).fork_field.append(field.name)
+    return net, _notes(unknown)
 
 
-def _without_unknown(text: str, error: str, origin: str, strict: bool, notes: list[str]) -> str:
-    """The text without the unknown field that the error is about; SiteCNNError if it is about something else."""
-    parts = ERROR.fullmatch(error)
-    place, reason = (f"line {parts[1]}, column {parts[2]}: ", parts[3]) if parts else ("", error)
-    unknown = UNKNOWN_FIELD.match(reason)
-    reason = f"{origin}: {place}{_printable(reason.replace('sitecnn.caffe.', ''))}"
-    if parts is None or unknown is None or strict:
-        raise SiteCNNError(reason)
-    message, name = unknown.groups()
-    if near := _nearest(name, DESCRIPTOR.message_types_by_name[message].fields_by_name):
-        raise SiteCNNError(f"{reason} Did you mean {near!r}?")
-    if not _may_be_a_forks(message, name):
-        raise SiteCNNError(reason)
-    notes.append(f"field {name!r} of {message} is not known to Caffe and is left out")
-    if any(name in known.fields_by_name for known in DESCRIPTOR.message_types_by_name.values()):
-        before = sum(len(line) + 1 for line in text.split("\n")[: int(parts[1]) - 1])
-        return _without(text, [before + int(parts[2]) - 1 + len(name)], name)
-    found = re.compile(rf"{STRING}|{COMMENT}|(\b{name}\b)").finditer(text)
-    return _without(text, [match.end() for match in found if match[1]], name)
+def in_our_words(text: str) -> str:
+    """What has another form in Caffe's older format, or any name in a fork, under the name that the schema has."""
+    return OLD_OR_A_FORKS.sub(_our_word, text)
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    """The field that `name` is likely a slip of, or nothing; that both end in _param makes them no more alike."""
-    stems = {field.removesuffix("_param"): field for field in known}
-    stem = name.removesuffix("s").removesuffix("_param")
-    return next((stems[near] for near in get_close_matches(stem, stems, n=1, cutoff=0.8)), "")
+def _our_word(match: re.Match[str]) -> str:
+    if match["type"]:
+        return f'v1_type{match["type"]}"{match["name"]}"'
+    if match["param"]:
+        return f"v1_param{match['param']}"
+    name = match["data"] or match["transform"]
+    if name is None or name in LayerParameter.DESCRIPTOR.fields_by_name or name in reserved(LayerParameter.DESCRIPTOR):
+        return match[0]
+    return "other_data_param" if match["data"] else "other_transform_param"
+
+
+def _parse(text: str, origin: str) -> tuple[NetParameter, list[UnknownField]]:
+    """The definition as protobuf reads it, a token at a time; SiteCNNError with the place where it cannot."""
+    net = NetParameter()
+    known, unknown = without_unknown(text, NetParameter)
+    try:
+        text_format.Parse(known, net, allow_unknown_field=True)
+    except text_format.ParseError as error:
+        raise SiteCNNError(f"{origin}: {_explained(str(error), text)}") from None
+    except (RecursionError, ValueError):
+        raise SiteCNNError(f"{origin}: not a network definition of Caffe") from None
+    return net, unknown
+
+
+def _explained(error: str, text: str) -> str:
+    """protobuf's complaint with its place, and what a value that is no number is likely to be."""
+    if parts := ERROR.fullmatch(error):
+        line, column, reason = int(parts[1]), int(parts[2]), parts[3]
+    else:
+        reason = error
+        position = max(0, text.find(error.rpartition(": ")[2]))
+        line, column = text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position)
+    lines = text.split("\n")
+    value = VALUE.match(lines[line - 1], column - 1) if line <= len(lines) else None
+    if value and value[0].startswith("//"):
+        reason = "comments begin with #, not with //"
+    elif NO_NUMBER.match(reason) and value and not _is_number(value[0]):
+        reason = f"{value[0][:40]!r} stands where a number or a name belongs; if this is a template, fill it in first"
+    return f"line {line}, column {column}: {_printable(reason.replace('sitecnn.caffe.', ''))}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _printable(reason: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in reason[:200])
 
 
-def _may_be_a_forks(message: str, name: str) -> bool:
-    """Forks add whole `…_param` blocks to layers, and fields to the blocks that are there."""
-    if message in ("LayerParameter", "V1LayerParameter"):
-        return name.endswith("_param")
-    return message != "NetParameter"
+def _place(text: str, position: int) -> str:
+    line = text.count("\n", 0, position) + 1
+    return f"line {line}, column {position - text.rfind(chr(10), 0, position)}: "
 
 
-def _without(text: str, ends_of_names: list[int], name: str) -> str:
-    """The text with these fields blanked out, so that lines and columns stay."""
-    pieces, last = [], 0
-    for end_of_name in ends_of_names:
-        start, end = end_of_name - len(name), _end_of_field(text, end_of_name)
-        if start >= last:
-            pieces += [text[last:start], re.sub(r"[^\n]", " ", text[start:end])]
-            last = end
-    return "".join([*pieces, text[last:]])
+def _fault(field: UnknownField, net: NetParameter, strict: bool) -> str:
+    """Why a field cannot be passed over, or nothing: a slip of one that counts, or all is to be as Caffe has it."""
+    reason = f'Message type "{field.message}" has no field named "{field.name}".'
+    if field.name == "v1_type":
+        return "a type stands without quotes where Caffe has it in quotes"
+    if _is_caffes(field, net) and (near := meant(field.message, field.name)):
+        return f"{reason} Did you mean {near!r}?"
+    return reason if strict else ""
 
 
-def _end_of_field(text: str, position: int) -> int:
-    """Where the value ends that follows a field's name: at its closing brace, or after a scalar."""
-    colon = re.compile(rf"{GAP}:?{GAP}").match(text, position)
-    start = colon.end() if colon else position
-    if text[start : start + 1] not in ("{", "<"):
-        scalar = SCALAR.match(text, start)
-        return scalar.end() if scalar else start
-    depth = 0
-    for brace in BRACE.finditer(text, start):
-        depth += DEPTHS.get(brace[0], 0)
-        if depth == 0:
-            return brace.end()
-    return len(text)
+def _is_caffes(field: UnknownField, net: NetParameter) -> bool:
+    """Whether the field stands where Caffe knows all fields: not in a layer of a type of which it knows nothing."""
+    if field.layer is None:
+        return True
+    layer = _layer(field.layer, net)
+    return is_caffes_own(layer.type or type_today(layer.v1_type))
+
+
+def _layer(place: tuple[str, int], net: NetParameter) -> LayerParameter:
+    kind, index = place
+    return (net.layer if kind == "layer" else net.layers)[index]
+
+
+def _notes(unknown: Iterable[UnknownField]) -> list[str]:
+    """One note, however many they are."""
+    names = list(dict.fromkeys(f"{field.message}.{field.name}" for field in unknown))
+    if not names:
+        return []
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return [
+        f"fields that Caffe does not have are left out, no shape depends on them: {', '.join(names[:MOST_NAMED])}{more}"
+    ]

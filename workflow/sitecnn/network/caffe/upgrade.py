@@ -6,7 +6,6 @@ from sitecnn.network.caffe.caffe_pb2 import (
     NetParameter,
     ParamSpec,
     V0LayerParameter,
-    V1LayerParameter,
 )
 
 UNUSUAL_NAMES = {
@@ -49,26 +48,51 @@ V0_NAMES = {
     "biasterm": "bias_term",
     "kernelsize": "kernel_size",
     "batchsize": "batch_size",
-    "shuffle_images": "shuffle",
-    **{f"det_{name}": name for name in ("fg_threshold", "bg_threshold", "fg_fraction", "context_pad", "crop_mode")},
 }
-V0_TRANSFORM_NAMES = {"scale": "scale", "meanfile": "mean_file", "cropsize": "crop_size", "mirror": "mirror"}
+
+
+MIXED = "give all layers as layer {{ }} with their types in quotes, or all as layers {{ }} with types such as {}"
 
 
 def upgrade(net: NetParameter, origin: str) -> None:
     """Turn a definition of any generation into `layer {}` form, in place; SiteCNNError where Caffe refuses."""
+    _require_one_format(net, origin)
     if any(layer.HasField("layer") for layer in net.layers):
         _upgrade_v0(net, origin)
     if net.layers:
-        if net.layer:
-            raise SiteCNNError(f"{origin}: both layer {{ }} and layers {{ }} are used; write all as layer {{ }}")
-        net.layer.extend(map(_upgrade_v1_layer, net.layers))
+        for layer in net.layers:
+            _upgrade_v1_layer(layer)
+        net.layer.extend(net.layers)
         del net.layers[:]
     if net.input:
         _upgrade_inputs(net, origin)
     for layer in net.layer:
         if layer.type == "BatchNorm" and len(layer.param) == 3:  # UpgradeNetBatchNorm
             del layer.param[:]
+
+
+def _require_one_format(net: NetParameter, origin: str) -> None:
+    """Raise SiteCNNError for a mixture of `layer`, whose types are strings, and `layers`, whose types are words."""
+    if net.layer and net.layers:
+        raise SiteCNNError(f"{origin}: both layer {{ }} and layers {{ }} are used; write all as layer {{ }}")
+    for layer in net.layers:
+        if layer.HasField("type") or layer.param:
+            found = (
+                f"layers {{ }} with the type {layer.type!r} in quotes"
+                if layer.type
+                else "layers {{ }} with param {{ }}"
+            )
+            mend = MIXED.format("CONVOLUTION")
+            raise SiteCNNError(f"{origin}: layer {layer.name!r}: {found}, a mixture of Caffe's two formats; {mend}")
+    for layer in net.layer:
+        if layer.HasField("v1_type") or layer.v1_param or layer.HasField("layer"):
+            found = (
+                f"layer {{ }} with the type {layer.v1_type} without quotes"
+                if layer.v1_type
+                else "layer {{ }} in the form of layers {{ }}"
+            )
+            mend = MIXED.format("CONVOLUTION")
+            raise SiteCNNError(f"{origin}: layer {layer.name!r}: {found}, a mixture of Caffe's two formats; {mend}")
 
 
 def _upgrade_inputs(net: NetParameter, origin: str) -> None:
@@ -92,26 +116,26 @@ def _old_input_dims(net: NetParameter, index: int) -> list[int] | None:
     return list(dims) if len(dims) == 4 else None
 
 
-def _upgrade_v1_layer(old: V1LayerParameter) -> LayerParameter:
+def type_today(v1_type: str) -> str:
+    """CONVOLUTION → Convolution (`UpgradeV1LayerType`); forks' types follow the same rule."""
+    return UNUSUAL_NAMES.get(v1_type, "".join(word.capitalize() for word in v1_type.split("_")))
+
+
+def _upgrade_v1_layer(layer: LayerParameter) -> None:
     """`UpgradeV1LayerParameter`: the type by its name, per-blob lists as `param`, all else as it is."""
-    name = V1LayerParameter.LayerType.Name(old.type)
-    new = LayerParameter(name=old.name, bottom=old.bottom, top=old.top, loss_weight=old.loss_weight)
-    new.type = UNUSUAL_NAMES.get(name, "".join(word.capitalize() for word in name.split("_")))
-    for field, value in old.ListFields():
-        if field.message_type and field.name in LayerParameter.DESCRIPTOR.fields_by_name:
-            new_value = getattr(new, field.name)
-            new_value.MergeFrom(value)
-    blobs = max(len(old.param), len(old.blob_share_mode), len(old.blobs_lr), len(old.weight_decay))
-    new.param.extend(_param_spec(old, index) for index in range(blobs))
-    _move_transformation(new)
-    return new
+    layer.type = type_today(layer.v1_type)
+    blobs = max(len(layer.v1_param), len(layer.blob_share_mode), len(layer.blobs_lr), len(layer.weight_decay))
+    layer.param.extend(_param_spec(layer, index) for index in range(blobs))
+    for name in ("v1_type", "v1_param", "blob_share_mode", "blobs_lr", "weight_decay"):
+        layer.ClearField(name)
+    _move_transformation(layer)
 
 
-def _param_spec(old: V1LayerParameter, index: int) -> ParamSpec:
+def _param_spec(old: LayerParameter, index: int) -> ParamSpec:
     spec = ParamSpec()
-    if index < len(old.param):
-        spec.name = old.param[index]
-    if index < len(old.blob_share_mode) and old.blob_share_mode[index] == V1LayerParameter.PERMISSIVE:
+    if index < len(old.v1_param):
+        spec.name = old.v1_param[index]
+    if index < len(old.blob_share_mode) and old.blob_share_mode[index] == ParamSpec.PERMISSIVE:
         spec.share_mode = ParamSpec.PERMISSIVE
     return spec
 
@@ -126,7 +150,7 @@ def _move_transformation(layer: LayerParameter) -> None:
 def _upgrade_v0(net: NetParameter, origin: str) -> None:
     """`UpgradeV0Net`: padding layers vanish into the layers behind them, then settings go where they belong."""
     made_by = dict.fromkeys(net.input, -1)
-    kept: list[V1LayerParameter] = []
+    kept: list[LayerParameter] = []
     for index, connection in enumerate(net.layers):
         new = _upgrade_v0_layer(connection, origin)
         for position, blob in enumerate(connection.bottom):
@@ -141,7 +165,7 @@ def _upgrade_v0(net: NetParameter, origin: str) -> None:
 
 
 def _absorb_padding(
-    new: V1LayerParameter, position: int, connection: V1LayerParameter, padding: V1LayerParameter, origin: str
+    new: LayerParameter, position: int, connection: LayerParameter, padding: LayerParameter, origin: str
 ) -> None:
     """`UpgradeV0PaddingLayers`."""
     fits = len(connection.bottom) == len(padding.bottom) == len(padding.top) == 1
@@ -157,27 +181,27 @@ def _absorb_padding(
     new.bottom[position] = padding.bottom[0]
 
 
-def _upgrade_v0_layer(connection: V1LayerParameter, origin: str) -> V1LayerParameter:
+def _upgrade_v0_layer(connection: LayerParameter, origin: str) -> LayerParameter:
     """`UpgradeV0LayerParameter`; a setting that does not belong to the type is left out, as Caffe does."""
     old = connection.layer
-    new = V1LayerParameter(name=old.name, bottom=connection.bottom, top=connection.top, blobs_lr=old.blobs_lr)
+    new = LayerParameter(name=old.name, bottom=connection.bottom, top=connection.top, blobs_lr=old.blobs_lr)
     if old.type in V0_TYPES:
         type_name, param_name = V0_TYPES[old.type]
-        new.type = V1LayerParameter.LayerType.Value(type_name)  # type: ignore[assignment]
+        new.v1_type = type_name
         _move_v0_settings(old, new, param_name)
     elif old.type in V0_BARE_TYPES:
-        new.type = V1LayerParameter.LayerType.Value(old.type.upper())  # type: ignore[assignment]
+        new.v1_type = old.type.upper()
     elif old.type != "padding":
         raise SiteCNNError(f"{origin}: layer {old.name!r}: not a layer type of Caffe's oldest format: {old.type!r}")
     return new
 
 
-def _move_v0_settings(old: V0LayerParameter, new: V1LayerParameter, param_name: str) -> None:
+def _move_v0_settings(old: V0LayerParameter, new: LayerParameter, param_name: str) -> None:
     param = getattr(new, param_name)
     known = param.DESCRIPTOR.fields_by_name
     for field, value in old.ListFields():
-        if field.name in V0_TRANSFORM_NAMES:
-            setattr(new.transform_param, V0_TRANSFORM_NAMES[field.name], value)
+        if field.name == "cropsize":
+            new.transform_param.crop_size = value
         elif target := known.get(V0_NAMES.get(field.name, field.name)):
             _set(param, target.name, value, target.is_repeated)
 

@@ -40,7 +40,7 @@ class LayerType:
 
     `infer` gets the definition and the input shapes, and raises RefusedError where Caffe would abort. `write`
     gives the fields of a definition from which `infer` reads the same settings back. `fork` names whose layer it
-    is where it is not Caffe's own.
+    is where it is not Caffe's own. `is_guess`: its shapes or its work are those of one fork among several.
     """
 
     name: str
@@ -51,6 +51,7 @@ class LayerType:
     as_many_tops: bool = False
     in_place: bool = True
     fork: str = ""
+    is_guess: bool = False
 
 
 def require(fits: bool, reason: str) -> None:
