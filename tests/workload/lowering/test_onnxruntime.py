@@ -200,15 +200,49 @@ def test_channels_decide_the_layout(
     check(behind.model(behind.conv(first, inputs, outputs, size, group=group)), tmp_path, block)
 
 
-def test_other_versions_are_told_apart() -> None:
-    """As 1.17.3 wrote its graphs on a machine with AVX-512."""
+SINCE = {
+    "SiLU": {
+        "1.17.3": "Conv ReorderOutput QuickGelu",
+        "1.24.1": "Conv ReorderOutput QuickGelu",
+        "1.25.1": "Conv QuickGelu ReorderOutput",
+    },
+    "GELU": {"1.24.1": "Conv ReorderOutput Gelu", "1.25.1": "Conv Gelu ReorderOutput"},
+    "HardSwish": {
+        "1.24.1": "Conv ReorderOutput HardSigmoid Mul ReorderInput Conv ReorderOutput",
+        "1.25.1": "Conv HardSigmoid Mul Conv ReorderOutput",
+        "1.29.0": "Conv HardSigmoid Mul Conv ReorderOutput",
+        "1.30.0": "Conv Conv ReorderOutput",
+    },
+    "a BatchNormalization of blocks": {
+        "1.24.1": "Conv MaxPool ReorderOutput BatchNormalization Relu",
+        "1.25.1": "Conv MaxPool Conv ReorderOutput",
+    },
+    "a Mul of blocks": {
+        "1.24.1": "Conv MaxPool ReorderOutput Mul",
+        "1.25.1": "Conv MaxPool Conv ReorderOutput",
+    },
+    "Pad and AveragePool": {
+        "1.19.2": "Conv ReorderOutput Pad ReorderInput AveragePool ReorderOutput",
+        "1.20.1": "Conv AveragePool ReorderOutput",
+    },
+    "ConvTranspose": {
+        "1.30.0": "Conv ReorderOutput ConvTranspose BatchNormalization",
+        "1.32.0": "Conv ReorderOutput ConvTranspose",
+    },
+    "a head with LeakyRelu": {
+        "1.24.1": "Conv GlobalAveragePool ReorderOutput Flatten Gemm LeakyRelu",
+        "1.25.1": "Conv GlobalAveragePool ReorderOutput Flatten FusedGemm",
+    },
+}
+"""What these versions ran of parts on a machine with AVX-512."""
+
+
+@pytest.mark.parametrize("name", SINCE)
+def test_versions_are_told_apart(name: str) -> None:
     builder = Builder()
-    given = builder.conv("x", 3, 32, 3)
-    model = builder.model(builder.conv(builder.op("Mul", given, builder.op("Sigmoid", given)), 32, 32))
-    old = [one.op for one in lowered(model, 16, version="1.17.3")]
-    new = [one.op for one in lowered(model, 16, version="1.32.0")]
-    assert old == ["Conv", "ReorderOutput", "QuickGelu", "ReorderInput", "Conv", "ReorderOutput"]
-    assert new == ["Conv", "QuickGelu", "Conv", "ReorderOutput"]
+    model = builder.model(PARTS[name](builder, builder.conv("x", 3, 32, 3)))
+    for version, operators in SINCE[name].items():
+        assert [one.op for one in lowered(model, 16, version=version)] == operators.split(), version
 
 
 def test_a_fused_group_names_all_its_layers_once() -> None:

@@ -14,8 +14,8 @@ def to_graph(network: Network) -> Graph:
     """
     graph = Graph(network.outputs)
     for index, node in nodes(network):
-        names = [name for name in node.outputs if name]
-        graph.shapes |= zip(names, network.layers[index].outputs, strict=False)
+        shapes = getattr(node, "shapes", ()) or network.layers[index].outputs
+        graph.shapes |= zip([name for name in node.outputs if name], filter(None, shapes), strict=False)
         if node.operator.type != INPUT:
             graph.add(_node(graph, index, node))
     if not graph.outputs:

@@ -1,4 +1,4 @@
-"""CPU or GPU? Placement of the configured networks on every board that has models of both."""
+"""What to change: the processor of each layer, on every board that has models of both."""
 
 import pandas as pd
 
@@ -12,7 +12,7 @@ from sitecnn.report.results import Results
 
 def chapter(results: Results) -> Chapter:
     """The chapter on placement."""
-    question = "CPU or GPU?"
+    question = "What should I change?"
     models = known_models(results.root)
     boards = sorted({board for board, _ in models if {(board, "cpu"), (board, "gpu")} <= set(models)})
     without = [found.board for found in results.processors if found.board not in boards]
@@ -22,8 +22,8 @@ def chapter(results: Results) -> Chapter:
     ]
     rows = pd.DataFrame([row for board in boards for row in placements(results, board)])
     if rows.empty:
-        return Chapter("placement", question, "No board has models of both its processors.", tuple(notes))
-    return Chapter("placement", question, answer(rows), (placement_table(rows), *notes))
+        return Chapter("change", question, "No board has models of both its processors.", tuple(notes))
+    return Chapter("change", question, answer(rows), (placement_table(rows), *notes))
 
 
 def answer(rows: pd.DataFrame) -> str:

@@ -1,4 +1,4 @@
-"""What did profiling cost, and can it be trusted? Board time, overhead, repeatability, drift, and what failed."""
+"""The boards: what was measured when, at what cost, how steadily, and what failed or is still owed."""
 
 import math
 from typing import Any
@@ -11,10 +11,12 @@ from sitecnn.report.page import (
     MOST_POINTS,
     Block,
     Chapter,
+    Column,
     Figure,
     Note,
     Table,
     integer,
+    listed,
     milliseconds,
     number,
     percent,
@@ -27,6 +29,7 @@ from sitecnn.report.page import (
     words,
 )
 from sitecnn.report.results import ProcessorResults, Results
+from sitecnn.workload.stack_names import stack_label
 
 PURPOSES = {
     "timed": "timed calls",
@@ -41,15 +44,15 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 def chapter(results: Results) -> Chapter:
     """The chapter on the measurements themselves."""
-    question = "What did profiling cost, and can it be trusted?"
-    blocks: list[Block] = [cost_table(results), *account(results.runs)]
+    question = "What was measured on which board?"
+    blocks: list[Block] = [overview(results), *(Note(text) for text in next_steps(results))]
+    blocks += [*bad_measurements(results), cost_table(results), *account(results.runs)]
     times = results.times
     if "overhead" in times:
         blocks.append(overhead_table(times))
     for found in results.measured:
         blocks += [*overhead_curve(found), *repeatability(found), *drift(found)]
-    blocks += bad_measurements(results)
-    return Chapter("cost", question, answer(results), tuple(blocks))
+    return Chapter("boards", question, answer(results), tuple(blocks))
 
 
 def answer(results: Results) -> str:
@@ -64,6 +67,75 @@ def answer(results: Results) -> str:
     if len(precise):
         text += f"; half the medians are known to within ±{percent(precise.median())}"
     return text + "."
+
+
+def overview(results: Results) -> Table:
+    """Each processor with what was measured on it."""
+    rows = []
+    for found in results.processors:
+        measured = found.measurements
+        ok = measured["status"] != "failed"
+        count = {subject: int(((measured["subject"] == subject) & ok).sum()) for subject in ("kernel", "layer")}
+        rows.append(
+            {
+                "board": found.board,
+                "processor": found.processor,
+                "description": found.description,
+                "stack": "; ".join(stack_label(str(stack)) for stack in sorted(measured["stack"].dropna().unique())),
+                "measured_at": last_measured(measured),
+                "networks": measured["network"].nunique(),
+                "layers": count["layer"],
+                "kernels": count["kernel"],
+                "failed": int((measured["status"] == "failed").sum()),
+                "unstable": int((measured["status"] == "unstable").sum()),
+                "board_minutes": results.board_minutes(found),
+            }
+        )
+    counts = [number(name, name, integer) for name in ("networks", "layers", "kernels", "failed", "unstable")]
+    columns: tuple[Column, ...] = (
+        words("board", "board"),
+        words("processor", "processor"),
+        words("what it is", "description"),
+        *counts,
+        number("board minutes", "board_minutes", milliseconds),
+        words("last measured", "measured_at"),
+        words("stack", "stack"),
+    )
+    return Table("overview", "What was measured", pd.DataFrame(rows), columns)
+
+
+def last_measured(measurements: pd.DataFrame) -> str | None:
+    """The day of the last measurement, None where the times are not known (imports)."""
+    times = measurements["measured_at"].dropna().astype(str)
+    return str(times.max())[:10] if len(times) else None
+
+
+def next_steps(results: Results) -> list[str]:
+    """What to do about what is missing or weak here."""
+    steps = []
+    unmeasured = [found.name for found in results.processors if found.measurements.empty]
+    if unmeasured:
+        steps.append(
+            f"Nothing was measured on {listed(unmeasured)}: run `snakemake --cores 4 profile`, or import times."
+        )
+    if not any(found.processor == "gpu" for found in results.measured):
+        steps.append("No GPU was measured: add one to a board's file, or import times that were measured elsewhere.")
+    useless = [found.name for found in results.measured if (found.measurements["status"] == "failed").all()]
+    if useless:
+        steps.append(f"All measurements on {listed(useless)} failed: fix what the table below says and profile again.")
+    thin = [found.name for found in results.measured if found.measurements["network"].nunique() < 2]
+    if thin:
+        steps.append(f"With one network nothing can be held out on {listed(thin)}: add a second to config/config.yaml.")
+    stopped = dict.fromkeys(found.board for found in results.processors if found.interrupted)
+    if stopped:
+        steps.append(
+            f"The campaign on {listed(list(stopped))} was interrupted: run `snakemake --cores 4 profile` again."
+        )
+    failed = {found.name: int((found.measurements["status"] == "failed").sum()) for found in results.measured}
+    bad = [f"{plural(count, 'measurement')} on {name}" for name, count in failed.items() if count]
+    if bad:
+        steps.append(f"Failed: {listed(bad)}; the reasons are in the table below.")
+    return [f"Next: {step}" for step in steps]
 
 
 def cost_table(results: Results) -> Table:

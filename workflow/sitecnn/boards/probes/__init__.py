@@ -1,0 +1,5 @@
+"""Probe networks: random networks of the kinds of layers that CNNs have, which measure kernels where they are met."""
+
+from sitecnn.boards.probes.chains import probe_models
+
+__all__ = ["probe_models"]
