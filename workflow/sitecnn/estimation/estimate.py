@@ -176,7 +176,7 @@ def estimate(
     if not 0 < level < 1:
         raise SiteCNNError(f"level {level}: expected a probability between 0 and 1, such as 0.9")
     model = choose_stack(board, stack, threads, engine=engine, network=network)
-    work = work_of(network, model.stack)
+    work = work_of(network, model)
     found = estimate_pass(model, work.kinds, work.sizes)
     layers = _layers(network, work, found.layers, level)
     times, products = [layer.ms.estimate for layer in layers], [layer.macs for layer in layers]
@@ -217,7 +217,7 @@ def _layers(network: Network, work: Work, found: KernelEstimates, level: float) 
 
 def forward_ms(network: Network, model: StackModel, level: float = 0.9) -> Milliseconds:
     """A network's forward pass on a stack."""
-    work = work_of(network, model.stack)
+    work = work_of(network, model)
     found = estimate_pass(model, work.kinds, work.sizes)
     return milliseconds(found.forward_ns, found.forward_sd_ns, level)
 
