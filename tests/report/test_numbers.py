@@ -108,6 +108,21 @@ def test_every_cell_of_the_answer_is_what_the_command_line_estimates_or_what_was
     assert checked["estimated"] >= 5 * len(NETWORKS)
 
 
+def test_advice_is_what_the_command_line_says(root, tables, capsys):
+    table = tables["advice"]
+    for name in NETWORKS:
+        network = root / "config" / "networks" / f"{name}.prototxt"
+        capsys.readouterr()
+        assert main(["--root", str(root), "advise", str(network), "--board", "bench", "--json"]) == 0
+        said = json.loads(capsys.readouterr().out)["advice"]
+        rows = [row for row in table.rows if row[0][0] == name]
+        assert 1 <= len(rows) <= len(said)
+        for (_, _, _, (change, _), (_, gain), (_, low), (_, high), *_), one in zip(rows, said, strict=False):
+            assert change == one["change"]
+            expected = one["gain_ms"] and [one["gain_ms"][key] for key in ("estimate", "low", "high")]
+            assert [gain, low, high] == pytest.approx(expected or [None] * 3)
+
+
 def test_networks_are_those_of_the_evaluation(root, tables):
     columns = "network, measured_ms, estimate_ms, low_ms, high_ms, error"
     wanted = select(root, f"select {columns} from '{{results}}/evaluation/bench-cpu/networks.parquet'")
@@ -243,6 +258,7 @@ DERIVED = {
     "models": {"kinds"},
     "overhead": {"layerwise pass, ms", "forward pass, ms", "overhead"},
     "overview": {"networks", "layers", "kernels", "failed", "unstable", "board minutes"},
+    "advice": {"gain an image, ms", "from, ms", "to, ms", "saves, MiB"},
     "placement": {"all on the CPU, ms", "all on the GPU, ms", "best placed, ms", "gain, ms", "layers on the GPU", "of",
                   "values that cross"},
     "published-memory": {"alexnet, MiB", "vgg16, MiB", "googlenet, MiB", "resnet50, MiB"},

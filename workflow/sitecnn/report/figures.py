@@ -92,7 +92,7 @@ def answer_dots(rows: pd.DataFrame, level: float) -> Any:
     numbers = range(len(labels))
     scale = alt.Scale(domain=labels, range=[SERIES[number % len(SERIES)] for number in numbers])
     symbols = alt.Scale(domain=labels, range=[SHAPES[number // len(SERIES) % len(SHAPES)] for number in numbers])
-    legend = alt.Legend(columns=2)
+    legend = alt.Legend(columns=1, labelLimit=0)
     base = alt.Chart(rows.assign(rank=rows["label"].map(labels.index))).encode(
         y=alt.Y("network:N", title=None, sort=None, axis=alt.Axis(grid=True)),
         yOffset=alt.YOffset("label:N", sort=BY_RANK),
