@@ -11,6 +11,8 @@ import pytest
 from sitecnn.network.onnx import parse_onnx
 from sitecnn.workload.engines import Engine
 from sitecnn.workload.lowering import LoweredKernel, lower
+from sitecnn.workload.lowering.onnxruntime.rules import SINCE as SINCE_RELEASE
+from sitecnn.workload.lowering.releases import RELEASES
 from tests.workload.lowering.graphs import Builder, Executed, executed, random_network
 
 VERSION = onnxruntime.__version__
@@ -243,6 +245,11 @@ def test_versions_are_told_apart(name: str) -> None:
     model = builder.model(PARTS[name](builder, builder.conv("x", 3, 32, 3)))
     for version, operators in SINCE[name].items():
         assert [one.op for one in lowered(model, 16, version=version)] == operators.split(), version
+
+
+def test_the_releases_that_profiles_are_tried_with_are_those_that_differ() -> None:
+    releases = [Engine(version=version).release for version in RELEASES]
+    assert releases == sorted({*SINCE_RELEASE.values(), (1, 17)}, reverse=True)
 
 
 def test_a_fused_group_names_all_its_layers_once() -> None:
