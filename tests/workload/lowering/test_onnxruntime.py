@@ -97,6 +97,26 @@ def _normalised(b: Builder, x: str) -> str:
     return b.op("Add", b.op("Mul", b.op("Div", centred, root), b.weight(32)), b.weight(32))
 
 
+def _joined(b: Builder, x: str) -> str:
+    return b.op("Concat", x, b.op("Transpose", b.conv("x", 3, 32), perm=[0, 2, 3, 1]), axis=3)
+
+
+def _mean(b: Builder, x: str) -> str:
+    return b.op("ReduceMean", b.op("Transpose", x, perm=[0, 2, 3, 1]), axes=[1, 2], keepdims=0)
+
+
+def _attention(b: Builder, x: str) -> str:
+    """One of two heads, queries, keys and values of one product, as timm's ViTs have it."""
+    tokens = b.op("Transpose", b.op("Reshape", _pool(b, x), b.sizes(1, 32, -1)), perm=[0, 2, 1])
+    triple = b.op("Add", b.op("MatMul", tokens, b.weight(32, 96)), b.weight(96))
+    triple = b.op("Transpose", b.op("Reshape", triple, b.sizes(1, 256, 3, 2, 16)), perm=[2, 0, 3, 1, 4])
+    query, key, value = (b.op("Gather", triple, b.constant(index, np.int64), axis=0) for index in range(3))
+    product = b.op("MatMul", query, b.op("Transpose", key, perm=[0, 1, 3, 2]))
+    weights = b.op("Softmax", b.op("Mul", product, b.constant(0.25)), axis=-1)
+    heads = b.op("Transpose", b.op("MatMul", weights, value), perm=[0, 2, 1, 3])
+    return b.op("Add", b.op("MatMul", b.op("Reshape", heads, b.sizes(1, 256, 32)), b.weight(32, 32)), b.weight(32))
+
+
 def _perceptron(b: Builder, x: str) -> str:
     """ConvNeXt's: channels last, two products with a GELU between them."""
     x = b.op("LayerNormalization", b.op("Transpose", x, perm=[0, 2, 3, 1]), b.weight(32), b.weight(32))
@@ -162,6 +182,15 @@ PARTS: dict[str, Part] = {
     "ConvTranspose": lambda b, x: b.batch_norm(b.op("ConvTranspose", x, b.weight(32, 16, 2, 2), strides=[2, 2]), 16),
     "Transposes that cancel": lambda b, x: _transposed(b, x, lambda b, x: b.op("Relu", x)),
     "Transposes around a Mul": lambda b, x: _transposed(b, x, _product("Mul", 32)),
+    "Transposes around a Pad": lambda b, x: _transposed(
+        b, x, lambda b, x: b.op("Pad", x, b.sizes(0, 1, 1, 0, 0, 1, 1, 0))
+    ),
+    "Transposes around a Softmax": lambda b, x: _transposed(b, x, lambda b, x: b.op("Softmax", x, axis=3)),
+    "Transposes before a Concat": lambda b, x: b.op(
+        "Transpose", _joined(b, b.op("Transpose", x, perm=[0, 2, 3, 1])), perm=[0, 3, 1, 2]
+    ),
+    "a mean of channels last": _mean,
+    "attention": _attention,
     "channels last at the end": lambda b, x: b.op("Softmax", b.op("Transpose", x, perm=[0, 2, 3, 1]), axis=-1),
     "layer normalisation": _normalised,
     "a perceptron": _perceptron,
