@@ -33,12 +33,14 @@ class OnnxNode:
     """The node of an ONNX file that a layer does the work of, as it stands there.
 
     `inputs` and `outputs` name its tensors by position, empty where one is left out. They are the file's own names:
-    without Caffe's automatic Splits, and past nodes that only hand a tensor on (Identity).
+    without Caffe's automatic Splits, and past nodes that only hand a tensor on (Identity). `shapes` are those of the
+    outputs, () where one is left out.
     """
 
     operator: OnnxOperator
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    shapes: tuple[Shape, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,7 @@ class BatchNorm(Settings):
     """Batch normalisation by stored means and variances, or by the batch's own."""
 
     use_global_stats: bool = True
+    eps: float = 1e-5
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ class MVN(Settings):
 
     normalize_variance: bool = True
     across_channels: bool = False
+    eps: float = 1e-9
 
 
 @dataclass(frozen=True)
@@ -207,10 +209,11 @@ class Eltwise(Settings):
 
 @dataclass(frozen=True)
 class Reduction(Settings):
-    """`operation` (SUM, ASUM, SUMSQ, MEAN) over all axes from `axis` on."""
+    """`operation` (SUM, ASUM, SUMSQ, MEAN) over all axes from `axis` on, times `coeff`."""
 
     operation: str = "SUM"
     axis: int = 0
+    coeff: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,12 @@ from sitecnn.network.caffe.layers.base import Inferred, text
 from sitecnn.network.caffe.splits import Node, insert_splits
 from sitecnn.network.graph import Layer, Network, OnnxNode, Parameter, Shape
 from sitecnn.network.onnx.graph import Graph
-from sitecnn.network.onnx.nodes import node_of, source
+from sitecnn.network.onnx.nodes import INPUT, node_of, source
 from sitecnn.network.onnx.operators import Task, to_layers
 from sitecnn.network.settings import Constant, OnnxOperator
 
 MOST_VALUES = 2**40
 """Tensors above this are no network's; it bounds what is computed from their sizes."""
-
-INPUT = "Input"
-"""The operator that stands for an input of the graph; its attribute `dtype` is numpy's name of the type."""
 
 FLOATS = ("float32", "float16", "bfloat16", "float64")
 
@@ -70,7 +67,7 @@ def _input(name: str, graph: Graph) -> _Entry:
     shape = graph.shapes[name]
     definition = LayerParameter(name=name, type="Input", top=[name], input_param={"shape": [{"dim": shape}]})
     operator = OnnxOperator(INPUT, (("dtype", graph.types.get(name, "float32")),))
-    return _Entry(definition, OnnxNode(operator, (), (name,)))
+    return _Entry(definition, OnnxNode(operator, (), (name,), (shape,)))
 
 
 def _entries(task: Task, same: dict[str, str], origin: str, strict: bool) -> list[_Entry]:
