@@ -21,6 +21,8 @@ def _parameter(site: Site, settings: Any) -> None:
 def _convolution(site: Site, settings: Convolution) -> None:
     if settings.axis != 1:
         raise NoOperatorError(f"its channels are axis {settings.axis}, ONNX's are axis 1")
+    if len(site.layer.inputs[0]) < 3:
+        raise NoOperatorError("its input has no axis but images and channels")
     reverse = site.layer.type == "Deconvolution"
     weights = [site.weight(index) for index in range(1 + settings.bias)]
     for top, name in enumerate(site.inputs):
