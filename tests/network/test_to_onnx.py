@@ -120,7 +120,7 @@ CASES = {
     "lrn within": layer("LRN", rest="lrn_param { local_size: 3 alpha: 0.5 beta: 0.7 norm_region: WITHIN_CHANNEL }"),
     "batch norm": layer("BatchNorm", rest="batch_norm_param { eps: 0.1 }"),
     "batch norm and scale": layer("BatchNorm", top="in")
-    + layer("Scale", "in", "in", "scale_param { bias_term: true }"),
+    + layer("Scale", "in", "in", "scale_param { bias_term: true }", name="scale"),
     "mvn": layer("MVN", rest="mvn_param { eps: 0.1 }"),
     "mvn of all": layer("MVN", rest="mvn_param { across_channels: true }"),
     "mean only": layer("MVN", rest="mvn_param { normalize_variance: false }"),

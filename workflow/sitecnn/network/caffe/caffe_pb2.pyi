@@ -274,7 +274,7 @@ class TransformationParameter(_message.Message):
     resize_param: _containers.RepeatedCompositeFieldContainer[ResizePolicyParameter]
     crop_size_x: int
     crop_size_y: int
-    def __init__(self, crop_size: _Optional[int] = ..., force_gray: bool = ..., crop_h: _Optional[int] = ..., crop_w: _Optional[int] = ..., resize_param: _Optional[_Iterable[_Union[ResizePolicyParameter, _Mapping]]] = ..., crop_size_x: _Optional[int] = ..., crop_size_y: _Optional[int] = ...) -> None: ...
+    def __init__(self, crop_size: _Optional[int] = ..., force_gray: _Optional[bool] = ..., crop_h: _Optional[int] = ..., crop_w: _Optional[int] = ..., resize_param: _Optional[_Iterable[_Union[ResizePolicyParameter, _Mapping]]] = ..., crop_size_x: _Optional[int] = ..., crop_size_y: _Optional[int] = ...) -> None: ...
 
 class ArgMaxParameter(_message.Message):
     __slots__ = ("out_max_val", "top_k", "axis")
@@ -284,7 +284,7 @@ class ArgMaxParameter(_message.Message):
     out_max_val: bool
     top_k: int
     axis: int
-    def __init__(self, out_max_val: bool = ..., top_k: _Optional[int] = ..., axis: _Optional[int] = ...) -> None: ...
+    def __init__(self, out_max_val: _Optional[bool] = ..., top_k: _Optional[int] = ..., axis: _Optional[int] = ...) -> None: ...
 
 class ConcatParameter(_message.Message):
     __slots__ = ("concat_dim", "axis")
@@ -295,10 +295,12 @@ class ConcatParameter(_message.Message):
     def __init__(self, concat_dim: _Optional[int] = ..., axis: _Optional[int] = ...) -> None: ...
 
 class BatchNormParameter(_message.Message):
-    __slots__ = ("use_global_stats",)
+    __slots__ = ("use_global_stats", "eps")
     USE_GLOBAL_STATS_FIELD_NUMBER: _ClassVar[int]
+    EPS_FIELD_NUMBER: _ClassVar[int]
     use_global_stats: bool
-    def __init__(self, use_global_stats: bool = ...) -> None: ...
+    eps: float
+    def __init__(self, use_global_stats: _Optional[bool] = ..., eps: _Optional[float] = ...) -> None: ...
 
 class BiasParameter(_message.Message):
     __slots__ = ("axis", "num_axes")
@@ -344,7 +346,7 @@ class ConvolutionParameter(_message.Message):
     axis: int
     dilation: _containers.RepeatedScalarFieldContainer[int]
     hole: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, num_output: _Optional[int] = ..., bias_term: bool = ..., pad: _Optional[_Iterable[int]] = ..., kernel_size: _Optional[_Iterable[int]] = ..., group: _Optional[int] = ..., stride: _Optional[_Iterable[int]] = ..., weight_filler: _Optional[_Union[FillerParameter, _Mapping]] = ..., bias_filler: _Optional[_Union[FillerParameter, _Mapping]] = ..., pad_h: _Optional[int] = ..., pad_w: _Optional[int] = ..., kernel_h: _Optional[int] = ..., kernel_w: _Optional[int] = ..., stride_h: _Optional[int] = ..., stride_w: _Optional[int] = ..., axis: _Optional[int] = ..., dilation: _Optional[_Iterable[int]] = ..., hole: _Optional[_Iterable[int]] = ...) -> None: ...
+    def __init__(self, num_output: _Optional[int] = ..., bias_term: _Optional[bool] = ..., pad: _Optional[_Iterable[int]] = ..., kernel_size: _Optional[_Iterable[int]] = ..., group: _Optional[int] = ..., stride: _Optional[_Iterable[int]] = ..., weight_filler: _Optional[_Union[FillerParameter, _Mapping]] = ..., bias_filler: _Optional[_Union[FillerParameter, _Mapping]] = ..., pad_h: _Optional[int] = ..., pad_w: _Optional[int] = ..., kernel_h: _Optional[int] = ..., kernel_w: _Optional[int] = ..., stride_h: _Optional[int] = ..., stride_w: _Optional[int] = ..., axis: _Optional[int] = ..., dilation: _Optional[_Iterable[int]] = ..., hole: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class CropParameter(_message.Message):
     __slots__ = ("axis", "offset")
@@ -386,7 +388,7 @@ class DataParameter(_message.Message):
     new_length: int
     num_segments: int
     modality: DataParameter.Modality
-    def __init__(self, batch_size: _Optional[int] = ..., crop_size: _Optional[int] = ..., new_height: _Optional[int] = ..., new_width: _Optional[int] = ..., is_color: bool = ..., channels: _Optional[int] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., new_length: _Optional[int] = ..., num_segments: _Optional[int] = ..., modality: _Optional[_Union[DataParameter.Modality, str]] = ...) -> None: ...
+    def __init__(self, batch_size: _Optional[int] = ..., crop_size: _Optional[int] = ..., new_height: _Optional[int] = ..., new_width: _Optional[int] = ..., is_color: _Optional[bool] = ..., channels: _Optional[int] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., new_length: _Optional[int] = ..., num_segments: _Optional[int] = ..., modality: _Optional[_Union[DataParameter.Modality, str]] = ...) -> None: ...
 
 class DetectionOutputParameter(_message.Message):
     __slots__ = ("num_classes", "share_location", "keep_top_k")
@@ -396,7 +398,7 @@ class DetectionOutputParameter(_message.Message):
     num_classes: int
     share_location: bool
     keep_top_k: int
-    def __init__(self, num_classes: _Optional[int] = ..., share_location: bool = ..., keep_top_k: _Optional[int] = ...) -> None: ...
+    def __init__(self, num_classes: _Optional[int] = ..., share_location: _Optional[bool] = ..., keep_top_k: _Optional[int] = ...) -> None: ...
 
 class DropoutParameter(_message.Message):
     __slots__ = ("dropout_ratio",)
@@ -450,7 +452,7 @@ class EmbedParameter(_message.Message):
     num_output: int
     input_dim: int
     bias_term: bool
-    def __init__(self, num_output: _Optional[int] = ..., input_dim: _Optional[int] = ..., bias_term: bool = ...) -> None: ...
+    def __init__(self, num_output: _Optional[int] = ..., input_dim: _Optional[int] = ..., bias_term: _Optional[bool] = ...) -> None: ...
 
 class ExpParameter(_message.Message):
     __slots__ = ("base", "scale", "shift")
@@ -484,7 +486,7 @@ class InnerProductParameter(_message.Message):
     bias_filler: FillerParameter
     axis: int
     transpose: bool
-    def __init__(self, num_output: _Optional[int] = ..., bias_term: bool = ..., weight_filler: _Optional[_Union[FillerParameter, _Mapping]] = ..., bias_filler: _Optional[_Union[FillerParameter, _Mapping]] = ..., axis: _Optional[int] = ..., transpose: bool = ...) -> None: ...
+    def __init__(self, num_output: _Optional[int] = ..., bias_term: _Optional[bool] = ..., weight_filler: _Optional[_Union[FillerParameter, _Mapping]] = ..., bias_filler: _Optional[_Union[FillerParameter, _Mapping]] = ..., axis: _Optional[int] = ..., transpose: _Optional[bool] = ...) -> None: ...
 
 class InputParameter(_message.Message):
     __slots__ = ("shape",)
@@ -523,12 +525,14 @@ class LRNParameter(_message.Message):
     def __init__(self, local_size: _Optional[int] = ..., alpha: _Optional[float] = ..., beta: _Optional[float] = ..., norm_region: _Optional[_Union[LRNParameter.NormRegion, str]] = ..., k: _Optional[float] = ...) -> None: ...
 
 class MVNParameter(_message.Message):
-    __slots__ = ("normalize_variance", "across_channels")
+    __slots__ = ("normalize_variance", "across_channels", "eps")
     NORMALIZE_VARIANCE_FIELD_NUMBER: _ClassVar[int]
     ACROSS_CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    EPS_FIELD_NUMBER: _ClassVar[int]
     normalize_variance: bool
     across_channels: bool
-    def __init__(self, normalize_variance: bool = ..., across_channels: bool = ...) -> None: ...
+    eps: float
+    def __init__(self, normalize_variance: _Optional[bool] = ..., across_channels: _Optional[bool] = ..., eps: _Optional[float] = ...) -> None: ...
 
 class NormalizeParameter(_message.Message):
     __slots__ = ("across_spatial", "channel_shared")
@@ -536,7 +540,7 @@ class NormalizeParameter(_message.Message):
     CHANNEL_SHARED_FIELD_NUMBER: _ClassVar[int]
     across_spatial: bool
     channel_shared: bool
-    def __init__(self, across_spatial: bool = ..., channel_shared: bool = ...) -> None: ...
+    def __init__(self, across_spatial: _Optional[bool] = ..., channel_shared: _Optional[bool] = ...) -> None: ...
 
 class ParameterParameter(_message.Message):
     __slots__ = ("shape",)
@@ -592,7 +596,7 @@ class PoolingParameter(_message.Message):
     global_pooling: bool
     ceil_mode: bool
     round_mode: PoolingParameter.RoundMode
-    def __init__(self, pool: _Optional[_Union[PoolingParameter.PoolMethod, str]] = ..., kernel_size: _Optional[int] = ..., stride: _Optional[int] = ..., pad: _Optional[int] = ..., kernel_h: _Optional[int] = ..., kernel_w: _Optional[int] = ..., stride_h: _Optional[int] = ..., stride_w: _Optional[int] = ..., pad_h: _Optional[int] = ..., pad_w: _Optional[int] = ..., global_pooling: bool = ..., ceil_mode: bool = ..., round_mode: _Optional[_Union[PoolingParameter.RoundMode, str]] = ...) -> None: ...
+    def __init__(self, pool: _Optional[_Union[PoolingParameter.PoolMethod, str]] = ..., kernel_size: _Optional[int] = ..., stride: _Optional[int] = ..., pad: _Optional[int] = ..., kernel_h: _Optional[int] = ..., kernel_w: _Optional[int] = ..., stride_h: _Optional[int] = ..., stride_w: _Optional[int] = ..., pad_h: _Optional[int] = ..., pad_w: _Optional[int] = ..., global_pooling: _Optional[bool] = ..., ceil_mode: _Optional[bool] = ..., round_mode: _Optional[_Union[PoolingParameter.RoundMode, str]] = ...) -> None: ...
 
 class PowerParameter(_message.Message):
     __slots__ = ("power", "scale", "shift")
@@ -618,7 +622,7 @@ class PriorBoxParameter(_message.Message):
     max_size: _containers.RepeatedScalarFieldContainer[float]
     aspect_ratio: _containers.RepeatedScalarFieldContainer[float]
     flip: bool
-    def __init__(self, min_size: _Optional[_Iterable[float]] = ..., width: _Optional[_Iterable[float]] = ..., height: _Optional[_Iterable[float]] = ..., max_size: _Optional[_Iterable[float]] = ..., aspect_ratio: _Optional[_Iterable[float]] = ..., flip: bool = ...) -> None: ...
+    def __init__(self, min_size: _Optional[_Iterable[float]] = ..., width: _Optional[_Iterable[float]] = ..., height: _Optional[_Iterable[float]] = ..., max_size: _Optional[_Iterable[float]] = ..., aspect_ratio: _Optional[_Iterable[float]] = ..., flip: _Optional[bool] = ...) -> None: ...
 
 class PythonParameter(_message.Message):
     __slots__ = ("module", "layer")
@@ -634,10 +638,10 @@ class RecurrentParameter(_message.Message):
     EXPOSE_HIDDEN_FIELD_NUMBER: _ClassVar[int]
     num_output: int
     expose_hidden: bool
-    def __init__(self, num_output: _Optional[int] = ..., expose_hidden: bool = ...) -> None: ...
+    def __init__(self, num_output: _Optional[int] = ..., expose_hidden: _Optional[bool] = ...) -> None: ...
 
 class ReductionParameter(_message.Message):
-    __slots__ = ("operation", "axis")
+    __slots__ = ("operation", "axis", "coeff")
     class ReductionOp(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         SUM: _ClassVar[ReductionParameter.ReductionOp]
@@ -650,9 +654,11 @@ class ReductionParameter(_message.Message):
     MEAN: ReductionParameter.ReductionOp
     OPERATION_FIELD_NUMBER: _ClassVar[int]
     AXIS_FIELD_NUMBER: _ClassVar[int]
+    COEFF_FIELD_NUMBER: _ClassVar[int]
     operation: ReductionParameter.ReductionOp
     axis: int
-    def __init__(self, operation: _Optional[_Union[ReductionParameter.ReductionOp, str]] = ..., axis: _Optional[int] = ...) -> None: ...
+    coeff: float
+    def __init__(self, operation: _Optional[_Union[ReductionParameter.ReductionOp, str]] = ..., axis: _Optional[int] = ..., coeff: _Optional[float] = ...) -> None: ...
 
 class ReLUParameter(_message.Message):
     __slots__ = ("negative_slope",)
@@ -680,7 +686,7 @@ class ScaleParameter(_message.Message):
     num_axes: int
     bias_term: bool
     bias_filler: FillerParameter
-    def __init__(self, axis: _Optional[int] = ..., num_axes: _Optional[int] = ..., bias_term: bool = ..., bias_filler: _Optional[_Union[FillerParameter, _Mapping]] = ...) -> None: ...
+    def __init__(self, axis: _Optional[int] = ..., num_axes: _Optional[int] = ..., bias_term: _Optional[bool] = ..., bias_filler: _Optional[_Union[FillerParameter, _Mapping]] = ...) -> None: ...
 
 class SliceParameter(_message.Message):
     __slots__ = ("slice_dim", "slice_point", "axis")
@@ -782,13 +788,13 @@ class V0LayerParameter(_message.Message):
     new_height: int
     new_width: int
     concat_dim: int
-    def __init__(self, name: _Optional[str] = ..., type: _Optional[str] = ..., num_output: _Optional[int] = ..., biasterm: bool = ..., weight_filler: _Optional[_Union[FillerParameter, _Mapping]] = ..., bias_filler: _Optional[_Union[FillerParameter, _Mapping]] = ..., pad: _Optional[int] = ..., kernelsize: _Optional[int] = ..., group: _Optional[int] = ..., stride: _Optional[int] = ..., pool: _Optional[_Union[V0LayerParameter.PoolMethod, str]] = ..., dropout_ratio: _Optional[float] = ..., local_size: _Optional[int] = ..., alpha: _Optional[float] = ..., beta: _Optional[float] = ..., batchsize: _Optional[int] = ..., cropsize: _Optional[int] = ..., k: _Optional[float] = ..., blobs_lr: _Optional[_Iterable[float]] = ..., new_height: _Optional[int] = ..., new_width: _Optional[int] = ..., concat_dim: _Optional[int] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., type: _Optional[str] = ..., num_output: _Optional[int] = ..., biasterm: _Optional[bool] = ..., weight_filler: _Optional[_Union[FillerParameter, _Mapping]] = ..., bias_filler: _Optional[_Union[FillerParameter, _Mapping]] = ..., pad: _Optional[int] = ..., kernelsize: _Optional[int] = ..., group: _Optional[int] = ..., stride: _Optional[int] = ..., pool: _Optional[_Union[V0LayerParameter.PoolMethod, str]] = ..., dropout_ratio: _Optional[float] = ..., local_size: _Optional[int] = ..., alpha: _Optional[float] = ..., beta: _Optional[float] = ..., batchsize: _Optional[int] = ..., cropsize: _Optional[int] = ..., k: _Optional[float] = ..., blobs_lr: _Optional[_Iterable[float]] = ..., new_height: _Optional[int] = ..., new_width: _Optional[int] = ..., concat_dim: _Optional[int] = ...) -> None: ...
 
 class PReLUParameter(_message.Message):
     __slots__ = ("channel_shared",)
     CHANNEL_SHARED_FIELD_NUMBER: _ClassVar[int]
     channel_shared: bool
-    def __init__(self, channel_shared: bool = ...) -> None: ...
+    def __init__(self, channel_shared: _Optional[bool] = ...) -> None: ...
 
 class ResizeParameter(_message.Message):
     __slots__ = ("height", "width", "is_pyramid_test", "out_height_scale", "out_width_scale")
@@ -802,7 +808,7 @@ class ResizeParameter(_message.Message):
     is_pyramid_test: bool
     out_height_scale: float
     out_width_scale: float
-    def __init__(self, height: _Optional[int] = ..., width: _Optional[int] = ..., is_pyramid_test: bool = ..., out_height_scale: _Optional[float] = ..., out_width_scale: _Optional[float] = ...) -> None: ...
+    def __init__(self, height: _Optional[int] = ..., width: _Optional[int] = ..., is_pyramid_test: _Optional[bool] = ..., out_height_scale: _Optional[float] = ..., out_width_scale: _Optional[float] = ...) -> None: ...
 
 class UpsampleParameter(_message.Message):
     __slots__ = ("scale", "stride", "scale_h", "scale_w", "pad_out_h", "pad_out_w", "upsample_h", "upsample_w")
@@ -822,7 +828,7 @@ class UpsampleParameter(_message.Message):
     pad_out_w: bool
     upsample_h: int
     upsample_w: int
-    def __init__(self, scale: _Optional[int] = ..., stride: _Optional[int] = ..., scale_h: _Optional[int] = ..., scale_w: _Optional[int] = ..., pad_out_h: bool = ..., pad_out_w: bool = ..., upsample_h: _Optional[int] = ..., upsample_w: _Optional[int] = ...) -> None: ...
+    def __init__(self, scale: _Optional[int] = ..., stride: _Optional[int] = ..., scale_h: _Optional[int] = ..., scale_w: _Optional[int] = ..., pad_out_h: _Optional[bool] = ..., pad_out_w: _Optional[bool] = ..., upsample_h: _Optional[int] = ..., upsample_w: _Optional[int] = ...) -> None: ...
 
 class UnsqueezeParameter(_message.Message):
     __slots__ = ("dim",)
@@ -918,7 +924,7 @@ class ReorgParameter(_message.Message):
     REVERSE_FIELD_NUMBER: _ClassVar[int]
     stride: int
     reverse: bool
-    def __init__(self, stride: _Optional[int] = ..., reverse: bool = ...) -> None: ...
+    def __init__(self, stride: _Optional[int] = ..., reverse: _Optional[bool] = ...) -> None: ...
 
 class ResizePolicyParameter(_message.Message):
     __slots__ = ("height", "width")
