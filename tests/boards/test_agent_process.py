@@ -43,7 +43,9 @@ def whole_campaign(folder, tasks, *arguments, **options):
 
 def test_a_campaign_measures_its_plan_and_proves_it(tmp_path):
     tasks = [gemm_task(m) for m in range(1, 20)]
-    status, _, records = whole_campaign(tmp_path, tasks, changes="blocks.SENTINEL_DRIFT = 1e9")
+    status, _, records = whole_campaign(
+        tmp_path, tasks, changes="blocks.SENTINEL_DRIFT = campaign.SENTINEL_DRIFT = 1e9"
+    )
     assert status == 0
     assert [record["kernel"]["m"] for record in measurements(records)] == list(range(1, 20))
     kinds = [record["record"] for record in records]

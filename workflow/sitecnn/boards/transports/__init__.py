@@ -88,17 +88,18 @@ def install(board: Board, python: list[str]) -> str:
     finished = subprocess.run(asked, input=agent_archive(), capture_output=True, check=False)
     printed = finished.stdout.decode(errors="replace").strip().splitlines()
     if finished.returncode or not printed or not printed[-1].endswith(agent_name()):
-        raise refused(board, finished.returncode, finished.stderr.decode(errors="replace"))
+        said = finished.stderr.decode(errors="replace")
+        last = (said.strip().splitlines() or [""])[-1]
+        if finished.returncode in (126, 127) or last.startswith("agent: "):
+            where = f"config/boards/{board.name}.yaml: python: {board.python}"
+            raise SiteCNNError(f"board {board.name}: {last.removeprefix('agent: ')} ({where})")
+        raise refused(board, finished.returncode, said)
     return printed[-1]
 
 
 def refused(board: Board, status: int, said: str) -> Exception:
     """SiteCNNError for what a person must mend, ConnectionError for what time may."""
     text = (said.strip().splitlines() or [f"status {status}, and nothing on stderr"])[-1].strip()
-    if status in (126, 127):
-        return SiteCNNError(f"config/boards/{board.name}.yaml: python: {board.python} cannot be started there: {text}")
-    if text.startswith("agent: "):
-        return SiteCNNError(f"board {board.name}: {text.removeprefix('agent: ')}")
     mends = {"ssh": ssh.mend, "slurm": slurm.mend}
     mend = mends[board.transport](said) if board.transport in mends else ""
     if mend:
