@@ -1,6 +1,5 @@
 """What ONNX Runtime runs of a network equals what the installed one says that it ran: operators, shapes and counts."""
 
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,29 +12,20 @@ from sitecnn.workload.engines import Engine
 from sitecnn.workload.lowering import LoweredKernel, lower
 from sitecnn.workload.lowering.onnxruntime.rules import SINCE as SINCE_RELEASE
 from sitecnn.workload.lowering.releases import RELEASES
-from tests.workload.lowering.graphs import Builder, Executed, executed, random_network
+from tests.workload.lowering.graphs import Builder, counted, executed, machine_block, random_network
 
 VERSION = onnxruntime.__version__
 
 
 @pytest.fixture(scope="module")
 def block(tmp_path_factory: pytest.TempPathFactory) -> int:
-    """The block size of this machine, as a convolution of 3 to 5 channels shows it."""
-    builder = Builder()
-    model = builder.model(builder.conv("x", 3, 5))
-    kernels = executed(model, tmp_path_factory.mktemp("block"), 16)
-    widths = {shapes[0][1] for op, _, shapes in kernels if op == "Conv"} - {5}
-    return widths.pop() if widths else 0
+    """The block size of this machine."""
+    return machine_block(tmp_path_factory.mktemp("block"))
 
 
 def lowered(model: bytes, block: int, level: str = "all", version: str = VERSION) -> tuple[LoweredKernel, ...]:
     """Ours."""
     return lower(parse_onnx(model, "graph.onnx"), Engine("onnxruntime", version, block, level))
-
-
-def counted(kernels: tuple[LoweredKernel, ...]) -> Executed:
-    """As a profile shows them."""
-    return Counter((one.op, one.input_shapes, one.output_shapes) for one in kernels)
 
 
 def check(model: bytes, folder: Path, block: int, level: str = "all") -> None:
