@@ -11,7 +11,7 @@ from sitecnn.network import Network, load_network, write_prototxt
 from sitecnn.network.caffe.layers import LAYER_TYPES
 from sitecnn.network.onnx import nodes
 from sitecnn.network.settings import Constant, OnnxOperator
-from sitecnn.workload.kernels import kind_of
+from sitecnn.workload.kernels import kind_of, macs
 
 from .conftest import as_caffe_says
 from .models import MODELS, SHIPPED, Builder
@@ -89,7 +89,7 @@ def test_every_opset(opset, tmp_path):
 def test_open_dimensions_are_given_or_asked_for(tmp_path):
     b = Builder(13, ["n", 3, "h", "w"])
     model = b.model(b.conv("image", 3, 4, 3))
-    with pytest.raises(SiteCNNError, match=r"--input image:1x3x\?x\?"):
+    with pytest.raises(SiteCNNError, match=r"is 1x3x\?x\?, .*: --input image:1x3x224x224$"):
         load(model, tmp_path)
     assert load(model, tmp_path, inputs={"image": (2, 3, 10, 12)}).layers[-1].outputs == ((2, 4, 10, 12),)
     assert load(model, tmp_path, inputs={"image": (2, 3, 10, 12)}, batch=5).batch == 5
@@ -232,3 +232,34 @@ def test_every_node_with_work_is_carried_by_one_layer(name, tmp_path):
         data = [tensor for position, tensor in enumerate(node.inputs) if tensor and position not in fixed]
         assert made >= set(data)
     assert made >= set(network.outputs)
+
+
+def test_open_batches_by_name_or_number_are_one_and_said(tmp_path):
+    for batch in ("n", -1):
+        b = Builder(13, [batch, 3, 8, 8])
+        network = load(b.model(b("Relu", "image")), tmp_path)
+        assert network.batch == 1 and "open batch" in network.notes[0]
+
+
+PRODUCTS = {
+    # Two directions, three gates, 5 steps of 2 images: 2·5·2·(3·6·4 + 3·6·6).
+    "GRU": (
+        lambda b: b("GRU", "image", b.weight(2, 18, 4), b.weight(2, 18, 6), direction="bidirectional", hidden_size=6),
+        (5, 2, 4),
+        2 * 5 * 2 * (18 * 4 + 18 * 6),
+    ),
+    "MatMul": (lambda b: b("MatMul", "image", b("Transpose", "image", perm=[0, 2, 1])), (3, 5, 7), 3 * 5 * 7 * 5),
+    "ConvTranspose": (
+        lambda b: b("ConvTranspose", "image", b.weight(4, 3, 3, 3), strides=[2, 2], output_padding=[1, 1], group=2),
+        (2, 4, 5, 6),
+        2 * 4 * 30 * 3 * 9,
+    ),
+}
+"""Operators without an equal in Caffe: the node, the input's shape, its multiply-accumulates by hand."""
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_products_of_onnxs_own_operators_are_counted(name, tmp_path):
+    make, shape, expected = PRODUCTS[name]
+    b = Builder(13, shape)
+    assert sum(map(macs, load(b.model(make(b)), tmp_path).layers)) == expected

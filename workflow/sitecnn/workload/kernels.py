@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from sitecnn.network.graph import Layer, Shape
 from sitecnn.network.settings import LRN, Convolution, InnerProduct, OnnxOperator, Pooling, Power, Settings
+from sitecnn.workload.onnx_products import products
 
 SettingsType = TypeVar("SettingsType", bound=Settings)
 
@@ -98,7 +99,9 @@ def kernels(layer: Layer) -> tuple[KernelCount, ...]:
 
 def gemms(layer: Layer) -> tuple[KernelCount, ...]:
     """The layer's matrix multiplications, bias additions left out: Σ m·n·k·count is its MACs."""
-    if layer.type not in EXPANSIONS or isinstance(layer.settings, OnnxOperator):
+    if isinstance(layer.settings, OnnxOperator):
+        return tuple(KernelCount(gemm(m, n, k), count) for m, n, k, count in products(layer))
+    if layer.type not in EXPANSIONS:
         return ()
     return tuple(use for use in kernels(layer) if use.kernel.kind == "gemm" and not is_bias(use.kernel))
 

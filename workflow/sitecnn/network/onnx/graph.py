@@ -141,8 +141,10 @@ def _fix_inputs(data: list[ValueInfoProto], batch: int | None, inputs: Mapping[s
             dims[0] = batch or 1
         if None in dims:
             shown = "x".join("?" if dim is None else str(dim) for dim in dims)
+            example = "x".join(map(str, _example(dims)))
             raise SiteCNNError(
-                f"{origin}: input {given.name!r} is {shown}; give its shape: --input {given.name}:{shown}"
+                f"{origin}: input {given.name!r} is {shown}, open where there is a question mark; "
+                f"give its shape, for example: --input {given.name}:{example}"
             )
         shape = given.type.tensor_type.shape
         del shape.dim[:]
@@ -158,7 +160,15 @@ def _dims(given: ValueInfoProto, asked: Shape | None, origin: str) -> list[int |
         name = given.name
         raise SiteCNNError(f"{origin}: input {name!r} has no shape; give it: --input {name}:1x3x224x224")
     dims = given.type.tensor_type.shape.dim
-    return [dim.dim_value if dim.HasField("dim_value") else None for dim in dims]
+    return [dim.dim_value if dim.HasField("dim_value") and dim.dim_value != -1 else None for dim in dims]
+
+
+def _example(dims: list[int | None]) -> list[int]:
+    """A shape as an image's is: open channels are 3, open lengths 224; of what is no image, 128 steps."""
+    if len(dims) != 4:
+        return [128 if dim is None else dim for dim in dims]
+    usual = (1, 224, 224, 3) if dims[3] in (1, 3) and dims[1] not in (1, 3) else (1, 3, 224, 224)
+    return [likely if dim is None else dim for dim, likely in zip(dims, usual, strict=True)]
 
 
 def _check(model: ModelProto) -> None:
