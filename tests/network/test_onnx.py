@@ -146,7 +146,6 @@ def one_node(kind: str, *inputs: str, **attributes) -> ModelProto:
         one_node("MaxPool", "image"),
         one_node("MaxPool", "image", kernel_shape=[20, 20]),
         one_node("Reshape", "image", "image"),
-        one_node("NonZero", "image"),
     ],
     ids=lambda model: model.graph.node[0].op_type,
 )
@@ -263,3 +262,34 @@ def test_products_of_onnxs_own_operators_are_counted(name, tmp_path):
     make, shape, expected = PRODUCTS[name]
     b = Builder(13, shape)
     assert sum(map(macs, load(b.model(make(b)), tmp_path).layers)) == expected
+
+
+def test_shapes_that_depend_on_the_data_are_guessed_said_and_can_be_given(tmp_path):
+    b = Builder(13, [1, 3, 8, 8])
+    places = b("Transpose", b("NonZero", "image"), perm=[1, 0])
+    chosen = b("GatherND", "image", places)
+    model = b.model(b("Relu", b("Add", chosen, chosen)))
+    network = load(model, tmp_path)
+    assert [layer.type for layer in network.layers if layer.type != "Split"][1] == "NonZero"
+    assert network.layers[-1].outputs == ((1,),)
+    (doubt,) = network.doubts
+    assert doubt.endswith("give it: --input t0:4x1")
+    given = load(model, tmp_path, inputs={"t0": (4, 50)})
+    assert not given.doubts and given.layers[-1].outputs == ((50,),)
+
+
+def test_a_loop_blocks_no_file(tmp_path):
+    b = Builder(13, [1, 3, 8, 8])
+    going, value = helper.make_tensor_value_info("go", TensorProto.BOOL, []), onnx.ValueInfoProto(name="v")
+    value.type.tensor_type.elem_type = TensorProto.FLOAT
+    step, end = helper.make_tensor_value_info("i", TensorProto.INT64, []), onnx.ValueInfoProto(name="v2")
+    end.type.tensor_type.elem_type = TensorProto.FLOAT
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["go2"]), helper.make_node("Concat", ["v", "v"], ["v2"], axis=0)],
+        "body",
+        [step, going, value],
+        [helper.make_tensor_value_info("go2", TensorProto.BOOL, []), end],
+    )
+    x = b("Loop", b.constant(3, numpy.int64), b.constant(True), "image", body=body)
+    network = load(b.model(b("Relu", x)), tmp_path)
+    assert [layer.type for layer in network.layers] == ["Input", "Loop", "ReLU"] and network.doubts

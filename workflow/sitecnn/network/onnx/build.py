@@ -43,7 +43,6 @@ def build(graph: Graph, origin: str, strict: bool, notes: Sequence[str]) -> Netw
     entries = [_input(name, graph) for name in graph.inputs]
     for operator in graph.operators:
         task = Task(operator, graph)
-        _require_shapes(task, origin)
         if _hands_on(task):
             same[operator.outputs[0]] = operator.inputs[0]
             continue
@@ -53,7 +52,22 @@ def build(graph: Graph, origin: str, strict: bool, notes: Sequence[str]) -> Netw
         _require_values(layer, origin)
     batch = next((shape[0] for name in graph.inputs if (shape := graph.shapes[name])), 1)
     outputs = tuple(source(name, same) for name in graph.outputs)
-    return Network(Path(origin).stem, batch, layers, (*notes, *_repeated_names(entries)), outputs)
+    return Network(
+        Path(origin).stem, batch, layers, (*notes, *_repeated_names(entries)), outputs, doubts=_doubts(graph)
+    )
+
+
+def _doubts(graph: Graph) -> tuple[str, ...]:
+    """What is to be said of shapes that only the data would tell."""
+    if not graph.guessed:
+        return ()
+    name = graph.guessed[0]
+    shape = "x".join(map(str, graph.shapes[name])) or "1"
+    more = f" and of {len(graph.guessed) - 1} more" if len(graph.guessed) > 1 else ""
+    return (
+        f"the shape of {name!r}{more} depends on the data: it is guessed, and so is all that hangs on it; "
+        f"give it: --input {name}:{shape}",
+    )
 
 
 def _hands_on(task: Task) -> bool:
@@ -85,13 +99,6 @@ def _entries(task: Task, same: dict[str, str], origin: str, strict: bool) -> lis
             definition.bottom[index] = source(bottom, same)
         entries.append(_Entry(definition, node if own or definition is maker else None, own))
     return entries
-
-
-def _require_shapes(task: Task, origin: str) -> None:
-    for name in (*task.operator.inputs, *task.operator.outputs[:1]):
-        if name and name not in task.graph.shapes:
-            what = f"{origin}: layer {task.operator.name!r} ({task.operator.type})"
-            raise SiteCNNError(f"{what}: the shape of its tensor {name!r} depends on the data, so it cannot be sized")
 
 
 def _require_values(layer: Layer, origin: str) -> None:
