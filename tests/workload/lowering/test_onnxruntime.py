@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+from onnx import helper
 
 from sitecnn.network.onnx import parse_onnx
 from sitecnn.workload.engines import Engine
@@ -264,6 +265,17 @@ def test_versions_are_told_apart(name: str) -> None:
     model = builder.model(PARTS[name](builder, builder.conv("x", 3, 32, 3)))
     for version, operators in SINCE[name].items():
         assert [one.op for one in lowered(model, 16, version=version)] == operators.split(), version
+
+
+def test_operators_without_inputs_or_with_outputs_left_out_are_lowered() -> None:
+    """A random tensor reads nothing; of an LSTM only the second output is asked for."""
+    builder = Builder((4, 1, 8))
+    weights = builder.weight(1, 32, 8), builder.weight(1, 32, 8)
+    builder.nodes.append(helper.make_node("LSTM", ["x", *weights], ["", "state"], name="lstm", hidden_size=8))
+    noise = builder.op("RandomNormal", shape=[1, 1, 8])
+    model = builder.model(builder.op("Reshape", builder.op("Add", "state", noise), builder.sizes(8)))
+    ops = [one.op for one in lowered(model, 16)]
+    assert sorted(set(ops) - {"RandomNormal"}) == ["Add", "LSTM", "Reshape"]
 
 
 def test_the_releases_that_profiles_are_tried_with_are_those_that_differ() -> None:

@@ -175,7 +175,7 @@ def _sum(graph: Graph, node: Node, rules: Rules) -> bool:
 
 def _reshape(graph: Graph, node: Node, rules: Rules) -> bool:
     """Of two Reshapes in a row the first goes, reshape_fusion.cc."""
-    maker = graph.makers.get(node.inputs[0])
+    maker = graph.makers.get(node.inputs[0]) if node.op == "Reshape" else None
     if (
         not rules.has("of two Reshapes the first goes")
         or node.op != "Reshape"
