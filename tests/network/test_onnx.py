@@ -12,6 +12,7 @@ from sitecnn.network.caffe.layers import LAYER_TYPES
 from sitecnn.network.onnx import nodes
 from sitecnn.network.settings import Constant, OnnxOperator
 from sitecnn.workload.kernels import kind_of, macs
+from sitecnn.workload.memory import memory
 
 from .conftest import as_caffe_says
 from .models import MODELS, SHIPPED, Builder
@@ -293,3 +294,15 @@ def test_a_loop_blocks_no_file(tmp_path):
     x = b("Loop", b.constant(3, numpy.int64), b.constant(True), "image", body=body)
     network = load(b.model(b("Relu", x)), tmp_path)
     assert [layer.type for layer in network.layers] == ["Input", "Loop", "ReLU"] and network.doubts
+
+
+def test_the_precision_of_a_file_is_said_and_int8_weights_have_one_byte(tmp_path):
+    b = Builder(13, [1, 3, 8, 8])
+    scale, zero = b.constant(0.1, numpy.float32), b.constant(0, numpy.uint8)
+    x = b("QuantizeLinear", "image", scale, zero)
+    weights = b.constant(numpy.ones((4, 3, 3, 3)), numpy.uint8)
+    x = b("QLinearConv", x, scale, zero, weights, scale, zero, scale, zero)
+    network = load(b.model(b("DequantizeLinear", x, scale, zero)), tmp_path)
+    assert network.precision == "int8" and memory(network).weights_bytes == 4 * 3 * 3 * 3
+    assert sum(map(macs, network.layers)) == 36 * 4 * 27
+    assert load(MODELS["vgg"](), tmp_path).precision == "fp32"

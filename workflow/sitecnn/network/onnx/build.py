@@ -20,7 +20,12 @@ from sitecnn.network.settings import Constant, OnnxOperator
 MOST_VALUES = 2**40
 """Tensors above this are no network's; it bounds what is computed from their sizes."""
 
+FLOAT_BYTES = 4
+
 FLOATS = ("float32", "float16", "bfloat16", "float64")
+
+HALF = ("float16", "bfloat16")
+INTEGER = ("ConvInteger", "MatMulInteger", "QGemm")
 
 SETTING_INPUTS = {"Resize": (1, 2), "Upsample": (1,)}
 """Constant inputs that are floating-point settings, not weights, by position."""
@@ -52,9 +57,15 @@ def build(graph: Graph, origin: str, strict: bool, notes: Sequence[str]) -> Netw
         _require_values(layer, origin)
     batch = next((shape[0] for name in graph.inputs if (shape := graph.shapes[name])), 1)
     outputs = tuple(source(name, same) for name in graph.outputs)
-    return Network(
-        Path(origin).stem, batch, layers, (*notes, *_repeated_names(entries)), outputs, doubts=_doubts(graph)
-    )
+    said = (*notes, *_repeated_names(entries))
+    return Network(Path(origin).stem, batch, layers, said, outputs, _doubts(graph), _precision(graph))
+
+
+def _precision(graph: Graph) -> str:
+    """Int8 where an operator quantises, or works on what is; fp16 where a floating-point weight is."""
+    if any("Quantize" in one.type or "QLinear" in one.type or one.type in INTEGER for one in graph.operators):
+        return "int8"
+    return "fp16" if any(graph.types.get(name) in HALF for name in graph.constants) else "fp32"
 
 
 def _doubts(graph: Graph) -> tuple[str, ...]:
@@ -130,9 +141,12 @@ def _layer(place: Node, entry: _Entry, shapes: dict[str, Shape], graph: Graph) -
     own = entry.node.operator if entry.own and entry.node else None
     if own:
         outputs = tuple(graph.shapes[top] for top in place.tops)
-        inferred = Inferred(outputs, tuple(constant.shape for constant in _weights(own)), own)
+        weights = _weights(own)
+        inferred = Inferred(outputs, tuple(constant.shape for constant in weights), own)
+        sizes = tuple(1 if constant.dtype in ("int8", "uint8") else FLOAT_BYTES for constant in weights)
     else:
         inferred = LAYER_TYPES[definition.type].infer(definition, inputs)
+        sizes = (FLOAT_BYTES,) * len(inferred.parameters)
     shapes.update(zip(place.tops, inferred.outputs, strict=True))
     return Layer(
         name=definition.name,
@@ -141,7 +155,9 @@ def _layer(place: Node, entry: _Entry, shapes: dict[str, Shape], graph: Graph) -
         tops=place.tops,
         inputs=inputs,
         outputs=inferred.outputs,
-        parameters=tuple(Parameter(shape) for shape in inferred.parameters),
+        parameters=tuple(
+            Parameter(shape, value_bytes=size) for shape, size in zip(inferred.parameters, sizes, strict=True)
+        ),
         settings=inferred.settings,
         modelled=own is None and not LAYER_TYPES[definition.type].fork,
         note=NOTE if own else _fork_note(definition.type),
