@@ -85,6 +85,7 @@ def _verdict(answer: Answer, others: Sequence[Answer]) -> str:
     if answer.other_stacks:
         stacks = ", ".join(f"{name} {amount(ms.estimate)} ms" for name, ms in answer.other_stacks)
         lines.append(f"stacks      this is {one.stack}; others on this processor: {stacks}")
+    lines += [f"note        {doubt}" for doubt in one.doubts]
     return "\n".join(lines)
 
 

@@ -108,7 +108,7 @@ class Estimate:
     from it as a layerwise pass does. `modelled_fraction` and `extrapolated_fraction` are shares of the layers' time,
     `modelled_macs_fraction` that of the MACs; `known_macs_fraction` counts guesses, too, but no layers of which nothing
     is known. `on_zeros` are layers that take less time than on images: the stack was measured by `caffe time`,
-    and the definition has no fillers.
+    and the definition has no fillers. `doubts` are the network's own: shapes that are guessed, work not counted.
     """
 
     network: str
@@ -127,6 +127,7 @@ class Estimate:
     extrapolated_fraction: float
     unmodelled: tuple[str, ...]
     on_zeros: tuple[str, ...]
+    doubts: tuple[str, ...] = ()
 
     @property
     def engine(self) -> Engine:
@@ -201,6 +202,7 @@ def estimate(
             for index, kind in zip(work.layer.tolist(), work.kinds.tolist(), strict=True)
             if kind in ON_VALUES and kind in model.kinds
         ),
+        doubts=network.doubts,
     )
 
 
