@@ -44,7 +44,7 @@ def _add_diff(kinds: Any) -> None:
 def run_summary(args: argparse.Namespace) -> int:
     """Print what is there; 0."""
     from sitecnn.cli.tables import table
-    from sitecnn.dataset.aggregate import summary
+    from sitecnn.dataset.aggregation import summary
     from sitecnn.dataset.summary import what_is_there
 
     found, counts = what_is_there(args.root), summary(args.root)
@@ -75,7 +75,7 @@ def run_export(args: argparse.Namespace) -> int:
 
 def run_verify(args: argparse.Namespace) -> int:
     """Print what is wrong; 0 if nothing is."""
-    from sitecnn.dataset.aggregate import summary
+    from sitecnn.dataset.aggregation import summary
     from sitecnn.dataset.store import folder
     from sitecnn.dataset.verify import problems
 
