@@ -10,6 +10,7 @@ import duckdb
 from sitecnn.dataset import shapes
 from sitecnn.dataset.definitions import lowest_rank
 from sitecnn.dataset.schema import COST, GPU_MEMORY, MEASUREMENTS, MEMORY, STATUSES
+from sitecnn.workload.engines import ENGINES, PRECISIONS
 from sitecnn.workload.kernels import SIZE_NAMES
 
 MEMORY_LIMIT = "1GB"
@@ -47,6 +48,8 @@ def statement(name: str) -> str:
         "memory": ", ".join((*MEMORY, *GPU_MEMORY)),
         "memory_columns": ", ".join(f"memory_bytes.{n.removesuffix('_bytes')} AS {n}" for n in (*MEMORY, *GPU_MEMORY)),
         "cost": ", ".join(f"{n} = ended.cost_s.{n.removeprefix('cost_').removesuffix('_s')}" for n in COST),
+        "engines": "|".join(ENGINES),
+        "precisions": "|".join(PRECISIONS),
         "statuses": str(STATUSES),
         "statuses_list": str(list(STATUSES)),
         "status_names": ", ".join(STATUSES),

@@ -86,8 +86,8 @@ FROM (
 -- With the conditions of its block and what its run says.
 CREATE OR REPLACE VIEW measured AS
 SELECT
-    t.* EXCLUDE (engine, precision), c.* EXCLUDE (file, line), coalesce(t.engine, r.engine, 'caffe') AS engine,
-    coalesce(t.precision, r.precision, nullif(regexp_extract(r.stack, '(?:^|[+ -])(fp32|fp16|bf16|int8)\b', 1), ''))
+    t.* EXCLUDE (engine, precision), c.* EXCLUDE (file, line), coalesce(t.engine, r.engine, nullif(regexp_extract(r.stack, '^($engines)([-+]|$$)', 1), ''), 'caffe') AS engine,
+    coalesce(t.precision, r.precision, nullif(regexp_extract(r.stack, '(?:^|[+ -])($precisions)\b', 1), ''))
         AS precision,
     r.processor, r.source, r.stack, r.threads, r.library, s.origin, s.board,
 FROM told AS t
