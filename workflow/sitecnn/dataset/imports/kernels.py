@@ -4,7 +4,9 @@ Two forms: our own size columns beside `kind` and `kernel_ms`; or the columns in
 published TFLite's GPU delegate on phones (A Benchmark for ML Inference Latency on Mobile Devices, EdgeSys 2024).
 """
 
+from collections.abc import Hashable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +20,7 @@ from sitecnn.dataset.imports.record import (
     Refused,
     Target,
     brief,
+    in_ns,
 )
 from sitecnn.errors import SiteCNNError
 from sitecnn.workload.engines import TFLITE_GPU
@@ -35,7 +38,8 @@ JOINT = "tflite_depthwise_conv_plus_1x1_conv"
 def read_kernels(file: Path, target: Target, passes: Path | None = None) -> Imported:
     """Every row of `file` as a kernel of its network, left out as of another board, or refused with its reason.
 
-    `passes` has whole passes: network, forward_ms, and batch and board if there. SiteCNNError if a file is no such table.
+    `passes` has whole passes: network, forward_ms, and batch and board if there. SiteCNNError if a file is no such
+    table.
     """
     rows, published = _read(file, target.board)
     everything = len(rows)
@@ -122,7 +126,7 @@ def _of_tflite(rows: pd.DataFrame) -> pd.DataFrame:
     out_size = rows["out_size"].fillna(1).where(~is_mean, 1)
     window = rows["kernel_size"].where(~(is_mean | is_concat))
     pooling = operation.map({"MAX_POOL_2D": "MAX", "AVERAGE_POOL_2D": "AVE"}).where(kind == "tflite_pooling_2d")
-    sizes = {
+    sizes: dict[str, Any] = {
         **{"images": 1, "channels": channels, "height": in_size, "width": in_size},
         **{"out_channels": out_channels, "out_height": out_size, "out_width": out_size},
         **{"kernel_h": window, "kernel_w": window, "stride_h": rows["stride"], "stride_w": rows["stride"]},
@@ -194,8 +198,7 @@ def _implausible(part: pd.DataFrame, forward_ms: float | None) -> dict[int, str]
     return {int(row): reason for row in slow}
 
 
-def _kernel(row: dict[str, object]) -> dict[str, object]:
+def _kernel(row: dict[Hashable, Any]) -> dict[str, Any]:
     """A row as a record has it: kind, variant, the sizes that it has, one sample."""
-    sizes = {name: int(str(row[name]).split(".")[0]) for name in SIZE_NAMES if name in row and not pd.isna(row[name])}
-    sample = round(float(str(row["kernel_ms"])) * 1e6, 3)
-    return {"kind": str(row["kind"]), "variant": str(row["variant"]), **sizes, "samples_ns": [sample]}
+    sizes = {name: int(row[name]) for name in SIZE_NAMES if name in row and row[name] == row[name]}
+    return {"kind": str(row["kind"]), "variant": str(row["variant"]), **sizes, "samples_ns": in_ns([row["kernel_ms"]])}

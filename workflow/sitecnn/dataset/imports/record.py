@@ -182,13 +182,13 @@ def _measurements(run: str, passes: Passes | Kernels) -> Iterator[dict[str, Any]
             "index": index,
             "fused": passes.fused.get(index),
             "on_zeros": network.layers[index].on_zeros,
-            "samples_ns": _ns(samples),
+            "samples_ns": in_ns(samples),
         }
         for index, samples in sorted(passes.layers_ms.items())
     ]
-    times = {"layers": layers, "layerwise_ns": _ns(passes.layerwise_ms), "forward_ns": _ns(passes.forward_ms)}
+    times = {"layers": layers, "layerwise_ns": in_ns(passes.layerwise_ms), "forward_ns": in_ns(passes.forward_ms)}
     if passes.types_ms:
-        times["types"] = [{"type": name, "samples_ns": _ns([ms])} for name, ms in passes.types_ms.items()]
+        times["types"] = [{"type": name, "samples_ns": in_ns([ms])} for name, ms in passes.types_ms.items()]
     record = {"record": "measurement", "run": run, **what, "status": "ok", "reason": ""}
     if any(times.values()):
         key = _digest([run, what])
@@ -200,7 +200,7 @@ def _measurements(run: str, passes: Passes | Kernels) -> Iterator[dict[str, Any]
 
 def _kernels_record(run: str, passes: Kernels) -> dict[str, Any]:
     named = {"network": passes.name, "batch": passes.batch, "engine": passes.engine, "precision": passes.precision}
-    times = {"kernels": passes.kernels, "forward_ns": _ns(passes.forward_ms)}
+    times = {"kernels": passes.kernels, "forward_ns": in_ns(passes.forward_ms)}
     told = {"record": "measurement", "task": "network", "run": run, "status": "ok", "reason": ""}
     return {**told, "key": _digest([run, named]), **named, **times}
 
@@ -208,7 +208,8 @@ def _kernels_record(run: str, passes: Kernels) -> dict[str, Any]:
 _prototxt = lru_cache(maxsize=256)(write_prototxt)  # libraries and threads share networks
 
 
-def _ns(samples_ms: Iterable[float]) -> list[float]:
+def in_ns(samples_ms: Iterable[float]) -> list[float]:
+    """Times in ms as records have them."""
     return [round(sample * 1e6, 3) for sample in samples_ms]
 
 
