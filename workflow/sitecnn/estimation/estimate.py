@@ -109,6 +109,7 @@ class Estimate:
     `modelled_macs_fraction` that of the MACs; `known_macs_fraction` counts guesses, too, but no layers of which nothing
     is known. `on_zeros` are layers that take less time than on images: the stack was measured by `caffe time`,
     and the definition has no fillers. `doubts` are the network's own: shapes that are guessed, work not counted.
+    and the definition has no fillers. `network_precision` is the file's; the estimate is for the stack's.
     """
 
     network: str
@@ -128,6 +129,7 @@ class Estimate:
     unmodelled: tuple[str, ...]
     on_zeros: tuple[str, ...]
     doubts: tuple[str, ...] = ()
+    network_precision: str = "fp32"
 
     @property
     def engine(self) -> Engine:
@@ -197,6 +199,7 @@ def estimate(
         known_macs_fraction=_share(products, [not layer.unknown for layer in layers]),
         extrapolated_fraction=1 - _share(times, [not layer.extrapolated for layer in layers]),
         unmodelled=tuple(layer.name for layer in layers if not layer.modelled),
+        network_precision=network.precision,
         on_zeros=tuple(
             network.layers[index].name
             for index, kind in zip(work.layer.tolist(), work.kinds.tolist(), strict=True)
