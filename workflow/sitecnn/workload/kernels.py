@@ -34,8 +34,12 @@ SIZE_NAMES = (
     *("images", "channels", "height", "width", "out_channels", "out_height", "out_width"),
     *("kernel_h", "kernel_w", "stride_h", "stride_w", "pad_h", "pad_w", "dilation_h", "dilation_w"),
     *("group", "bias", "window", "inputs", "outputs", "in_elements", "out_elements", "parameters"),
+    "activation",
 )
-"""Every size a kernel can have, in the order of the dataset's columns; all are integers."""
+"""Every size a kernel can have, in the order of the dataset's columns; all are integers.
+
+`activation` is the class of the one that a kernel takes in: 0 none or free, 1 a few operations, 2 an exponential.
+"""
 
 
 @dataclass(frozen=True)
