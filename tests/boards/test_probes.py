@@ -1,16 +1,23 @@
 """Probe networks: sound, the same for a seed, and of all kinds of sizes."""
 
+import base64
 import math
 from collections import Counter
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from onnx import ModelProto, TensorProto, checker, helper, numpy_helper, shape_inference
 from onnx.reference import ReferenceEvaluator
 
-from sitecnn.boards.probes import layers, probe_models
+from sitecnn.boards.probes import engine_plan, layers, probe_models
 from sitecnn.boards.probes.graph import WEIGHTS_BYTES, Graph
+from sitecnn.cli import main
+from sitecnn.network.onnx import parse_onnx
+from sitecnn.workload.engines import Engine
 
 
 @cache
@@ -133,3 +140,36 @@ def test_channels_are_shuffled_half_by_half():
     values = np.array([1, 2, 3], np.float32).reshape(1, 3, 1, 1)
     (found,) = ReferenceEvaluator(graph.model()).run(None, {"image": values})
     assert found.ravel().tolist() == [1, -1, 2, -2, 3, -3]
+
+
+@cache
+def plan() -> list[dict[str, Any]]:
+    network = parse_onnx(with_values(probes()[2]).SerializeToString(), "net.onnx")
+    return engine_plan([network], Engine("onnxruntime", "1.32.0", 16), probes=2, rounds=3)
+
+
+def test_a_plan_has_all_of_a_round_before_the_next_and_memory_last():
+    places = [(task["task"], task["network"], task.get("round")) for task in plan()]
+    one_round = [("probe", "probe-001"), ("probe", "probe-002"), ("network", "net")]
+    in_rounds = [(*task, number) for number in range(3) for task in one_round]
+    assert places == [*in_rounds, ("memory", "net", None)]
+
+
+def test_a_plan_tells_the_kernels_that_onnx_runtime_then_runs(tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    if "avx512f" not in Path("/proc/cpuinfo").read_text(encoding="utf-8"):
+        pytest.skip("this CPU keeps no blocks of 16 channels")
+    task = plan()[1]
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "run.onnx")
+    model = with_values(onnx.load_model_from_string(base64.b64decode(task["model"])))
+    onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    run = onnx.load(tmp_path / "run.onnx")
+    expected = Counter(kernel["op"] for kernel in task["kernels"])
+    assert expected == Counter(node.op_type for node in run.graph.node)
+
+
+def test_an_engine_without_probes_is_refused(tmp_path):
+    network = Path(__file__).parents[2] / "config" / "networks" / "alexnet.prototxt"
+    assert main(["plan", str(network), "--engine", "caffe-1.0", "-o", str(tmp_path / "plan")]) == 2
+    assert not (tmp_path / "plan").exists()
