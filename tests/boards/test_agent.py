@@ -12,6 +12,7 @@ import pytest
 from sitecnn.boards.agent.campaign import NETWORK_PROCESSES, Campaign
 from sitecnn.boards.agent.hosts import RecordFile
 from sitecnn.boards.agent.keys import task_key
+from sitecnn.boards.agent.rounds import Rounds
 from sitecnn.boards.agent.samples import (
     FEWEST_IN_TIME,
     FEWEST_SAMPLES,
@@ -110,6 +111,7 @@ def test_networks_take_their_turns_from_begin_to_end_and_after_what_was_put_off(
     campaign = Campaign.__new__(Campaign)
     tasks = [("n", {"task": "network"}), *((str(m), gemm_task(m)) for m in range(kernels))]
     campaign.owed, campaign.planned, campaign.started, campaign.run = tasks, len(tasks), 0.0, "run"
+    campaign.facts, campaign.stack, campaign.rounds = {}, "stack", Rounds(None, None, [])
     campaign.cost, campaign.worker = Cost(), SimpleNamespace(close=lambda: None)
     campaign.append, campaign.run_record, campaign.over_budget = log.append, dict, lambda: False
     campaign.finish_networks = lambda networks, parts: None

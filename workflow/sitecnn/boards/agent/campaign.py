@@ -3,6 +3,7 @@
 
 from __future__ import absolute_import, division, print_function
 
+import contextlib
 import sys
 import time
 import uuid
@@ -11,8 +12,9 @@ from .blocks import SENTINEL_DRIFT, Block, Try, blocks
 from .board import board_facts, conditions, file_sha256, power_rails
 from .capabilities import stack_of
 from .errors import Refused
-from .keys import PROTOCOL, task_key
+from .keys import CAFFE, PROTOCOL, engine_of, task_key
 from .process import Worker, WorkerDied, archive
+from .rounds import Rounds
 from .samples import KERNEL_SECONDS, Cost, median, summary
 
 NETWORK_SECONDS = 10.0
@@ -31,6 +33,23 @@ class Campaign(object):
         self.arguments, self.host = arguments, host
         self.started = self.reported = time.time()
         self.cost, self.rails = Cost(), power_rails()
+        self.worker, self.engine, self.run, self.stack = None, CAFFE, uuid.uuid4().hex, ""
+        self.last_sentinel, self.sentinels, self.failed, self.spent_s = None, [], 0, 0.0
+        own = [task for task in host.tasks if engine_of(task) == CAFFE]
+        if own or not host.tasks:
+            self.start_caffe()
+        self.rounds = Rounds(arguments, host, [task for task in host.tasks if engine_of(task) != CAFFE])
+        keyed = dict((task_key(task, self.stack), task) for task in own)
+        self.planned = len(keyed)
+        self.owed = []
+        for key in (task_key(task, self.stack) for task in own):
+            if key in keyed and key not in host.finished:
+                self.owed.append((key, keyed[key]))
+            keyed.pop(key, None)
+        self.left_s = sum(expected_seconds(task) for _, task in self.owed + self.rounds.tasks())
+
+    def start_caffe(self):
+        """The worker for all that is Caffe's or a BLAS's, and the name of that stack."""
         self.worker = self.fresh_worker()
         try:
             self.facts = self.ask({"do": "facts"})
@@ -39,21 +58,14 @@ class Campaign(object):
         if "missing" in self.facts["engine"]:
             text = "agent: no Caffe here, so only matrix multiplications can be measured: %s"
             print(text % self.facts["engine"]["missing"], file=sys.stderr)
-        self.stack = stack_of(self.facts, arguments.threads, conditions())
-        self.run = uuid.uuid4().hex
-        keyed = dict((task_key(task, self.stack), task) for task in host.tasks)
-        self.planned = len(keyed)
-        self.owed = []
-        for key in (task_key(task, self.stack) for task in host.tasks):
-            if key in keyed and key not in host.finished:
-                self.owed.append((key, keyed[key]))
-            keyed.pop(key, None)
-        self.failed, self.spent_s, self.left_s = 0, 0.0, sum(expected_seconds(task) for _, task in self.owed)
-        self.last_sentinel, self.sentinels = None, []
+        self.stack = stack_of(self.facts, self.arguments.threads, conditions())
 
     def execute(self):
         """Measure all that is owed, then append the `done` record that alone proves completeness; how many are owed."""
-        self.append(self.run_record())
+        if self.worker:
+            self.append(dict(self.run_record(), board=dict(board_facts(), **self.facts), stack=self.stack))
+        if self.rounds.planned:
+            self.append(self.rounds.record(self.run_record()))
         networks = [(key, task) for key, task in self.owed if task["task"] == "network"]
         others = [(key, task) for key, task in self.owed if task["task"] != "network"]
         queue, parts = [Block(tasks) for tasks in blocks(others)], dict((key, []) for key, _ in networks)
@@ -65,21 +77,28 @@ class Campaign(object):
                     self.keep(block)
         self.finish_networks(networks, parts)
         left = len(self.owed) - len(networks) - sum(len(block.tasks) for block in set(queue) if block.kept)
-        self.worker.close()
+        left += len(self.rounds.tasks()) - self.rounds.done
+        if self.worker:
+            self.worker.close()
         seconds = time.time() - self.started
         cost = dict((name, self.cost.seconds.get(name, 0.0)) for name in ("timed", "warm_up", "inputs", "files"))
         cost["other"] = seconds - sum(cost.values())
-        done = {"record": "done", "run": self.run, "planned": self.planned, "owed": left, "seconds": seconds}
+        done = {"record": "done", "run": self.run if self.worker else self.rounds.run, "owed": left}
+        done.update(planned=self.planned + self.rounds.planned, seconds=seconds)
         self.append(dict(done, cost_s=cost, conditions=conditions()))
         return left
 
     def measure_all(self, queue, networks, parts):
         """The blocks of `queue`, which grows by those that are put off, and turns of the networks between them."""
         turns = [turn * len(queue) // (NETWORK_PROCESSES - 1) for turn in range(NETWORK_PROCESSES)]
+        groups, blocks_at_first = list(self.rounds.groups), len(queue)
         for position, block in enumerate(queue):
             while len(turns) > 1 and turns[0] <= position:
                 turns.pop(0)
                 self.take_turn(networks, parts)
+            due = len(self.rounds.groups) * max(blocks_at_first - position, 0) // blocks_at_first
+            while len(groups) > due and not self.over_budget():
+                self.rounds.measure(groups.pop(0), self)
             if self.over_budget():
                 break
             self.measure_block(block)
@@ -89,6 +108,8 @@ class Campaign(object):
                 self.keep(block)
         for _ in turns:
             self.take_turn(networks, parts)
+        while groups and not self.over_budget():
+            self.rounds.measure(groups.pop(0), self)
 
     def run_record(self):
         """Who measures what on what: the provenance every measurement of this run points to."""
@@ -98,8 +119,6 @@ class Campaign(object):
             "protocol": PROTOCOL,
             "commit": self.arguments.commit,
             "agent_sha256": file_sha256(archive()),
-            "board": dict(board_facts(), **self.facts),
-            "stack": self.stack,
             "processor": self.arguments.processor,
             "threads": self.arguments.threads,
             "conditions": conditions(),
@@ -116,7 +135,24 @@ class Campaign(object):
 
     def fresh_worker(self):
         """A worker that ends with this process."""
-        return Worker(self.arguments)
+        return Worker(self.arguments, self.engine)
+
+    @contextlib.contextmanager
+    def other_engine(self, engine):
+        """A fresh worker of another engine; Caffe's waits, and holds no core."""
+        waiting, self.engine = self.worker, engine
+        self.worker = self.fresh_worker()
+        try:
+            yield
+        finally:
+            self.worker.close()
+            self.worker, self.engine = waiting, CAFFE
+
+    def count(self, task, result):
+        """Book a task that has its record."""
+        self.failed += result["status"] == "failed"
+        self.spent_s += expected_seconds(task)
+        self.progress()
 
     def ask(self, request):
         """The answer to a request that has only one."""
@@ -274,7 +310,7 @@ class Campaign(object):
         rest = max(elapsed * (self.left_s / self.spent_s - 1), 0)
         text = "agent: %3.0f %% of %d measurements, %.0f s so far, about %.0f s to go, %d failed"
         share = min(100.0 * self.spent_s / self.left_s, 100)
-        print(text % (share, len(self.owed), elapsed, rest, self.failed), file=sys.stderr)
+        print(text % (share, len(self.owed) + len(self.rounds.tasks()), elapsed, rest, self.failed), file=sys.stderr)
 
 
 def joined(parts):
@@ -297,4 +333,6 @@ SURROUNDINGS = ("prototxt", "source", "inputs", "fills")
 
 def expected_seconds(task):
     """Roughly what a task takes, for the progress line: networks are a few seconds per process, kernels one."""
+    if engine_of(task) != CAFFE:
+        return {"probe": 0.5, "network": 2.5}.get(task["task"], 1.0)
     return {"network": 1.7 * NETWORK_SECONDS, "layer": KERNEL_SECONDS}.get(task["task"], 0.3 * KERNEL_SECONDS)

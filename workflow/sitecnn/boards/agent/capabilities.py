@@ -12,6 +12,7 @@ from .caffe_tool import CaffeBinary
 from .clocks import pinned_clocks
 from .cuda import Cuda
 from .errors import Refused
+from .onnx_bench import OnnxBench
 
 
 def probe(threads):
@@ -36,7 +37,16 @@ def probe(threads):
             found[name] = look()
         except Refused as reason:
             found[name] = {"missing": str(reason)}
-    return found
+    return dict(found, **OnnxBench(threads).facts())
+
+
+def onnx_stack_of(facts, threads, now):
+    """Name of what executes: version, provider, block of the convolutions' layout, precision, threads, clock policy."""
+    engine = facts["onnxruntime"]
+    parts = ["onnxruntime-%s" % engine.get("version", "missing"), "cpu"]
+    if engine.get("nchwc_block"):
+        parts.append("nchwc-%d" % engine["nchwc_block"])
+    return "+".join(parts + ["fp32", "%d-threads" % threads, now.get("governor", "clock-unknown")])
 
 
 def stack_of(facts, threads, now):

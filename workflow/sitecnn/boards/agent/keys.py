@@ -7,6 +7,12 @@ import hashlib
 import json
 
 PROTOCOL = 3
+CAFFE = "caffe"
+
+
+def engine_of(task):
+    """The engine that a task is for; what says nothing is Caffe's, or a BLAS's."""
+    return task.get("engine", CAFFE)
 
 
 def canonical(value):

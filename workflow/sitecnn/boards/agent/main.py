@@ -39,6 +39,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--probe", action="store_true", help="print what this board has, as JSON")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--engine", default="caffe", help=argparse.SUPPRESS)
     parser.add_argument("--plan", help="tasks, one JSON object per line; - for a host on stdin")
     parser.add_argument("--records", help="record file to append to; - for a host on stdout")
     parser.add_argument("--processor", choices=["cpu", "gpu"], default="cpu")
@@ -67,7 +68,7 @@ def measure(arguments):
         campaign = Campaign(arguments, host)
         return 1 if campaign.execute() else 0
     finally:
-        if campaign:
+        if campaign and campaign.worker:
             campaign.worker.close()
         clocks.restore()
         lock.close()

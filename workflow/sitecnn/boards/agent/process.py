@@ -29,9 +29,9 @@ class WorkerDied(Exception):
 class Worker(object):
     """A process of this file that measures. Only one exists at a time but for a network's own."""
 
-    def __init__(self, arguments):
+    def __init__(self, arguments, engine):
         command = [sys.executable, archive(), "--worker"]
-        command += ["--threads", str(arguments.threads), "--processor", arguments.processor]
+        command += ["--threads", str(arguments.threads), "--processor", arguments.processor, "--engine", engine]
         self.errors = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, close_fds=False

@@ -9,6 +9,8 @@ import sys
 
 from .bench import Bench
 from .errors import Refused
+from .keys import CAFFE
+from .onnx_bench import OnnxBench
 from .samples import Cost
 
 
@@ -22,15 +24,18 @@ def work(arguments):
         replies.flush()
 
     try:
-        bench = Bench(arguments.processor, arguments.threads)
-        facts = bench.facts()
+        other = arguments.engine != CAFFE
+        bench = OnnxBench(arguments.threads) if other else Bench(arguments.processor, arguments.threads)
     except Refused as reason:
         return emit(None, {"refused": str(reason)})
     for line in iter(sys.stdin.readline, ""):
         request = json.loads(line)
         bench.cost = Cost()
         if request["do"] == "facts":
-            emit("end", facts)
+            try:
+                emit("end", bench.facts())
+            except Refused as reason:
+                return emit(None, {"refused": str(reason)})
         elif request["do"] == "sentinel":
             emit("end", bench.sentinel())
         else:
