@@ -217,6 +217,7 @@ def test_the_doctor_has_an_answer_to_every_question(root, server, capsys):
         "Caffe",
         "BLAS",
         "CUDA",
+        "ONNX Runtime",
         "clocks",
         "load",
         "power",
