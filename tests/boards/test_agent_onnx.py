@@ -18,8 +18,8 @@ from sitecnn.boards.agent.errors import Refused
 from sitecnn.boards.agent.onnx_bench import OnnxBench
 from sitecnn.boards.agent.onnx_join import join
 from sitecnn.boards.agent.onnx_session import nodes_of
-from tests.boards.agents import gemm_task, measurements, read, start_with_files
-from tests.boards.test_agent_process import whole_campaign
+from tests.boards.agents import gemm_task, is_held, lines, lock_name, measurements, read, start_with_files
+from tests.boards.test_agent_process import host, whole_campaign
 
 
 def outside(name, *shape):
@@ -190,3 +190,33 @@ def test_a_profile_whose_runs_differ_is_refused():
 def test_records_are_json_lines(tmp_path):
     whole_campaign(tmp_path, [task()])
     assert json.dumps(read(tmp_path))
+
+
+def test_a_host_that_is_gone_ends_rounds_and_their_worker_and_keeps_what_was_sent(tmp_path):
+    tasks = [task(f"probe-{name}", round=number) for number in range(20) for name in range(6)]
+    agent = host(tmp_path)
+    agent.stdin.write((lines([{"finished": []}, *tasks]) + "\n").encode())
+    agent.stdin.flush()
+    sent = []
+    while not measurements(sent):
+        line = agent.stdout.readline()
+        sent += [json.loads(line)] if line.strip() else []
+    agent.stdin.close()
+    assert agent.wait(timeout=30) == 3 and b"its host is gone" in agent.stderr.read()
+    assert not is_held(lock_name(tmp_path))
+
+
+def test_two_agents_measure_rounds_one_after_the_other(tmp_path):
+    (tmp_path / "first").mkdir()
+    first = start_with_files(
+        tmp_path / "first", [task(f"probe-{name}") for name in range(200)], "--lock", "sitecnn-test-both"
+    )
+    while not is_held("sitecnn-test-both"):
+        time.sleep(0.05)
+    status, errors, records = whole_campaign(
+        tmp_path, [task()], "--lock", "sitecnn-test-both", changes="lock.LOCK_SECONDS = 1"
+    )
+    assert status == 2 and f"the agent with pid {first.pid}" in errors and not records
+    first.kill()
+    first.communicate()
+    assert whole_campaign(tmp_path, [task()], "--lock", "sitecnn-test-both")[0] == 0
