@@ -23,7 +23,6 @@ class _Reader(HTMLParser):
     def __init__(self):
         super().__init__()
         self.tables: dict[str, ReadTable] = {}
-        self.grids: dict[str, ReadTable] = {}
         self.text: list[str] = []
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.cell: str | None = None
@@ -33,12 +32,9 @@ class _Reader(HTMLParser):
         named = dict(attributes)
         self.tags.append((tag, named))
         if tag == "table":
-            kind, _, name = named["id"].partition("-")
-            self.table = (self.grids if kind == "grid" else self.tables)[name] = ReadTable()
+            self.table = self.tables[named["id"].removeprefix("table-")] = ReadTable()
         elif tag == "tr" and self.table.head:
             self.table.rows.append([])
-        elif tag == "small" and self.cell is not None:
-            self.cell += "\n"
         elif tag in ("td", "th"):
             self.cell, self.value = "", float(named["data-v"]) if "data-v" in named else None
 
@@ -48,9 +44,9 @@ class _Reader(HTMLParser):
             self.cell += data
 
     def handle_endtag(self, tag):
-        if tag == "th" and not self.table.rows:
+        if tag == "th":
             self.table.head.append(self.cell)
-        elif tag in ("td", "th"):
+        elif tag == "td":
             if self.value is None and re.fullmatch(r"-?\d+", self.cell):
                 self.value = float(self.cell)
             self.table.rows[-1].append((self.cell, self.value))

@@ -11,7 +11,7 @@ from sitecnn.cli.parser import Parser, below
 from sitecnn.errors import SiteCNNError
 
 COMMANDS: tuple[str, ...] = (
-    *("describe", "estimate", "compare", "advise", "placement", "offload"),
+    *("describe", "estimate", "compare", "advise", "placement", "offload", "explore"),
     *("convert", "extract", "plan", "board", "profile"),
     *("aggregate", "import_", "dataset", "fit", "evaluate", "report", "config"),
 )

@@ -1,0 +1,99 @@
+"""A network on every board, processor and stack: the rows of the page's first table."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sitecnn.errors import SiteCNNError
+from sitecnn.estimation.answer import Budget
+from sitecnn.estimation.boards import known_models
+from sitecnn.estimation.estimate import Estimate, estimate
+from sitecnn.estimation.work import can_run
+from sitecnn.explore.change import Change, change, rate_change
+from sitecnn.explore.question import Question
+from sitecnn.models.board_model import BoardModel, StackModel, load
+from sitecnn.network.graph import Network
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One stack of a board's processor, with its model alone in `board`, so that it cannot be taken for another."""
+
+    board: BoardModel
+
+    @property
+    def model(self) -> StackModel:
+        """The stack's model."""
+        return self.board.stacks[0]
+
+    @property
+    def key(self) -> str:
+        """What tells it from all others, for the page."""
+        return "|".join((self.board.board, self.board.processor, self.model.stack, str(self.model.threads)))
+
+
+def load_stacks(root: Path, boards: Sequence[str] = ()) -> list[Stack]:
+    """Every stack that has a model, of `boards` or of all; SiteCNNError for a board without a model."""
+    models = known_models(root)
+    if missing := [board for board in boards if all(board != name for name, _ in models)]:
+        names = ", ".join(sorted({name for name, _ in models}))
+        raise SiteCNNError(f"no model of board {missing[0]!r}; there are: {names or 'none'}")
+    wanted = [load(file) for (board, _), file in sorted(models.items()) if not boards or board in boards]
+    return [Stack(replace(model, stacks=(one,))) for model in wanted for one in model.stacks]
+
+
+def answers(question: Question, pinned: Question | None, stacks: Sequence[Stack]) -> list[dict[str, Any]]:
+    """A row for each stack that can run the network, the fastest first, with changes since `pinned` if it is given."""
+    network = question.network
+    before = pinned.network if pinned else None
+    rows = [_row(network, before, stack, question) for stack in stacks if can_run(network, stack.model.stack)]
+    return sorted(rows, key=lambda row: (not row["is_whole"], float(row["forward_ms"]["estimate"])))
+
+
+def _row(network: Network, before: Network | None, stack: Stack, question: Question) -> dict[str, Any]:
+    found = estimate(network, stack.board, level=question.level)
+    row = {
+        "key": stack.key,
+        "board": found.board,
+        "processor": found.processor,
+        "stack": found.stack,
+        "engine": found.engine.name,
+        "precision": found.engine.precision,
+        "threads": stack.model.threads,
+        "forward_ms": asdict(found.forward_ms),
+        "images_per_second": found.images_per_second,
+        "memory_bytes": asdict(found.memory_bytes),
+        "modelled_fraction": found.modelled_fraction,
+        "extrapolated_fraction": found.extrapolated_fraction,
+        "is_whole": found.is_whole,
+        **verdict(found, question.budget),
+    }
+    if before is not None and can_run(before, stack.model.stack):
+        row["change"] = _change(before, network, found, stack, question.level)
+    return row
+
+
+def verdict(found: Estimate, budget: Budget) -> dict[str, Any]:
+    """Whether the budgets are kept, None where none asks, and how likely the time's is."""
+    limit_ms = budget.limit_ms(found.batch)
+    return {
+        "fits_time": None if limit_ms is None else found.forward_ms.estimate <= limit_ms,
+        "fits_memory": None if budget.memory_bytes is None else found.memory_bytes.total <= budget.memory_bytes,
+        "chance_in_time": None if limit_ms is None else found.forward_ms.chance_below(limit_ms, found.level),
+    }
+
+
+def _change(before: Network, network: Network, found: Estimate, stack: Stack, level: float) -> dict[str, Any]:
+    then = estimate(before, stack.board, level=level)
+    whole = change(before, network, stack.model, level)
+    return {
+        "forward_ms": asdict(whole),
+        "images_per_second": asdict(_rate(then, found, whole, level)),
+        "memory_bytes": found.memory_bytes.total - then.memory_bytes.total,
+    }
+
+
+def _rate(then: Estimate, found: Estimate, whole: Change, level: float) -> Change:
+    times = (then.forward_ms, found.forward_ms)
+    return rate_change(times, (then.batch, found.batch), whole, level)

@@ -1,0 +1,117 @@
+"""What a network's change does to its times on one stack: errors that both share cancel in the difference."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from math import log
+from statistics import NormalDist
+
+import numpy as np
+
+from sitecnn.estimation.estimate import Milliseconds, difference
+from sitecnn.estimation.sums import sums
+from sitecnn.estimation.work import Work, work_of
+from sitecnn.models.board_model import StackModel
+from sitecnn.models.features import Array
+from sitecnn.network.graph import Network
+
+Change = Milliseconds
+"""A difference with its interval: after less before."""
+
+
+@dataclass(frozen=True)
+class LayerChange:
+    """What a layer takes more than the layer of its name did; a new one all of its time, one that is gone less it."""
+
+    name: str
+    type: str
+    ms: Change
+
+
+def change(before: Network, after: Network, model: StackModel, level: float) -> Change:
+    """The difference of two forward passes on one stack, in ms."""
+    return _differences(before, after, model, level, [0] * (len(before.layers) + len(after.layers)))[0]
+
+
+def layer_changes(before: Network, after: Network, model: StackModel, level: float) -> list[LayerChange]:
+    """The difference of every layer, those of `after` first; times are those within a whole pass."""
+    types = {layer.name: layer.type for layer in (*before.layers, *after.layers)}
+    names = list(dict.fromkeys(layer.name for layer in (*after.layers, *before.layers)))
+    place = {name: index for index, name in enumerate(names)}
+    group = [place[layer.name] for layer in (*before.layers, *after.layers)]
+    changes = _differences(before, after, model, level, group)
+    return [LayerChange(name, types[name], ms) for name, ms in zip(names, changes, strict=True)]
+
+
+def type_changes(before: Network, after: Network, model: StackModel, level: float) -> dict[str, Change]:
+    """The difference of every type of layer."""
+    types = [layer.type for layer in (*before.layers, *after.layers)]
+    place = {name: index for index, name in enumerate(dict.fromkeys(types))}
+    changes = _differences(before, after, model, level, [place[name] for name in types])
+    return dict(zip(place, changes, strict=True))
+
+
+def rate_change(
+    times: tuple[Milliseconds, Milliseconds], images: tuple[int, int], whole: Change, level: float
+) -> Change:
+    """The difference in images per second of passes of `images` that take `times`; `whole` is the times' difference.
+
+    By the delta method: the times' covariance is what their variances and that of their difference leave.
+    """
+    (before, after), factor = times, NormalDist().inv_cdf(0.5 + level / 2)
+    if not before.estimate or not after.estimate:
+        return Change(0.0, 0.0, 0.0)
+    deviations = [_deviation(ms, factor) for ms in times]
+    sd = (whole.high - whole.low) / 2 / factor
+    covariance = (deviations[0] ** 2 + deviations[1] ** 2 - sd**2) / 2
+    slopes = 1e3 * images[0] / before.estimate**2, -1e3 * images[1] / after.estimate**2
+    variance = sum((slope * one) ** 2 for slope, one in zip(slopes, deviations, strict=True))
+    variance += 2 * slopes[0] * slopes[1] * covariance
+    rates = [1e3 * count / ms.estimate for count, ms in zip(images, times, strict=True)]
+    width = factor * max(variance, 0.0) ** 0.5
+    gain = rates[1] - rates[0]
+    return Change(gain, gain - width, gain + width)
+
+
+def _deviation(ms: Milliseconds, factor: float) -> float:
+    """The standard deviation of a time with a log-normal interval."""
+    return ms.estimate * log(ms.high / ms.low) / 2 / factor if ms.low > 0 else 0.0
+
+
+def _differences(before: Network, after: Network, model: StackModel, level: float, group: list[int]) -> list[Change]:
+    """Differences of groups of layers; `group` has a number for each layer of `before`, then of `after`."""
+    works = [work_of(network, model.stack) for network in (before, after)]
+    kinds = np.concatenate([work.kinds for work in works])
+    sizes = {name: np.concatenate([work.sizes[name] for work in works]) for name in works[0].sizes}
+    weight = np.repeat([-1.0, 1.0], [len(work.kinds) for work in works])
+    of_layer = np.array(group)
+    of_kernel = np.concatenate(
+        [of_layer[: len(before.layers)][works[0].layer], of_layer[len(before.layers) :][works[1].layer]]
+    )
+    pairs = _pairs([before, after], works)
+    weight[_unchanged(pairs, np.stack([*sizes.values()]))] = 0.0
+    ns, sd_ns = sums(model, kinds, sizes, of_kernel, max(group, default=-1) + 1, weight, np.array(pairs, dtype=np.int_))
+    return [difference(float(one), float(sd), level) for one, sd in zip(ns, sd_ns, strict=True)]
+
+
+def _pairs(networks: list[Network], works: list[Work]) -> list[int]:
+    """A number for each kernel, equal for like kernels of layers of one name: what is missed is missed of both."""
+    numbers: dict[tuple[str, str, int], int] = {}
+    pairs = []
+    for network, work in zip(networks, works, strict=True):
+        seen: dict[tuple[str, str], int] = defaultdict(int)
+        for index, kind in zip(work.layer.tolist(), work.kinds.tolist(), strict=True):
+            name = network.layers[index].name
+            seen[name, kind] += 1
+            pairs.append(numbers.setdefault((name, kind, seen[name, kind]), len(numbers)))
+    return pairs
+
+
+def _unchanged(pairs: list[int], sizes: Array) -> list[int]:
+    """The layers of both networks that are as they were: their difference is nothing at all."""
+    first: dict[int, int] = {}
+    same: list[int] = []
+    for index, pair in enumerate(pairs):
+        before = first.setdefault(pair, index)
+        if before != index and np.array_equal(sizes[:, before], sizes[:, index], equal_nan=True):
+            same += [before, index]
+    return same

@@ -1,0 +1,159 @@
+"""What one browser tab asks and has been answered: a state and a worker process of its own."""
+
+import asyncio
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from sitecnn.explore.question import Question, Source
+from sitecnn.explore.workers import Refused, Worker
+
+PAUSE_S = 0.25
+"""Layers, drawing and advice follow when nobody has typed for so long; the boards' numbers come with every key."""
+
+MOST_NAME = 120
+"""Letters of a file's name that are kept."""
+
+
+class View(Protocol):
+    """What shows a tab's answers."""
+
+    def show_answers(self, tab: "Tab") -> None:
+        """The boards' numbers, and that there is no error."""
+
+    def show_details(self, tab: "Tab") -> None:
+        """Layers, types and drawing of the stack that is chosen."""
+
+    def show_trials(self, tab: "Tab") -> None:
+        """What could be changed."""
+
+    def show_error(self, message: str, line: int | None) -> None:
+        """What is wrong, at its line of the text; the numbers stay."""
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """The state that others are compared with, and when it was pinned."""
+
+    question: Question
+    label: str
+
+
+class Tab:
+    """A tab's question, its answers as the worker gave them, and what was chosen in it."""
+
+    def __init__(self, view: View, worker: Worker, source: Source) -> None:
+        self.view, self.worker = view, worker
+        self.question = Question(source)
+        self.pinned: Pinned | None = None
+        self.key = self.layer = ""
+        self.answers: Mapping[str, Any] | None = None
+        self.answered: Question | None = None
+        self.details: Mapping[str, Any] | None = None
+        self.trials: list[dict[str, Any]] = []
+        self.folder = tempfile.TemporaryDirectory(prefix="sitecnn-explore-")
+        self.asked = self.done = 0
+        self.running = False
+
+    def close(self) -> None:
+        """End the worker and remove what was dropped on the page."""
+        self.worker.stop()
+        self.folder.cleanup()
+
+    async def change(self, **values: Any) -> None:
+        """Ask with other values of the question; answers in between are left out when more changes come."""
+        self.question = replace(self.question, **values)
+        await self.refresh()
+
+    async def refresh(self) -> None:
+        """Ask anew, once however many ask meanwhile."""
+        self.asked += 1
+        if self.running:
+            return
+        self.running = True
+        try:
+            while self.done < self.asked:
+                self.done = self.asked
+                await self._answer()
+        finally:
+            self.running = False
+
+    async def choose(self, key: str) -> None:
+        """Another stack, of which layers and drawing are shown."""
+        self.key = key
+        if self.answers:
+            self.view.show_answers(self)
+        await self.refresh()
+
+    async def pin(self, label: str | None) -> None:
+        """Compare with the state as it is now, or with none."""
+        self.pinned = Pinned(self.answered, label) if label is not None and self.answered else None
+        await self.refresh()
+
+    async def open(self, file: Path, name: str) -> bool:
+        """Take the network in a file; whether it could be read."""
+        try:
+            self.question = replace(self.question, source=await self._source(file, name), batch=None)
+        except Refused as error:
+            self.view.show_error(str(error), error.line)
+            return False
+        self.layer = ""
+        return True
+
+    async def text_after(self, edit: Mapping[str, Any]) -> str:
+        """The text with an edit of the advice applied."""
+        answer = await self.worker.ask("apply", question=asdict(self.question), edit=edit)
+        return str(answer["text"])
+
+    async def as_prototxt(self) -> tuple[str, str]:
+        """(file name, text) of the network as a prototxt."""
+        answer = await self.worker.ask("convert", question=asdict(self.question))
+        return f"{Path(self.question.source.name).stem}.prototxt", str(answer["text"])
+
+    def with_source(self, source: Source) -> Question:
+        """The question about another network."""
+        return replace(self.question, source=source)
+
+    async def lines_of(self, layer: str) -> tuple[int, int] | None:
+        """The first and last line of a layer in the text, None where it has none there."""
+        if not self.question.source.text:
+            return None
+        try:
+            answer = await self.worker.ask("locate", question=asdict(self.question), layer=layer)
+        except Refused:
+            return None
+        return answer["first"], answer["last"]
+
+    async def _source(self, file: Path, name: str) -> Source:
+        return Source(**await self.worker.ask("open", file=str(file), name=name))
+
+    async def _answer(self) -> None:
+        question = self.question
+        ask = {"question": asdict(question), "pinned": asdict(self.pinned.question) if self.pinned else None}
+        try:
+            self.answers = await self.worker.ask("answers", **ask)
+            self.answered = question
+            keys = [row["key"] for row in self.answers["rows"]]
+            self.key = self.key if self.key in keys else keys[0] if keys else ""
+            self.view.show_answers(self)
+            if self.details is not None:
+                await asyncio.sleep(PAUSE_S)
+            if self.done == self.asked and self.key:
+                await self._rest(ask)
+        except Refused as error:
+            self.view.show_error(str(error), error.line)
+
+    async def _rest(self, ask: dict[str, Any]) -> None:
+        self.details = await self.worker.ask("details", key=self.key, **ask)
+        self.view.show_details(self)
+        if self.done == self.asked:
+            self.trials = await self.worker.ask("trials", key=self.key, **ask)
+            self.view.show_trials(self)
+
+
+def safe_name(name: str) -> str:
+    """A dropped file's name without folders, fit to be a file's name here."""
+    kept = "".join(letter for letter in Path(name.replace("\\", "/")).name if letter.isprintable())
+    return kept[-MOST_NAME:].lstrip(".") or "network"
