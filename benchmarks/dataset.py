@@ -1,4 +1,4 @@
-"""Aggregation of synthetic measurements, and pyarrow alone writing and reading the same columns; import of tables.
+"""Aggregation of synthetic measurements beside DuckDB's bare read-and-write of the same lines; import of tables.
 
     .venv/bin/python benchmarks/dataset.py --measurements 10000000
     .venv/bin/python benchmarks/dataset.py --tables ../shared/boards-data ../shared/networks
@@ -9,21 +9,18 @@ as many samples as the median line of a campaign on two Xeon cores.
 
 import argparse
 import json
-import resource
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from sitecnn.dataset import read_measurements, store
-from sitecnn.dataset.summary import files
 
 BOARDS, BLOCK, GEMM_SAMPLES, LAYER_SAMPLES = 10, 13, 25, 48
 
@@ -88,32 +85,46 @@ def timed(name, count, function):
     return result, seconds
 
 
-def alone(root, folder):
-    """Seconds that pyarrow takes to write and to read the dataset's columns, on two threads, a few files at a time."""
-    seconds, names = [0.0, 0.0], files(root)
-    for start in range(0, len(names), 4):
-        tables = [pq.read_table(path, partitioning=None) for path in names[start : start + 4]]
-        paths = [folder / f"{number}.parquet" for number in range(len(tables))]
-        began = time.perf_counter()
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(lambda table, path: pq.write_table(table, path, compression="zstd"), tables, paths))
-        written = time.perf_counter()
-        rows = len(ds.dataset(paths).to_table())
-        seconds = [seconds[0] + written - began, seconds[1] + time.perf_counter() - written]
-        assert rows == sum(map(len, tables))
-        for path in paths:
-            path.unlink()
-    return seconds
+BARE = """
+import sys, duckdb
+from sitecnn.dataset.shapes import KERNEL, MEASUREMENT
+def sql(kind):
+    if isinstance(kind, dict):
+        return "STRUCT(" + ", ".join(f'"{name}" {sql(inner)}' for name, inner in kind.items()) + ")"
+    return f"{sql(kind[0])}[]" if isinstance(kind, list) else kind
+columns = {name: sql(kind) for name, kind in {**MEASUREMENT, "kernel": KERNEL}.items()}
+root = sys.argv[1]
+duckdb.execute(f"SET memory_limit = '1GB'; SET temp_directory = '{root}/spill'")
+duckdb.execute(f"COPY (SELECT * FROM read_json('{root}/results/records/*/*.jsonl', columns = {columns}, "
+    f"format = 'newline_delimited')) TO '{root}/bare.parquet' (FORMAT parquet, COMPRESSION zstd)")
+"""
 
 
-def aggregate_many(root, count):
+def usage(command):
+    """(seconds, CPU seconds, GiB at most) of a command."""
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    assert status == 0, command
+    return time.perf_counter() - start, used.ru_utime + used.ru_stime, used.ru_maxrss / 2**20
+
+
+def show(name, count, taken):
+    seconds, cpu, memory = taken
+    print(f"{name:50} {seconds:8.2f} s {count / seconds:10,.0f} /s {cpu:8.2f} s of CPU {memory:6.2f} GiB", flush=True)
+
+
+def aggregate_many(root, count, repeats):
     size = timed("write synthetic records", count, lambda: write_records(root, count))[0]
     print(f"{size / 1e9:.2f} GB of records, {size / count:.0f} bytes each")
     command = [sys.executable, "-m", "sitecnn", "--root", str(root), "aggregate"]
-    _, taken = timed("aggregate", count, lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL))
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    print(f"{'its memory at most (it is one process)':58} {used.ru_maxrss / 2**20:8.2f} GiB")
-    print(f"{'its time on all cores':58} {used.ru_utime + used.ru_stime:8.2f} s")
+    bare = [sys.executable, "-c", BARE, str(root)]
+    runs = [(usage(bare), usage(command), shutil.rmtree(store.folder(root))) for _ in range(repeats - 1)]
+    runs.append((usage(bare), usage(command), None))
+    for plain, ours, _ in runs:
+        show("DuckDB alone reads and writes the lines", count, plain)
+        show("aggregate", count, ours)
+        print(f"{'in units of that: time, CPU':50} {ours[0] / plain[0]:8.2f} {ours[1] / plain[1]:8.2f}")
     timed("aggregate again, nothing new", count, lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL))
     columns = ["kind", "m", "n", "k", "median_ns"]
     gemms, _ = timed(
@@ -122,10 +133,6 @@ def aggregate_many(root, count):
         lambda: read_measurements(root, "board3", "cpu", columns=columns, kinds=["gemm"]),
     )
     assert len(gemms) == count // BOARDS // 2 and (gemms["kind"] == "gemm").all()
-    (root / "plain").mkdir()
-    for what, seconds in zip(("writes", "reads"), (both := alone(root, root / "plain")), strict=True):
-        print(f"{f'pyarrow alone {what} the same columns':58} {seconds:8.2f} s   {count / seconds:12,.0f} /s")
-    print(f"{'aggregation, in units of both':58} {taken / sum(both):8.2f}")
 
 
 def import_tables(root, tables, networks):
@@ -150,6 +157,7 @@ def import_tables(root, tables, networks):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--measurements", type=int, default=1_000_000)
+    parser.add_argument("--repeats", type=int, default=1, help="of both, in turn")
     parser.add_argument("--tables", nargs=2, type=Path, metavar=("TABLES", "NETWORKS"))
     arguments = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="sitecnn-benchmark-"))
@@ -158,7 +166,7 @@ def main():
             rows = sum(len(pq.read_table(path)) for path in arguments.tables[0].glob("*.parquet"))
             timed("import of all tables", rows, lambda: import_tables(root, *arguments.tables))
         else:
-            aggregate_many(root, arguments.measurements)
+            aggregate_many(root, arguments.measurements, arguments.repeats)
         assert store.existing(root)
     finally:
         shutil.rmtree(root)

@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from sitecnn.boards.agent import agent
+from sitecnn.boards.agent.keys import canonical
 from sitecnn.boards.config import load_board
 from sitecnn.boards.plan import plan, plan_lines
 from sitecnn.boards.transports import AGENT, board_python
@@ -43,12 +43,12 @@ def measured(network: Network, python: str, threads: int) -> list[Record]:
 def compared(network: Network, records: list[Record]) -> tuple[float, float, list[float]]:
     """(forward ns, kernels' sum ns, relative errors of the layers over 1 %)."""
     passes = [record for record in records if record["task"] == "network"]
-    alone = {agent.canonical(record["kernel"]): record["median_ns"] for record in records if record["task"] == "layer"}
+    alone = {canonical(record["kernel"]): record["median_ns"] for record in records if record["task"] == "layer"}
     times = [layer_times(record) for record in passes]
     total, errors = 0.0, []
     for layer in network.layers:
         inside = sum(one[layer.name] for one in times) / len(times)
-        apart = inside if is_free(layer) else alone[agent.canonical(layer_kernel(layer).as_dict())]
+        apart = inside if is_free(layer) else alone[canonical(layer_kernel(layer).as_dict())]
         total += apart
         if inside > 0.01 * sum(times[0].values()):
             errors.append(apart / inside - 1)

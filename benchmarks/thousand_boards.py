@@ -30,8 +30,8 @@ layer {{ name: "c" type: "Convolution" bottom: "x" top: "c" convolution_param {{
 # Stands where a board's Python stands: it is given the agent's file and arguments, and answers as the agent would.
 REPLAY = """#!{python}
 import json, sys
-sys.path.insert(0, {agent!r})
-import agent
+sys.path.insert(0, sys.argv[1])
+from sitecnn_agent import keys, samples
 sys.stdin.readline()
 tasks = []
 for line in sys.stdin:
@@ -39,11 +39,11 @@ for line in sys.stdin:
         break
     tasks.append(json.loads(line))
 say = lambda **record: print(json.dumps(record, separators=(",", ":")), flush=True)
-who = dict(stack="replay", processor="cpu", threads=1, protocol=agent.PROTOCOL)
+who = dict(stack="replay", processor="cpu", threads=1, protocol=keys.PROTOCOL)
 say(record="run", run="r", conditions={{}}, board={{}}, **who)
 for task in tasks:
-    result = agent.measured([1000.0] * 9, "noise")
-    say(**dict(task, record="measurement", run="r", key=agent.task_key(task, "replay"), **result))
+    result = samples.measured([1000.0] * 9, "noise")
+    say(**dict(task, record="measurement", run="r", key=keys.task_key(task, "replay"), **result))
 say(record="done", run="r", planned=len(tasks), owed=0, seconds=0.0, conditions={{}})
 """
 
@@ -57,8 +57,7 @@ def lay_out(root: Path, boards: int) -> None:
     for number, name in enumerate(networks):
         (root / "config/networks" / f"{name}.prototxt").write_text(NETWORK.format(number, 8 + number))
     replay = root / "replay"
-    folder = str(PROJECT / "workflow/sitecnn/boards/agent")
-    replay.write_text(REPLAY.format(python=sys.executable, agent=folder))
+    replay.write_text(REPLAY.format(python=sys.executable))
     replay.chmod(0o755)
     for name in names:
         board = {"name": name, "python": "./replay", "processors": {"cpu": {}}}

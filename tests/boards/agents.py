@@ -4,13 +4,21 @@ import hashlib
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
-AGENT = Path(__file__).parents[2] / "workflow/sitecnn/boards/agent/agent.py"
+from sitecnn.boards.archive import agent_archive, agent_name
+
+_FOLDER = tempfile.TemporaryDirectory(prefix="sitecnn-agent-of-tests-")
+AGENT = Path(_FOLDER.name) / agent_name()
+AGENT.write_bytes(agent_archive())
 CAFFE_PYTHON = Path(__file__).parents[2] / "envs/pycaffe/.venv/bin/python"
 
 # The supervisor alone sees changed constants: its worker is a process of the agent's own file.
-CHANGED = "import sys; sys.path.insert(0, {folder!r}); import agent; {changes}; sys.exit(agent.main())"
+CHANGED = (
+    "import sys; sys.path.insert(0, {archive!r});"
+    "from sitecnn_agent import blocks, campaign, hosts, lock, main; {changes}; sys.exit(main.main())"
+)
 
 
 def gemm_task(m, n=16, k=16, **more):
@@ -39,7 +47,7 @@ def is_held(lock):
 
 
 def command(folder, *arguments, changes="", python=sys.executable):
-    start = CHANGED.format(folder=str(AGENT.parent), changes=changes) if changes else ""
+    start = CHANGED.format(archive=str(AGENT), changes=changes) if changes else ""
     program = ["-c", start] if changes else [str(AGENT)]
     return [str(python), *program, "--lock", lock_name(folder), *arguments]
 

@@ -9,14 +9,28 @@ from types import SimpleNamespace
 
 import pytest
 
-from sitecnn.boards.agent import agent
+from sitecnn.boards.agent.campaign import NETWORK_PROCESSES, Campaign
+from sitecnn.boards.agent.hosts import RecordFile
+from sitecnn.boards.agent.keys import task_key
+from sitecnn.boards.agent.rounds import Rounds
+from sitecnn.boards.agent.samples import (
+    FEWEST_IN_TIME,
+    FEWEST_SAMPLES,
+    MOST_SAMPLES,
+    Cost,
+    measured,
+    median,
+    median_interval,
+    stop_reason,
+    warm_up,
+)
 from tests.boards.agents import gemm_task
 
 
 @pytest.mark.parametrize("count", [9, 10, 15, 40, 60])
 def test_median_interval_has_the_binomial_coverage_it_claims(count):
     ordered = list(range(count))
-    low, high = agent.median_interval(ordered)
+    low, high = median_interval(ordered)
     # The true median lies below the order statistic of rank `low` (from 0) if at most `low` samples fall below it.
     below = sum(comb(count, k) for k in range(low + 1)) / 2**count
     assert low + high == count - 1
@@ -29,37 +43,37 @@ def test_median_is_the_standard_librarys():
     draw = random.Random(1)
     for count in (1, 2, 9, 10):
         values = [draw.random() for _ in range(count)]
-        assert agent.median(values) == statistics.median(values)
+        assert median(values) == statistics.median(values)
 
 
 def test_nine_samples_are_the_fewest_without_extremes():
-    assert agent.median_interval(range(agent.FEWEST_SAMPLES)) == (1, 7)
-    assert agent.median_interval(range(agent.FEWEST_SAMPLES - 1))[0] == 0
+    assert median_interval(range(FEWEST_SAMPLES)) == (1, 7)
+    assert median_interval(range(FEWEST_SAMPLES - 1))[0] == 0
 
 
 def until_enough(turns, seconds_each):
     samples, reason = [], None
     while not reason:
         samples.append(next(turns))
-        reason = agent.stop_reason(samples, seconds_each * len(samples))
+        reason = stop_reason(samples, seconds_each * len(samples))
     return len(samples), reason
 
 
 def test_sampling_stops_when_the_median_is_known_or_time_or_patience_is_over():
-    assert until_enough(itertools.repeat(1000), 0) == (agent.FEWEST_SAMPLES, "noise")
-    assert until_enough(itertools.cycle([1000, 3000]), 0) == (agent.MOST_SAMPLES, "count")
-    assert until_enough(itertools.cycle([1000, 3000]), 1) == (agent.FEWEST_IN_TIME, "time")
+    assert until_enough(itertools.repeat(1000), 0) == (FEWEST_SAMPLES, "noise")
+    assert until_enough(itertools.cycle([1000, 3000]), 0) == (MOST_SAMPLES, "count")
+    assert until_enough(itertools.cycle([1000, 3000]), 1) == (FEWEST_IN_TIME, "time")
 
 
 def test_a_median_that_is_not_known_says_so():
-    assert agent.measured([100.0] * 9, "noise")["status"] == "ok"
-    found = agent.measured([100.0, 200.0] * 5, "time")
+    assert measured([100.0] * 9, "noise")["status"] == "ok"
+    found = measured([100.0, 200.0] * 5, "time")
     assert found["status"] == "unstable" and "known to 33 % only" in found["reason"]
 
 
 def test_warm_up_forgets_a_slow_start():
     samples = iter([900, 500, 300, 110, 108, 100, 100])
-    assert agent.warm_up(lambda: next(samples)) == 5
+    assert warm_up(lambda: next(samples)) == 5
 
 
 def measurement(key):
@@ -70,13 +84,13 @@ def test_a_torn_last_line_is_cut_off_and_owed_again(tmp_path):
     path = tmp_path / "records.jsonl"
     plan = tmp_path / "plan.jsonl"
     plan.write_text("")
-    records = agent.RecordFile(str(plan), str(path))
+    records = RecordFile(str(plan), str(path))
     records.append(measurement("a"))
     records.append(measurement("b"))
     whole = path.read_bytes()
     for length in range(whole.index(b"\n") + 1, len(whole)):
         path.write_bytes(whole[:length])
-        again = agent.RecordFile(str(plan), str(path))
+        again = RecordFile(str(plan), str(path))
         assert again.finished == {"a"}
         again.append(measurement("b"))
         assert [json.loads(line)["key"] for line in path.read_text().splitlines()] == ["a", "b"]
@@ -85,19 +99,20 @@ def test_a_torn_last_line_is_cut_off_and_owed_again(tmp_path):
 def test_a_key_depends_on_task_and_stack_alone():
     task = {"task": "gemm", "kernel": {"m": 1}, "mode": "cold"}
     same = dict(reversed(task.items()))
-    assert agent.task_key(task, "stack") == agent.task_key(same, "stack")
-    others = {agent.task_key(task, "other"), agent.task_key(task | {"mode": "warm"}, "stack")}
-    assert len(others | {agent.task_key(task, "stack")}) == 3
+    assert task_key(task, "stack") == task_key(same, "stack")
+    others = {task_key(task, "other"), task_key(task | {"mode": "warm"}, "stack")}
+    assert len(others | {task_key(task, "stack")}) == 3
 
 
 @pytest.mark.parametrize("kernels", [0, 40])
 def test_networks_take_their_turns_from_begin_to_end_and_after_what_was_put_off(monkeypatch, kernels):
     """The order of turns and blocks, with stubs for all that measures."""
     log = []
-    campaign = agent.Campaign.__new__(agent.Campaign)
+    campaign = Campaign.__new__(Campaign)
     tasks = [("n", {"task": "network"}), *((str(m), gemm_task(m)) for m in range(kernels))]
     campaign.owed, campaign.planned, campaign.started, campaign.run = tasks, len(tasks), 0.0, "run"
-    campaign.cost, campaign.worker = agent.Cost(), SimpleNamespace(close=lambda: None)
+    campaign.facts, campaign.stack, campaign.rounds = {}, "stack", Rounds(None, None, [])
+    campaign.cost, campaign.worker = Cost(), SimpleNamespace(close=lambda: None)
     campaign.append, campaign.run_record, campaign.over_budget = log.append, dict, lambda: False
     campaign.finish_networks = lambda networks, parts: None
     campaign.take_turn = lambda networks, parts: log.append("turn")
@@ -111,5 +126,5 @@ def test_networks_take_their_turns_from_begin_to_end_and_after_what_was_put_off(
     campaign.measure_block = measure_block
     assert campaign.execute() == 0
     order = log[1:-1]  # without the records of the run and of its end
-    assert order[0] == order[-1] == "turn" and order.count("turn") == agent.NETWORK_PROCESSES
+    assert order[0] == order[-1] == "turn" and order.count("turn") == NETWORK_PROCESSES
     assert order.count("measured") == 2 * sum(step != "turn" and step != "measured" for step in order)

@@ -14,7 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sitecnn.boards.agent import agent
+from sitecnn.boards.agent.blas import float_buffer
+from sitecnn.boards.agent.cuda import Cuda
+from sitecnn.boards.agent.errors import Refused
 from tests.boards.agents import CAFFE_PYTHON, command, gemm_task, layer_task, measurements, read, start_with_files
 from tests.boards.test_agent_process import RELU
 
@@ -33,8 +35,8 @@ def stub(tmp_path_factory):
 
 @pytest.fixture
 def cuda(stub, monkeypatch):
-    monkeypatch.setattr(agent, "mapped_libraries", lambda pattern: [str(stub)])
-    return agent.Cuda()
+    monkeypatch.setattr("sitecnn.boards.agent.cuda.mapped_libraries", lambda pattern: [str(stub)])
+    return Cuda()
 
 
 @pytest.mark.parametrize("trans_a", [0, 1])
@@ -43,7 +45,7 @@ def cuda(stub, monkeypatch):
 def test_a_queued_gemm_is_caffes_row_major_product(cuda, trans_a, trans_b, accumulate):
     m, n, k = 5, 7, 3
     sizes = {"m": m, "n": n, "k": k, "trans_a": trans_a, "trans_b": trans_b, "accumulate": accumulate}
-    pool = np.frombuffer(agent.float_buffer(64), np.float32)
+    pool = np.frombuffer(float_buffer(64), np.float32)
     a, b, c = pool[: m * k], pool[: k * n], pool[: m * n].reshape(m, n)
     a = a.reshape(k, m).T if trans_a else a.reshape(m, k)
     b = b.reshape(n, k).T if trans_b else b.reshape(k, n)
@@ -72,7 +74,7 @@ def test_what_the_gpu_is(cuda):
 
 
 def test_a_call_that_cuda_refuses_is_named(cuda):
-    with pytest.raises(agent.Refused, match="cudaFree gave CUDA status 1"):
+    with pytest.raises(Refused, match="cudaFree gave CUDA status 1"):
         cuda.free([ctypes.c_void_p(12345)])
 
 

@@ -4,7 +4,9 @@ import json
 
 import pytest
 
-from sitecnn.boards.agent import agent
+from sitecnn.boards.agent.board import conditions, power_rails
+from sitecnn.boards.agent.clocks import Clocks
+from sitecnn.boards.agent.errors import Refused
 
 TX1 = {
     "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "interactive",
@@ -40,7 +42,7 @@ def board(tmp_path, monkeypatch):
         for name, text in files.items():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_text(text)
-        monkeypatch.setattr(agent, "ROOT", str(root))
+        monkeypatch.setattr("sitecnn.boards.agent.board.ROOT", str(root))
         return root
 
     return lay
@@ -52,20 +54,20 @@ def contents(root, files):
 
 def test_tx1s_conditions(board):
     board(TX1)
-    now = agent.conditions()
+    now = conditions()
     assert (now["cpu_mhz"], now["gpu_mhz"], now["memory_mhz"]) == ([1734.0], 76.8, 408.0)
     assert (now["governor"], now["temperature_c"]) == ("interactive", [41.5])
 
 
 def test_tk1s_older_kernel_gives_degrees(board):
     board(TK1)
-    now = agent.conditions()
+    now = conditions()
     assert (now["gpu_mhz"], now["temperature_c"]) == (72.0, [38.0]) and "governor" not in now
 
 
 def test_tx1s_rails_by_name(board):
     board(TX1)
-    assert {name: read() for name, read in agent.power_rails().items()} == {
+    assert {name: read() for name, read in power_rails().items()} == {
         "VDD_IN": 4500,
         "VDD_GPU": 800,
         "VDD_CPU": 1200,
@@ -75,18 +77,18 @@ def test_tx1s_rails_by_name(board):
 def test_rails_of_newer_kernels_are_current_times_voltage(board):
     hwmon = "sys/class/hwmon/hwmon3"
     board({f"{hwmon}/in1_input": "5000", f"{hwmon}/curr1_input": "900", f"{hwmon}/curr1_label": "VDD_IN"})
-    assert {name: read() for name, read in agent.power_rails().items()} == {"VDD_IN": 4500.0}
+    assert {name: read() for name, read in power_rails().items()} == {"VDD_IN": 4500.0}
 
 
 def test_a_board_without_rails_has_none(board):
     board(TK1)
-    assert agent.power_rails() == {}
+    assert power_rails() == {}
 
 
 @pytest.mark.parametrize("files", [TX1, TK1])
 def test_pinned_clocks_are_the_highest_and_come_back(board, tmp_path, files):
     root = board(files)
-    clocks = agent.Clocks(str(tmp_path))
+    clocks = Clocks(str(tmp_path))
     clocks.pin()
     pinned = contents(root, files)
     changed = {name for name in files if pinned[name] != files[name]}
@@ -106,11 +108,11 @@ def test_pinned_clocks_are_the_highest_and_come_back(board, tmp_path, files):
 
 def test_a_crash_with_pinned_clocks_is_mended_by_the_next_agent(board, tmp_path):
     root = board(TX1)
-    agent.Clocks(str(tmp_path)).pin()
+    Clocks(str(tmp_path)).pin()
     assert contents(root, TX1) != TX1
     (journal,) = tmp_path.glob("clocks-*.json")
     assert len(json.loads(journal.read_text())) == 4
-    agent.Clocks(str(tmp_path)).restore()
+    Clocks(str(tmp_path)).restore()
     assert contents(root, TX1) == TX1 and not journal.exists()
 
 
@@ -119,8 +121,8 @@ def test_clocks_that_cannot_be_pinned_are_refused_and_nothing_is_left(board, tmp
     rate = root / "sys/kernel/debug/clock/override.emc/rate"
     rate.unlink()
     rate.mkdir()
-    with pytest.raises(agent.Refused, match=r"cannot pin clocks: .*override.emc/rate"):
-        agent.Clocks(str(tmp_path)).pin()
+    with pytest.raises(Refused, match=r"cannot pin clocks: .*override.emc/rate"):
+        Clocks(str(tmp_path)).pin()
     rate.rmdir()
     rate.write_text(TX1["sys/kernel/debug/clock/override.emc/rate"])
     assert contents(root, TX1) == TX1
@@ -135,8 +137,8 @@ def test_a_journal_restores_nothing_but_values_of_this_boards_own_clocks(board, 
     temperature = str(root / "sys/class/thermal/thermal_zone0/temp")
     foreign = [[str(victim), "1"], [temperature, "1"], [governor, "a b"], [governor, "x\n"], [rate, "1;2"], [rate, 7],
                [rate], "text", None, {"path": rate}, [rate, "1", "2"]]  # fmt: skip
-    clocks = agent.Clocks(str(tmp_path))
-    agent.Clocks(str(tmp_path)).pin()
+    clocks = Clocks(str(tmp_path))
+    Clocks(str(tmp_path)).pin()
     (journal,) = tmp_path.glob("clocks-*.json")
     for written in (*foreign, foreign, 3, "x"):
         journal.write_text(json.dumps(written if isinstance(written, list) and written is foreign else [written]))
@@ -156,15 +158,15 @@ def test_a_journal_restores_nothing_but_values_of_this_boards_own_clocks(board, 
 def test_a_journal_of_another_boot_or_board_is_left_alone(board, tmp_path):
     boot = "proc/sys/kernel/random/boot_id"
     root = board({**TX1, boot: "1b2c\n"})
-    agent.Clocks(str(tmp_path)).pin()
+    Clocks(str(tmp_path)).pin()
     pinned = contents(root, TX1)
     board({boot: "3d4e\n"})
-    agent.Clocks(str(tmp_path)).restore()
+    Clocks(str(tmp_path)).restore()
     assert contents(root, TX1) == pinned
     assert [path.name for path in tmp_path.glob("clocks-*")] == ["clocks-1b2c.json"]
 
 
 def test_a_board_without_clocks_to_pin_says_so(board, tmp_path):
     board({"sys/class/thermal/thermal_zone0/temp": "38"})
-    with pytest.raises(agent.Refused, match="no clocks to pin"):
-        agent.Clocks(str(tmp_path)).pin()
+    with pytest.raises(Refused, match="no clocks to pin"):
+        Clocks(str(tmp_path)).pin()

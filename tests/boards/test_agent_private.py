@@ -11,8 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from sitecnn.boards.agent import agent
-from tests.boards.agents import AGENT, gemm_task, is_held, lines, lock_name
+from sitecnn.boards.agent.caffe_net import refuse_foreign
+from sitecnn.boards.agent.caffe_tool import CaffeBinary
+from sitecnn.boards.agent.errors import Refused
+from sitecnn.boards.agent.hosts import RecordFile
+from sitecnn.boards.agent.lock import take_file
+from sitecnn.boards.agent.private import open_own, private_folder
+from tests.boards.agents import AGENT, CHANGED, gemm_task, is_held, lines, lock_name
 
 PYTHON = shutil.which("python3", path="/usr/bin:/usr/local/bin") or sys.executable
 """The system's: folders of other ones may be closed to other users."""
@@ -43,29 +48,29 @@ PLANTED = {
 @pytest.mark.parametrize("reason", PLANTED)
 def test_a_state_folder_that_was_prepared_is_refused(tmp_path, reason):
     PLANTED[reason](tmp_path / "agent")
-    with pytest.raises(agent.Refused, match=reason):
-        agent.private_folder(str(tmp_path / "agent"))
+    with pytest.raises(Refused, match=reason):
+        private_folder(str(tmp_path / "agent"))
 
 
 def test_a_state_folder_is_made_private_whatever_the_umask(tmp_path):
     before = os.umask(0)
     try:
-        made = agent.private_folder(str(tmp_path / "cache" / "sitecnn" / "agent"))
+        made = private_folder(str(tmp_path / "cache" / "sitecnn" / "agent"))
     finally:
         os.umask(before)
     assert [stat.S_IMODE(path.stat().st_mode) for path in (Path(made), *Path(made).parents[:2])] == [0o700] * 3
-    assert agent.private_folder(made) == made
+    assert private_folder(made) == made
 
 
 def test_a_state_folder_below_one_that_all_may_write_in_is_refused(tmp_path):
     middle = tmp_path / "middle"
     middle.mkdir()
-    agent.private_folder(str(middle / "agent"))
+    private_folder(str(middle / "agent"))
     middle.chmod(0o777)
-    with pytest.raises(agent.Refused, match="can write in"):
-        agent.private_folder(str(middle / "agent"))
+    with pytest.raises(Refused, match="can write in"):
+        private_folder(str(middle / "agent"))
     middle.chmod(0o1777)  # sticky, as /tmp is: nobody else can move it away
-    agent.private_folder(str(middle / "agent"))
+    private_folder(str(middle / "agent"))
 
 
 @pytest.mark.parametrize("kind", ["link", "second name", "pipe"])
@@ -76,19 +81,19 @@ def test_a_file_that_was_prepared_is_neither_read_nor_written(tmp_path, kind):
     make[kind](victim)
     (tmp_path / "plan").write_text("")
     for use in (
-        lambda: agent.open_own(str(planted), os.O_WRONLY | os.O_CREAT | os.O_TRUNC),
-        lambda: agent.RecordFile(str(tmp_path / "plan"), str(planted)),
+        lambda: open_own(str(planted), os.O_WRONLY | os.O_CREAT | os.O_TRUNC),
+        lambda: RecordFile(str(tmp_path / "plan"), str(planted)),
     ):
-        with pytest.raises(agent.Refused, match="planted is"):
+        with pytest.raises(Refused, match="planted is"):
             use()
     assert victim.read_text() == "whole, without a last newline"
 
 
 def test_without_abstract_sockets_the_lock_is_a_file_of_the_user(tmp_path):
-    first = agent.take_file(str(tmp_path))
-    assert agent.take_file(str(tmp_path)) is None
+    first = take_file(str(tmp_path))
+    assert take_file(str(tmp_path)) is None
     first.close()
-    agent.take_file(str(tmp_path)).close()
+    take_file(str(tmp_path)).close()
 
 
 @pytest.mark.parametrize(
@@ -103,9 +108,9 @@ def test_without_abstract_sockets_the_lock_is_a_file_of_the_user(tmp_path):
     ],
 )
 def test_a_definition_that_would_run_code_or_open_files_is_not_run(layer):
-    agent.refuse_foreign('name: "net" layer { name: "a#b" type: "ReLU" }')
-    with pytest.raises(agent.Refused, match="not run"):
-        agent.refuse_foreign("layer { " + layer + " }")
+    refuse_foreign('name: "net" layer { name: "a#b" type: "ReLU" }')
+    with pytest.raises(Refused, match="not run"):
+        refuse_foreign("layer { " + layer + " }")
 
 
 def test_an_empty_word_of_the_path_is_not_the_current_folder(tmp_path, monkeypatch):
@@ -113,8 +118,8 @@ def test_an_empty_word_of_the_path_is_not_the_current_folder(tmp_path, monkeypat
     (tmp_path / "caffe").chmod(0o755)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", ":.")
-    with pytest.raises(agent.Refused, match="no `caffe` tool"):
-        agent.CaffeBinary(False)
+    with pytest.raises(Refused, match="no `caffe` tool"):
+        CaffeBinary(False)
 
 
 @pytest.fixture(scope="module")
@@ -141,8 +146,7 @@ def start(shared, cache, *arguments, user=None, changes=""):
     environment = {"PATH": "/usr/bin:/bin", "TMPDIR": str(shared), "XDG_CACHE_HOME": str(cache)}
     program = [str(shared / AGENT.name)]
     if changes:
-        code = f"import sys; sys.path.insert(0, {str(shared)!r}); import agent; {changes}; sys.exit(agent.main())"
-        program = ["-c", code]
+        program = ["-c", CHANGED.format(archive=str(shared / AGENT.name), changes=changes)]
     return subprocess.Popen(
         [PYTHON, *program, "--lock", lock_name(shared), *arguments],
         env=environment,
@@ -208,7 +212,7 @@ def test_agents_of_two_users_measure_one_after_the_other(other, shared):
         while not is_held(lock_name(shared)):
             assert holder.poll() is None, holder.stderr.read()
         more = files(homes[second], 2)
-        waiting = start(shared, homes[second], *more, user=second, changes="agent.LOCK_SECONDS = 1")
+        waiting = start(shared, homes[second], *more, user=second, changes="lock.LOCK_SECONDS = 1")
         _, errors = waiting.communicate(timeout=60)
         assert waiting.returncode == 2, errors
         assert f"the agent with pid {holder.pid} of user {name} has measured" in errors and "Traceback" not in errors

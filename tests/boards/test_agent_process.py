@@ -43,7 +43,9 @@ def whole_campaign(folder, tasks, *arguments, **options):
 
 def test_a_campaign_measures_its_plan_and_proves_it(tmp_path):
     tasks = [gemm_task(m) for m in range(1, 20)]
-    status, _, records = whole_campaign(tmp_path, tasks, changes="agent.SENTINEL_DRIFT = 1e9")
+    status, _, records = whole_campaign(
+        tmp_path, tasks, changes="blocks.SENTINEL_DRIFT = campaign.SENTINEL_DRIFT = 1e9"
+    )
     assert status == 0
     assert [record["kernel"]["m"] for record in measurements(records)] == list(range(1, 20))
     kinds = [record["record"] for record in records]
@@ -121,7 +123,7 @@ def test_a_host_streams_a_plan_and_gets_what_it_lacks(tmp_path):
 def test_an_agent_whose_host_is_gone_or_silent_ends_itself_and_its_worker(tmp_path):
     tasks = [gemm_task(m, 512, 512) for m in range(1, 400)]
     plan = (lines([{"finished": []}, *tasks]) + "\n").encode()
-    for changes, ends in (("agent.LEASE_SECONDS = 20", True), ("agent.LEASE_SECONDS = 2", False)):
+    for changes, ends in (("hosts.LEASE_SECONDS = 20", True), ("hosts.LEASE_SECONDS = 2", False)):
         agent = host(tmp_path, changes=changes)
         agent.stdin.write(plan)
         agent.stdin.flush()
@@ -142,7 +144,7 @@ def test_a_second_agent_waits_for_the_first_and_names_it(tmp_path):
     (other / "plan.jsonl").write_text(lines([gemm_task(1)]))
     files = ["--plan", str(other / "plan.jsonl"), "--records", str(other / "records.jsonl")]
     second = subprocess.run(
-        command(tmp_path, *files, changes="agent.LOCK_SECONDS = 1"),
+        command(tmp_path, *files, changes="lock.LOCK_SECONDS = 1"),
         capture_output=True,
         text=True,
         timeout=30,
@@ -179,7 +181,7 @@ def test_a_block_that_was_disturbed_is_measured_again_when_the_others_are(tmp_pa
     # The third block is disturbed half way, the fourth all along; the third once more when its turn comes again.
     changes = (
         "sentinels = iter([1, 1, 1, 1.5, 1.5, 1] + 9 * [1]);"
-        "agent.Campaign.sentinel = lambda campaign: 1e5 * next(sentinels)"
+        "campaign.Campaign.sentinel = lambda campaign: 1e5 * next(sentinels)"
     )
     status, _, records = whole_campaign(tmp_path, [gemm_task(m) for m in range(1, 65)], changes=changes)
     assert status == 0 and records[-1]["owed"] == 0
@@ -191,7 +193,7 @@ def test_a_block_that_was_disturbed_is_measured_again_when_the_others_are(tmp_pa
 def test_a_block_that_is_disturbed_each_time_is_kept_and_says_so(tmp_path):
     changes = (
         "import itertools; sentinels = itertools.cycle([1, 2]);"
-        "agent.Campaign.sentinel = lambda campaign: 1e5 * next(sentinels)"
+        "campaign.Campaign.sentinel = lambda campaign: 1e5 * next(sentinels)"
     )
     status, _, records = whole_campaign(tmp_path, [gemm_task(m) for m in range(1, 20)], changes=changes)
     assert status == 0 and len(measurements(records)) == 19
@@ -201,8 +203,8 @@ def test_a_block_that_is_disturbed_each_time_is_kept_and_says_so(tmp_path):
 def test_a_block_that_is_put_off_is_kept_when_the_time_is_up(tmp_path):
     changes = (
         "sentinels = iter([1, 1, 1, 1.5] + 9 * [1]);"
-        "agent.Campaign.sentinel = lambda campaign: 1e5 * next(sentinels);"
-        "agent.Campaign.over_budget = lambda campaign: len(campaign.sentinels) >= 4"
+        "campaign.Campaign.sentinel = lambda campaign: 1e5 * next(sentinels);"
+        "campaign.Campaign.over_budget = lambda campaign: len(campaign.sentinels) >= 4"
     )
     status, _, records = whole_campaign(tmp_path, [gemm_task(m) for m in range(1, 65)], changes=changes)
     found = measurements(records)
@@ -229,7 +231,7 @@ def test_a_network_is_measured_in_processes_of_its_own(tmp_path):
     )
     task = {"task": "network", "network": "small", "batch": 1, "prototxt": text}
     tasks = [task, {**task, "task": "memory"}]
-    changes = "agent.NETWORK_SECONDS = 0.3"
+    changes = "campaign.NETWORK_SECONDS = 0.3"
     status, _, records = whole_campaign(tmp_path, tasks, python=CAFFE_PYTHON, changes=changes)
     memory, passes = measurements(records)
     assert status == 0 and passes["processes"] == 5

@@ -41,7 +41,9 @@ def test_a_host_of_an_agent_under_python_2(tmp_path):
     agent = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     agent.stdin.write((lines([{"finished": []}, *(gemm_task(m) for m in range(1, 6))]) + "\n").encode())
     agent.stdin.flush()
-    (tmp_path / "records.jsonl").write_bytes(b"".join(iter(agent.stdout.readline, b"")))
+    (tmp_path / "records.jsonl").write_bytes(
+        b"".join(line for line in iter(agent.stdout.readline, b"") if line.strip())
+    )
     assert agent.wait(timeout=30) == 0
     agent.stdin.close()
     assert len(measurements(read(tmp_path))) == 5

@@ -74,8 +74,8 @@ def test_a_campaign_over_ssh(server, tmp_path):
     done = campaign.profile(tmp_path, board(server), plan(tmp_path, 20))
     assert done["cpu-1-threads"]["owed"] == 0
     assert_whole(tmp_path, 20)
-    copies = list((server.folder / "home/cache/sitecnn").iterdir())
-    assert [copy.suffix for copy in copies if copy.is_file()] == [".py"]
+    copies = list((server.folder / "home/cache/sitecnn/agent").iterdir())
+    assert [copy.suffix for copy in copies] == [".pyz"]
     # A finished campaign is asked for again: nothing is measured again.
     again = campaign.profile(tmp_path, board(server), plan(tmp_path, 20))
     assert again["cpu-1-threads"]["planned"] == 20
@@ -217,6 +217,7 @@ def test_the_doctor_has_an_answer_to_every_question(root, server, capsys):
         "Caffe",
         "BLAS",
         "CUDA",
+        "ONNX Runtime",
         "clocks",
         "load",
         "power",

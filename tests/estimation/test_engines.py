@@ -31,7 +31,8 @@ CALL_NS = 1000.0
 def onnxruntime_stack(stack=ONNXRUNTIME, threads=1):
     """Every kernel takes 1000 ns and 1 ns for each element that it writes, whatever it is."""
     kind = kind_model(UNSEEN, {"calls": CALL_NS, "in_elements": 0.0, "elements": 1.0}, relative_sd=0.01)
-    return replace(stack_model("cpu", stack, threads), kinds={UNSEEN: kind}, forward_ratio=1.0, forward_ratio_sd=0.0)
+    kinds = {UNSEEN: kind, "ort_concat": kind}
+    return replace(stack_model("cpu", stack, threads), kinds=kinds, forward_ratio=1.0, forward_ratio_sd=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,17 @@ def test_a_fused_layer_takes_nothing_and_names_the_layer_that_does_its_work(netw
     expected = [0, kernel_ms, 0, 2 * kernel_ms, 0, 0, 0, 0, kernel_ms]
     np.testing.assert_allclose([one[2] for one in shown], expected, rtol=1e-6)
     assert found.forward_ms.estimate == pytest.approx(sum(expected), rel=1e-6)
+
+
+def test_a_stack_imported_layer_by_layer_charges_no_fused_layer_again(network):
+    imported = board_model("cpu", stacks=[stack_model("cpu", "onnxruntime+nchwc-16+fp32+mine")])
+    found = sitecnn.estimate(network, imported)
+    by_type = {layer.type: layer for layer in found.layers}
+    assert all(by_type[name].ms.estimate == 0 for name in ("ReLU", "BatchNorm", "Scale", "Eltwise"))
+    as_caffe = sitecnn.estimate(network, board_model("cpu", stacks=[stack_model("cpu", "mine")]))
+    whole = {layer.name: layer.ms.estimate for layer in as_caffe.layers}
+    for layer in found.layers:
+        assert layer.ms.estimate == (0 if layer.fused_into else whole[layer.name])
 
 
 def test_the_file_chooses_the_engine_unless_it_is_given(network, board):

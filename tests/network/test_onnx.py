@@ -11,7 +11,8 @@ from sitecnn.network import Network, load_network, write_prototxt
 from sitecnn.network.caffe.layers import LAYER_TYPES
 from sitecnn.network.onnx import nodes
 from sitecnn.network.settings import Constant, OnnxOperator
-from sitecnn.workload.kernels import kind_of
+from sitecnn.workload.kernels import kind_of, macs
+from sitecnn.workload.memory import memory
 
 from .conftest import as_caffe_says
 from .models import MODELS, SHIPPED, Builder
@@ -89,7 +90,7 @@ def test_every_opset(opset, tmp_path):
 def test_open_dimensions_are_given_or_asked_for(tmp_path):
     b = Builder(13, ["n", 3, "h", "w"])
     model = b.model(b.conv("image", 3, 4, 3))
-    with pytest.raises(SiteCNNError, match=r"--input image:1x3x\?x\?"):
+    with pytest.raises(SiteCNNError, match=r"is 1x3x\?x\?, .*: --input image:1x3x224x224$"):
         load(model, tmp_path)
     assert load(model, tmp_path, inputs={"image": (2, 3, 10, 12)}).layers[-1].outputs == ((2, 4, 10, 12),)
     assert load(model, tmp_path, inputs={"image": (2, 3, 10, 12)}, batch=5).batch == 5
@@ -146,7 +147,6 @@ def one_node(kind: str, *inputs: str, **attributes) -> ModelProto:
         one_node("MaxPool", "image"),
         one_node("MaxPool", "image", kernel_shape=[20, 20]),
         one_node("Reshape", "image", "image"),
-        one_node("NonZero", "image"),
     ],
     ids=lambda model: model.graph.node[0].op_type,
 )
@@ -232,3 +232,77 @@ def test_every_node_with_work_is_carried_by_one_layer(name, tmp_path):
         data = [tensor for position, tensor in enumerate(node.inputs) if tensor and position not in fixed]
         assert made >= set(data)
     assert made >= set(network.outputs)
+
+
+def test_open_batches_by_name_or_number_are_one_and_said(tmp_path):
+    for batch in ("n", -1):
+        b = Builder(13, [batch, 3, 8, 8])
+        network = load(b.model(b("Relu", "image")), tmp_path)
+        assert network.batch == 1 and "open batch" in network.notes[0]
+
+
+PRODUCTS = {
+    # Two directions, three gates, 5 steps of 2 images: 2·5·2·(3·6·4 + 3·6·6).
+    "GRU": (
+        lambda b: b("GRU", "image", b.weight(2, 18, 4), b.weight(2, 18, 6), direction="bidirectional", hidden_size=6),
+        (5, 2, 4),
+        2 * 5 * 2 * (18 * 4 + 18 * 6),
+    ),
+    "MatMul": (lambda b: b("MatMul", "image", b("Transpose", "image", perm=[0, 2, 1])), (3, 5, 7), 3 * 5 * 7 * 5),
+    "ConvTranspose": (
+        lambda b: b("ConvTranspose", "image", b.weight(4, 3, 3, 3), strides=[2, 2], output_padding=[1, 1], group=2),
+        (2, 4, 5, 6),
+        2 * 4 * 30 * 3 * 9,
+    ),
+}
+"""Operators without an equal in Caffe: the node, the input's shape, its multiply-accumulates by hand."""
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_products_of_onnxs_own_operators_are_counted(name, tmp_path):
+    make, shape, expected = PRODUCTS[name]
+    b = Builder(13, shape)
+    assert sum(map(macs, load(b.model(make(b)), tmp_path).layers)) == expected
+
+
+def test_shapes_that_depend_on_the_data_are_guessed_said_and_can_be_given(tmp_path):
+    b = Builder(13, [1, 3, 8, 8])
+    places = b("Transpose", b("NonZero", "image"), perm=[1, 0])
+    chosen = b("GatherND", "image", places)
+    model = b.model(b("Relu", b("Add", chosen, chosen)))
+    network = load(model, tmp_path)
+    assert [layer.type for layer in network.layers if layer.type != "Split"][1] == "NonZero"
+    assert network.layers[-1].outputs == ((1,),)
+    (doubt,) = network.doubts
+    assert doubt.endswith("give it: --input t0:4x1")
+    given = load(model, tmp_path, inputs={"t0": (4, 50)})
+    assert not given.doubts and given.layers[-1].outputs == ((50,),)
+
+
+def test_a_loop_blocks_no_file(tmp_path):
+    b = Builder(13, [1, 3, 8, 8])
+    going, value = helper.make_tensor_value_info("go", TensorProto.BOOL, []), onnx.ValueInfoProto(name="v")
+    value.type.tensor_type.elem_type = TensorProto.FLOAT
+    step, end = helper.make_tensor_value_info("i", TensorProto.INT64, []), onnx.ValueInfoProto(name="v2")
+    end.type.tensor_type.elem_type = TensorProto.FLOAT
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["go2"]), helper.make_node("Concat", ["v", "v"], ["v2"], axis=0)],
+        "body",
+        [step, going, value],
+        [helper.make_tensor_value_info("go2", TensorProto.BOOL, []), end],
+    )
+    x = b("Loop", b.constant(3, numpy.int64), b.constant(True), "image", body=body)
+    network = load(b.model(b("Relu", x)), tmp_path)
+    assert [layer.type for layer in network.layers] == ["Input", "Loop", "ReLU"] and network.doubts
+
+
+def test_the_precision_of_a_file_is_said_and_int8_weights_have_one_byte(tmp_path):
+    b = Builder(13, [1, 3, 8, 8])
+    scale, zero = b.constant(0.1, numpy.float32), b.constant(0, numpy.uint8)
+    x = b("QuantizeLinear", "image", scale, zero)
+    weights = b.constant(numpy.ones((4, 3, 3, 3)), numpy.uint8)
+    x = b("QLinearConv", x, scale, zero, weights, scale, zero, scale, zero)
+    network = load(b.model(b("DequantizeLinear", x, scale, zero)), tmp_path)
+    assert network.precision == "int8" and memory(network).weights_bytes == 4 * 3 * 3 * 3
+    assert sum(map(macs, network.layers)) == 36 * 4 * 27
+    assert load(MODELS["vgg"](), tmp_path).precision == "fp32"

@@ -23,6 +23,7 @@ class _Reader(HTMLParser):
     def __init__(self):
         super().__init__()
         self.tables: dict[str, ReadTable] = {}
+        self.grids: dict[str, ReadTable] = {}
         self.text: list[str] = []
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.cell: str | None = None
@@ -32,9 +33,12 @@ class _Reader(HTMLParser):
         named = dict(attributes)
         self.tags.append((tag, named))
         if tag == "table":
-            self.table = self.tables[named["id"].removeprefix("table-")] = ReadTable()
+            kind, _, name = named["id"].partition("-")
+            self.table = (self.grids if kind == "grid" else self.tables)[name] = ReadTable()
         elif tag == "tr" and self.table.head:
             self.table.rows.append([])
+        elif tag == "small" and self.cell is not None:
+            self.cell += "\n"
         elif tag in ("td", "th"):
             self.cell, self.value = "", float(named["data-v"]) if "data-v" in named else None
 
@@ -44,9 +48,9 @@ class _Reader(HTMLParser):
             self.cell += data
 
     def handle_endtag(self, tag):
-        if tag == "th":
+        if tag == "th" and not self.table.rows:
             self.table.head.append(self.cell)
-        elif tag == "td":
+        elif tag in ("td", "th"):
             if self.value is None and re.fullmatch(r"-?\d+", self.cell):
                 self.value = float(self.cell)
             self.table.rows[-1].append((self.cell, self.value))

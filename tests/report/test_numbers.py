@@ -75,6 +75,54 @@ def test_every_value_is_in_the_csv_beside_it(root, tables):
                 assert value is None or any(abs(value - one) <= 1e-8 * abs(one) for one in held), (name, value)
 
 
+def shown_number(text):
+    return float(re.search(r"[\d,.]+", text)[0].replace(",", ""))
+
+
+def test_every_cell_of_the_answer_is_what_the_command_line_estimates_or_what_was_measured(root, passes, capsys):
+    grid = read(root / "results" / "report" / "report.html").grids["answer"]
+    checked = {"measured": 0, "estimated": 0}
+    for (name, _), *cells in grid.rows:
+        for head, (text, value) in zip(grid.head[1:], cells, strict=True):
+            board, processor = head.split("\n")[0].split()
+            network = root / "config" / "networks" / f"{name}.prototxt"
+            command = ["--root", str(root), "estimate", str(network), "--board", board, "--processor", processor]
+            capsys.readouterr()
+            assert main([*command, "--json"]) == 0
+            said = json.loads(capsys.readouterr().out)
+            shown, how, rate, memory, *_ = text.split("\n")
+            if how == "measured":
+                expected = float(np.median(passes[name]["forward_ns"])) / 1e6
+            else:
+                expected = said["forward_ms"]["estimate"]
+                low, high = map(shown_number, how.split(" – "))
+                assert low == pytest.approx(said["forward_ms"]["low"], rel=6e-3)
+                assert high == pytest.approx(said["forward_ms"]["high"], rel=6e-3)
+            assert value == pytest.approx(expected, rel=1e-8)
+            assert shown_number(shown) == pytest.approx(expected, rel=6e-3)
+            assert shown_number(rate) == pytest.approx(1e3 / expected, rel=6e-3)
+            assert shown_number(memory) == pytest.approx(said["memory_bytes"]["total"] / 2**20, abs=0.051)
+            assert memory.endswith("+ engine") == (said["memory_bytes"]["base"] == 0)
+            checked["measured" if how == "measured" else "estimated"] += 1
+    assert checked["measured"] == len(NETWORKS)
+    assert checked["estimated"] >= 5 * len(NETWORKS)
+
+
+def test_advice_is_what_the_command_line_says(root, tables, capsys):
+    table = tables["advice"]
+    for name in NETWORKS:
+        network = root / "config" / "networks" / f"{name}.prototxt"
+        capsys.readouterr()
+        assert main(["--root", str(root), "advise", str(network), "--board", "bench", "--json"]) == 0
+        said = json.loads(capsys.readouterr().out)["advice"]
+        rows = [row for row in table.rows if row[0][0] == name]
+        assert 1 <= len(rows) <= len(said)
+        for (_, _, _, (change, _), (_, gain), (_, low), (_, high), *_), one in zip(rows, said, strict=False):
+            assert change == one["change"]
+            expected = one["gain_ms"] and [one["gain_ms"][key] for key in ("estimate", "low", "high")]
+            assert [gain, low, high] == pytest.approx(expected or [None] * 3)
+
+
 def test_networks_are_those_of_the_evaluation(root, tables):
     columns = "network, measured_ms, estimate_ms, low_ms, high_ms, error"
     wanted = select(root, f"select {columns} from '{{results}}/evaluation/bench-cpu/networks.parquet'")
@@ -210,6 +258,7 @@ DERIVED = {
     "models": {"kinds"},
     "overhead": {"layerwise pass, ms", "forward pass, ms", "overhead"},
     "overview": {"networks", "layers", "kernels", "failed", "unstable", "board minutes"},
+    "advice": {"gain an image, ms", "from, ms", "to, ms", "saves, MiB"},
     "placement": {"all on the CPU, ms", "all on the GPU, ms", "best placed, ms", "gain, ms", "layers on the GPU", "of",
                   "values that cross"},
     "published-memory": {"alexnet, MiB", "vgg16, MiB", "googlenet, MiB", "resnet50, MiB"},

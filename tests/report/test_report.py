@@ -154,7 +154,7 @@ def test_every_figure_lies_beside_it_in_three_formats_and_every_table_as_csv(who
         for suffix, start in starts.items():
             assert (folder / "figures" / f"{name}.{suffix}").read_bytes().startswith(start)
     assert {path.stem for path in (folder / "figures").iterdir()} == set(figures)
-    tables = set(re.findall(r'<table id="table-([^"]+)"', page))
+    tables = set(re.findall(r'<table id="(?:table|grid)-([^"]+)"', page))
     assert {path.stem for path in (folder / "tables").iterdir()} == tables
 
 
@@ -233,7 +233,10 @@ def test_two_boards_side_by_side(tmp_path):
     table = page.tables["boards"]
     assert table.column("slow cpu ÷ bench cpu") == pytest.approx([2.0, 2.0], rel=0.03)
     assert {"bench", "slow"} == set(page.tables["time"].words("board"))
-    assert "No model was fitted for slow cpu." in " ".join(page.text)
+    assert "No model was fitted for slow cpu" in " ".join(page.text)
+    grid = page.grids["answer"]
+    slow = next(head for head in grid.head if head.startswith("slow cpu"))
+    assert all(text.split("\n")[1] == "measured" for text in grid.words(slow))
 
 
 def test_a_campaign_that_was_interrupted(whole, tmp_path):

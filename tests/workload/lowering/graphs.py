@@ -11,6 +11,8 @@ import numpy as np
 import onnxruntime
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from sitecnn.workload.lowering import LoweredKernel
+
 Executed = Counter[tuple[str, tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...]]]
 """How many kernels have an operator, shapes of inputs and of outputs."""
 
@@ -77,8 +79,24 @@ class Builder:
         return model.SerializeToString()
 
 
-def executed(model: bytes, folder: Path, block: int, level: str = "all") -> Executed:
-    """What the installed ONNX Runtime's profile shows of one run; NCHWc is switched off where `block` is 0."""
+def machine_block(folder: Path) -> int:
+    """The block size of this machine, as a convolution of 3 to 5 channels shows it; 0 where it has none."""
+    builder = Builder()
+    kernels = executed(builder.model(builder.conv("x", 3, 5)), folder, 16)
+    widths = {shapes[0][1] for op, _, shapes in kernels if op == "Conv"} - {5}
+    return widths.pop() if widths else 0
+
+
+def counted(kernels: Sequence[LoweredKernel]) -> Executed:
+    """Lowered kernels as a profile shows them."""
+    return Counter((one.op, one.input_shapes, one.output_shapes) for one in kernels)
+
+
+def executed(model: bytes | str, folder: Path, block: int, level: str = "all") -> Executed:
+    """What the installed ONNX Runtime's profile shows of one run; NCHWc is switched off where `block` is 0.
+
+    `model` is a file's content or its path.
+    """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = LEVELS[level]

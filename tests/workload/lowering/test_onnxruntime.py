@@ -1,39 +1,32 @@
 """What ONNX Runtime runs of a network equals what the installed one says that it ran: operators, shapes and counts."""
 
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
+from onnx import helper
 
 from sitecnn.network.onnx import parse_onnx
 from sitecnn.workload.engines import Engine
 from sitecnn.workload.lowering import LoweredKernel, lower
-from tests.workload.lowering.graphs import Builder, Executed, executed, random_network
+from sitecnn.workload.lowering.onnxruntime.rules import SINCE as SINCE_RELEASE
+from sitecnn.workload.lowering.releases import RELEASES
+from tests.workload.lowering.graphs import Builder, counted, executed, machine_block, random_network
 
 VERSION = onnxruntime.__version__
 
 
 @pytest.fixture(scope="module")
 def block(tmp_path_factory: pytest.TempPathFactory) -> int:
-    """The block size of this machine, as a convolution of 3 to 5 channels shows it."""
-    builder = Builder()
-    model = builder.model(builder.conv("x", 3, 5))
-    kernels = executed(model, tmp_path_factory.mktemp("block"), 16)
-    widths = {shapes[0][1] for op, _, shapes in kernels if op == "Conv"} - {5}
-    return widths.pop() if widths else 0
+    """The block size of this machine."""
+    return machine_block(tmp_path_factory.mktemp("block"))
 
 
 def lowered(model: bytes, block: int, level: str = "all", version: str = VERSION) -> tuple[LoweredKernel, ...]:
     """Ours."""
     return lower(parse_onnx(model, "graph.onnx"), Engine("onnxruntime", version, block, level))
-
-
-def counted(kernels: tuple[LoweredKernel, ...]) -> Executed:
-    """As a profile shows them."""
-    return Counter((one.op, one.input_shapes, one.output_shapes) for one in kernels)
 
 
 def check(model: bytes, folder: Path, block: int, level: str = "all") -> None:
@@ -93,6 +86,26 @@ def _normalised(b: Builder, x: str) -> str:
     variance = b.op("ReduceMean", b.op("Pow", centred, b.constant(2.0)), axes=[-1], keepdims=1)
     root = b.op("Sqrt", b.op("Add", variance, b.constant(1e-5)))
     return b.op("Add", b.op("Mul", b.op("Div", centred, root), b.weight(32)), b.weight(32))
+
+
+def _joined(b: Builder, x: str) -> str:
+    return b.op("Concat", x, b.op("Transpose", b.conv("x", 3, 32), perm=[0, 2, 3, 1]), axis=3)
+
+
+def _mean(b: Builder, x: str) -> str:
+    return b.op("ReduceMean", b.op("Transpose", x, perm=[0, 2, 3, 1]), axes=[1, 2], keepdims=0)
+
+
+def _attention(b: Builder, x: str) -> str:
+    """One of two heads, queries, keys and values of one product, as timm's ViTs have it."""
+    tokens = b.op("Transpose", b.op("Reshape", _pool(b, x), b.sizes(1, 32, -1)), perm=[0, 2, 1])
+    triple = b.op("Add", b.op("MatMul", tokens, b.weight(32, 96)), b.weight(96))
+    triple = b.op("Transpose", b.op("Reshape", triple, b.sizes(1, 256, 3, 2, 16)), perm=[2, 0, 3, 1, 4])
+    query, key, value = (b.op("Gather", triple, b.constant(index, np.int64), axis=0) for index in range(3))
+    product = b.op("MatMul", query, b.op("Transpose", key, perm=[0, 1, 3, 2]))
+    weights = b.op("Softmax", b.op("Mul", product, b.constant(0.25)), axis=-1)
+    heads = b.op("Transpose", b.op("MatMul", weights, value), perm=[0, 2, 1, 3])
+    return b.op("Add", b.op("MatMul", b.op("Reshape", heads, b.sizes(1, 256, 32)), b.weight(32, 32)), b.weight(32))
 
 
 def _perceptron(b: Builder, x: str) -> str:
@@ -160,6 +173,15 @@ PARTS: dict[str, Part] = {
     "ConvTranspose": lambda b, x: b.batch_norm(b.op("ConvTranspose", x, b.weight(32, 16, 2, 2), strides=[2, 2]), 16),
     "Transposes that cancel": lambda b, x: _transposed(b, x, lambda b, x: b.op("Relu", x)),
     "Transposes around a Mul": lambda b, x: _transposed(b, x, _product("Mul", 32)),
+    "Transposes around a Pad": lambda b, x: _transposed(
+        b, x, lambda b, x: b.op("Pad", x, b.sizes(0, 1, 1, 0, 0, 1, 1, 0))
+    ),
+    "Transposes around a Softmax": lambda b, x: _transposed(b, x, lambda b, x: b.op("Softmax", x, axis=3)),
+    "Transposes before a Concat": lambda b, x: b.op(
+        "Transpose", _joined(b, b.op("Transpose", x, perm=[0, 2, 3, 1])), perm=[0, 3, 1, 2]
+    ),
+    "a mean of channels last": _mean,
+    "attention": _attention,
     "channels last at the end": lambda b, x: b.op("Softmax", b.op("Transpose", x, perm=[0, 2, 3, 1]), axis=-1),
     "layer normalisation": _normalised,
     "a perceptron": _perceptron,
@@ -200,15 +222,65 @@ def test_channels_decide_the_layout(
     check(behind.model(behind.conv(first, inputs, outputs, size, group=group)), tmp_path, block)
 
 
-def test_other_versions_are_told_apart() -> None:
-    """As 1.17.3 wrote its graphs on a machine with AVX-512."""
+SINCE = {
+    "SiLU": {
+        "1.17.3": "Conv ReorderOutput QuickGelu",
+        "1.24.1": "Conv ReorderOutput QuickGelu",
+        "1.25.1": "Conv QuickGelu ReorderOutput",
+    },
+    "GELU": {"1.24.1": "Conv ReorderOutput Gelu", "1.25.1": "Conv Gelu ReorderOutput"},
+    "HardSwish": {
+        "1.24.1": "Conv ReorderOutput HardSigmoid Mul ReorderInput Conv ReorderOutput",
+        "1.25.1": "Conv HardSigmoid Mul Conv ReorderOutput",
+        "1.29.0": "Conv HardSigmoid Mul Conv ReorderOutput",
+        "1.30.0": "Conv Conv ReorderOutput",
+    },
+    "a BatchNormalization of blocks": {
+        "1.24.1": "Conv MaxPool ReorderOutput BatchNormalization Relu",
+        "1.25.1": "Conv MaxPool Conv ReorderOutput",
+    },
+    "a Mul of blocks": {
+        "1.24.1": "Conv MaxPool ReorderOutput Mul",
+        "1.25.1": "Conv MaxPool Conv ReorderOutput",
+    },
+    "Pad and AveragePool": {
+        "1.19.2": "Conv ReorderOutput Pad ReorderInput AveragePool ReorderOutput",
+        "1.20.1": "Conv AveragePool ReorderOutput",
+    },
+    "ConvTranspose": {
+        "1.30.0": "Conv ReorderOutput ConvTranspose BatchNormalization",
+        "1.32.0": "Conv ReorderOutput ConvTranspose",
+    },
+    "a head with LeakyRelu": {
+        "1.24.1": "Conv GlobalAveragePool ReorderOutput Flatten Gemm LeakyRelu",
+        "1.25.1": "Conv GlobalAveragePool ReorderOutput Flatten FusedGemm",
+    },
+}
+"""What these versions ran of parts on a machine with AVX-512."""
+
+
+@pytest.mark.parametrize("name", SINCE)
+def test_versions_are_told_apart(name: str) -> None:
     builder = Builder()
-    given = builder.conv("x", 3, 32, 3)
-    model = builder.model(builder.conv(builder.op("Mul", given, builder.op("Sigmoid", given)), 32, 32))
-    old = [one.op for one in lowered(model, 16, version="1.17.3")]
-    new = [one.op for one in lowered(model, 16, version="1.32.0")]
-    assert old == ["Conv", "ReorderOutput", "QuickGelu", "ReorderInput", "Conv", "ReorderOutput"]
-    assert new == ["Conv", "QuickGelu", "Conv", "ReorderOutput"]
+    model = builder.model(PARTS[name](builder, builder.conv("x", 3, 32, 3)))
+    for version, operators in SINCE[name].items():
+        assert [one.op for one in lowered(model, 16, version=version)] == operators.split(), version
+
+
+def test_operators_without_inputs_or_with_outputs_left_out_are_lowered() -> None:
+    """A random tensor reads nothing; of an LSTM only the second output is asked for."""
+    builder = Builder((4, 1, 8))
+    weights = builder.weight(1, 32, 8), builder.weight(1, 32, 8)
+    builder.nodes.append(helper.make_node("LSTM", ["x", *weights], ["", "state"], name="lstm", hidden_size=8))
+    noise = builder.op("RandomNormal", shape=[1, 1, 8])
+    model = builder.model(builder.op("Reshape", builder.op("Add", "state", noise), builder.sizes(8)))
+    ops = [one.op for one in lowered(model, 16)]
+    assert sorted(set(ops) - {"RandomNormal"}) == ["Add", "LSTM", "Reshape"]
+
+
+def test_the_releases_that_profiles_are_tried_with_are_those_that_differ() -> None:
+    releases = [Engine(version=version).release for version in RELEASES]
+    assert releases == sorted({*SINCE_RELEASE.values(), (1, 17)}, reverse=True)
 
 
 def test_a_fused_group_names_all_its_layers_once() -> None:

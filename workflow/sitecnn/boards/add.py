@@ -32,6 +32,7 @@ def board_yaml(settings: dict[str, Any], found: dict[str, Any]) -> str:
     what = _one_line(found.get("model") or found.get("cpu"))
     lines = [f"# {what}, {found.get('cpus')} cores, {found.get('machine')}"]
     lines += [f"# Caffe: {_missing(caffe)}", f"# BLAS: {_missing(blas)}", f"# GPU: {_missing(gpu)}"]
+    lines += [f"# ONNX Runtime: {_missing(found.get('onnxruntime'))}"]
     lines += [f"{name}: {json.dumps(value)}" for name, value in settings.items() if value]
     threads = sorted({1, int(found.get("cpus") or 1)})
     lines += ["processors:", f"  cpu: {{threads: {threads}}}"]

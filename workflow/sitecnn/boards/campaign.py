@@ -18,9 +18,10 @@ from typing import IO, Any
 
 from sitecnn import __version__
 from sitecnn.boards import transports
-from sitecnn.boards.agent.agent import task_key
+from sitecnn.boards.agent.errors import Refused
+from sitecnn.boards.agent.keys import engine_of, task_key
+from sitecnn.boards.agent.private import state_folder
 from sitecnn.boards.config import Board
-from sitecnn.boards.transports import AGENT
 from sitecnn.errors import SiteCNNError
 from sitecnn.files import write_text
 
@@ -46,7 +47,8 @@ class Records:
     path: Path
     finished: set[str] = field(default_factory=set)
     failures: dict[str, str] = field(default_factory=dict)
-    stack: str = ""
+    stacks: dict[str, str] = field(default_factory=dict)
+    """The stack of each engine that was last seen."""
 
     def __post_init__(self) -> None:
         """Cut off a torn last line and learn what is there."""
@@ -93,16 +95,16 @@ class Records:
             if record.get("status") == "failed":
                 self.failures[str(record.get("key"))] = str(record.get("reason"))
         elif isinstance(record, dict) and record.get("record") == "run":
-            self.stack = str(record.get("stack"))
+            self.stacks[str(record.get("engine", "caffe"))] = str(record.get("stack"))
 
     def failed(self, tasks: list[dict[str, Any]]) -> dict[str, int]:
         """How many of the tasks failed, by the reason, the most frequent first."""
-        keys = {task_key(task, self.stack) for task in tasks}  # type: ignore[no-untyped-call]  # Python 2's
+        keys = {task_key(task, self.stacks.get(engine_of(task), "")) for task in tasks}  # type: ignore[no-untyped-call]
         return dict(Counter(self.failures[key] for key in keys & self.failures.keys()).most_common())
 
     def owed(self, tasks: list[dict[str, Any]]) -> int:
         """How many of the tasks have no record yet on the stack that was last seen."""
-        keys = {task_key(task, self.stack) for task in tasks}  # type: ignore[no-untyped-call]  # Python 2's
+        keys = {task_key(task, self.stacks.get(engine_of(task), "")) for task in tasks}  # type: ignore[no-untyped-call]
         return len(keys - self.finished)
 
 
@@ -345,8 +347,10 @@ def exclusively(board: Board) -> Iterator[None]:
     """Hold a board among all workflows of this user on this host; another that holds it is named and waited for."""
     reached = board.ssh or board.slurm
     address = reached.model_dump_json() if reached else "this machine"
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sitecnn" / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder = Path(state_folder())  # type: ignore[no-untyped-call]  # Python 2's
+    except Refused as error:
+        raise SiteCNNError(str(error)) from error
     with (folder / f"{sha256(address.encode()).hexdigest()[:16]}.lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -362,7 +366,7 @@ def exclusively(board: Board) -> Iterator[None]:
 
 def commit() -> str:
     """What measures: the checkout's git commit, or the version of an installed SiteCNN."""
-    command = ["git", "-C", str(AGENT.parent), "rev-parse", "HEAD"]
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     try:
         found = subprocess.run(command, check=True, capture_output=True, text=True)
     except (OSError, subprocess.CalledProcessError):

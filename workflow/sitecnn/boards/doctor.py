@@ -64,6 +64,14 @@ def _libraries(board: Board, found: dict[str, Any]) -> Iterator[Check]:
         else:
             text = part if isinstance(part, str) else f"{part['name']} {part.get('version', '')}"
             yield Check(title, True, text.strip())
+    runtime = found["onnxruntime"]
+    what = f"none: {runtime['missing']}" if "missing" in runtime else f"{runtime['version']}, {_layout(runtime)}"
+    yield Check("ONNX Runtime", True, what)
+
+
+def _layout(runtime: dict[str, Any]) -> str:
+    block = runtime["nchwc_block"]
+    return f"convolutions in blocks of {block} channels" if block else "no blocked layout of convolutions"
 
 
 def _state(board: Board, found: dict[str, Any]) -> Iterator[Check]:

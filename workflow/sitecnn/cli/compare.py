@@ -69,7 +69,7 @@ def _answers(args: argparse.Namespace) -> "list[Answer]":
                 answer(network, board, Budget(), stack=stack.stack, threads=stack.threads, level=args.level)
                 for board in boards
                 for stack in board.stacks
-                if can_run(network, stack.stack)
+                if can_run(network, stack)
             ]
             answers += sorted(found, key=lambda one: one.estimate.forward_ms.estimate)
     return answers

@@ -1,4 +1,4 @@
-"""`sitecnn convert`: a network of any kind as a prototxt that Caffe loads."""
+"""`sitecnn convert`: a network of any kind as a prototxt that Caffe loads, or as ONNX."""
 
 import argparse
 import sys
@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from sitecnn.cli.arguments import add_network, read_network
+from sitecnn.network.graph import Network
 
 
 def add_parser(subparsers: Any) -> None:
     """Register the command."""
     parser = subparsers.add_parser(
         "convert",
-        help="write a network as a prototxt that Caffe loads",
+        help="write a network as a prototxt that Caffe loads, or as ONNX",
         description="Write an ONNX file or a prototxt of any generation as today's prototxt, so that Caffe on a "
-        "board can run it. Shapes stay as they are; weights are not carried over.",
+        "board can run it; or, where FILE ends with .onnx, as ONNX with random weights. Shapes stay as they are; "
+        "weights are not carried over.",
         epilog="example: sitecnn convert net.onnx -o net.prototxt --input data:1x3x224x224",
     )
     add_network(parser)
@@ -32,6 +34,8 @@ def run(args: argparse.Namespace) -> int:
 
     network = read_network(args, args.network)
     network = replace(network, name=args.name or network.name)
+    if args.output and args.output.suffix == ".onnx":
+        return _write_onnx(network, args.output)
     text = write_prototxt(network)
     lacking = [layer for layer in network.layers if not layer.modelled]
     for layer in lacking:
@@ -48,3 +52,13 @@ def run(args: argparse.Namespace) -> int:
     else:
         sys.stdout.write(text)
     return 1 if lacking else 0
+
+
+def _write_onnx(network: Network, output: Path) -> int:
+    from sitecnn.files import atomic_path
+    from sitecnn.network.onnx import to_onnx
+
+    data = to_onnx(network)
+    with atomic_path(output) as path:
+        path.write_bytes(data)
+    return 0

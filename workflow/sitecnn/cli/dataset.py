@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,14 @@ def add_parser(subparsers: Any) -> None:
     export.set_defaults(run=run_export)
     verify = kinds.add_parser("verify", help="schema, keys, checksums and impossible values; status 1 if any is wrong")
     verify.set_defaults(run=run_verify)
+    query = kinds.add_parser(
+        "query",
+        help="the rows of one SELECT over measurements, runs and networks",
+        epilog="example: sitecnn dataset query 'SELECT board, count(*) FROM measurements GROUP BY ALL'",
+    )
+    query.add_argument("sql", metavar="SQL", help="DuckDB's; it reads the dataset and nothing else")
+    query.add_argument("--json", action="store_true", help="one JSON document: a list of rows")
+    query.set_defaults(run=run_query)
     _add_diff(kinds)
 
 
@@ -44,7 +53,7 @@ def _add_diff(kinds: Any) -> None:
 def run_summary(args: argparse.Namespace) -> int:
     """Print what is there; 0."""
     from sitecnn.cli.tables import table
-    from sitecnn.dataset.aggregate import summary
+    from sitecnn.dataset.aggregation import summary
     from sitecnn.dataset.summary import what_is_there
 
     found, counts = what_is_there(args.root), summary(args.root)
@@ -63,6 +72,29 @@ def run_summary(args: argparse.Namespace) -> int:
     return 0
 
 
+def run_query(args: argparse.Namespace) -> int:
+    """Print the rows of a query; 0."""
+    from sitecnn.cli.tables import table
+    from sitecnn.dataset.query import query
+
+    found = query(args.root, args.sql)
+    rows = found.to_pylist()
+    if args.json:
+        print(json.dumps(rows, indent=2, default=_json_value))
+        return 0
+    head = found.column_names
+    cells = [["–" if row[name] is None else str(row[name]) for name in head] for row in rows]
+    print(table(head, cells))
+    return 0
+
+
+def _json_value(value: Any) -> Any:
+    """Decimals (sums of whole numbers) as numbers, times in ISO 8601, what else JSON does not know as its text."""
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return str(value.isoformat() if hasattr(value, "isoformat") else value)
+
+
 def run_export(args: argparse.Namespace) -> int:
     """Write the chosen rows; 0, or 1 where there are none."""
     from sitecnn.dataset.summary import export
@@ -75,7 +107,7 @@ def run_export(args: argparse.Namespace) -> int:
 
 def run_verify(args: argparse.Namespace) -> int:
     """Print what is wrong; 0 if nothing is."""
-    from sitecnn.dataset.aggregate import summary
+    from sitecnn.dataset.aggregation import summary
     from sitecnn.dataset.store import folder
     from sitecnn.dataset.verify import problems
 

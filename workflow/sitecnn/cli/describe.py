@@ -91,12 +91,16 @@ def _print_csv(documents: list[dict[str, Any]]) -> None:
         writer.writerows((document["network"], document["batch"], *row) for row in _rows(document))
 
 
+def _precision(precision: str) -> str:
+    return "" if precision == "fp32" else f"; the file is {precision}, data and workspace are those of fp32"
+
+
 def _text(document: dict[str, Any]) -> str:
     from sitecnn.cli.tables import mebibytes, table
 
     totals, flops = document["totals"], document["totals"]["poster_flops"]
     lines = [
-        f"{document['network']}, batch {document['batch']}",
+        f"{document['network']}, batch {document['batch']}{_precision(document['precision'])}",
         table((*COLUMNS[:-1], "GEMMs: count·(m×n×k)"), _rows(document), right=(3, 4)),
         "",
         *_kernel_lines(document),

@@ -70,6 +70,8 @@ def span(ms: Milliseconds) -> str:
 def _verdict(answer: Answer, others: Sequence[Answer]) -> str:
     one = answer.estimate
     engine = f"{one.engine.name}, {one.engine.precision}"
+    if one.network_precision != one.engine.precision:
+        engine += f" though the file is {one.network_precision}: no stack of that precision is measured"
     title = f"{one.network}, batch {one.batch}, on {one.board} {one.processor} by {engine} ({one.stack})"
     lines = [
         paint(title, "bold"),
@@ -85,6 +87,7 @@ def _verdict(answer: Answer, others: Sequence[Answer]) -> str:
     if answer.other_stacks:
         stacks = ", ".join(f"{name} {amount(ms.estimate)} ms" for name, ms in answer.other_stacks)
         lines.append(f"stacks      this is {one.stack}; others on this processor: {stacks}")
+    lines += [f"note        {doubt}" for doubt in one.doubts]
     return "\n".join(lines)
 
 

@@ -20,6 +20,10 @@ def add_parser(subparsers: Any) -> None:
         "--networks", required=True, type=Path, metavar="DIR", help="definitions: DIR/{network}.prototxt or .onnx"
     )
     table.add_argument("--library", metavar="NAME", help="only rows whose column `library` says so")
+    kernels = _add(
+        kinds, "kernels", "kernels with sizes and times as CSV or Parquet, without definitions", "FILE", None
+    )
+    kernels.add_argument("--passes", type=Path, metavar="FILE", help="whole passes: network, forward_ms")
     totals = _add(kinds, "totals", "totals of networks as papers print them, as CSV", "FILE", None)
     totals.add_argument(
         "--networks", required=True, type=Path, metavar="DIR", help="definitions: DIR/{network}.prototxt or .onnx"
@@ -71,6 +75,10 @@ def _read(args: argparse.Namespace, target: Any) -> "Imported":
         from sitecnn.dataset.imports.table import read_table
 
         return read_table(args.file, target, args.networks, args.library, parse_inputs(args.input))
+    if args.format == "kernels":
+        from sitecnn.dataset.imports.kernels import read_kernels
+
+        return read_kernels(args.file, target, args.passes)
     if args.format == "totals":
         from sitecnn.dataset.imports.totals import read_totals
 

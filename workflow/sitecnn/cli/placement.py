@@ -124,7 +124,7 @@ def _moved(network: "Network", cpu: "StackModel", gpu: "StackModel", found: "Pla
     from sitecnn.estimation.placement import layers_ns
     from sitecnn.estimation.work import work_of
 
-    cpu_times, gpu_times = (layers_ns(model, work_of(network, model.stack)) for model in (cpu, gpu))
+    cpu_times, gpu_times = (layers_ns(model, work_of(network, model)) for model in (cpu, gpu))
     times = zip(network.layers, found.on_gpu, cpu_times, gpu_times, strict=True)
     rows = [
         (layer.name, layer.type, f"{cpu_ns / 1e6:.3f}", f"{gpu_ns / 1e6:.3f}")

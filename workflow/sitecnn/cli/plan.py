@@ -36,6 +36,15 @@ def add_parser(subparsers: Any) -> None:
         help="a board with a model of its CPU, for expected times (default: tx1)",
     )
     parser.add_argument("--sweep", action="store_true", help="and sizes beyond the networks' own (boards/sweep.py)")
+    engine = parser.add_argument_group("ONNX Runtime", "probe networks and the networks' passes, in rounds")
+    engine.add_argument(
+        "--engine",
+        metavar="STACK",
+        help="how the board's stack begins, with the channels of a block: onnxruntime-1.27.0+nchwc-16 (0, 8 or 16)",
+    )
+    engine.add_argument("--probes", type=int, metavar="N", help="probe networks (default: 48)")
+    engine.add_argument("--rounds", type=int, metavar="N", help="rounds, each in a process of its own (default: 5)")
+    engine.add_argument("--seed", type=int, metavar="N", help="what the probes are drawn from (default: 1)")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
     parser.set_defaults(run=run)
 
@@ -48,8 +57,28 @@ def run(args: argparse.Namespace) -> int:
     networks, truth_only = (
         [read_network(args, source) for source in sources] for sources in (args.networks, args.truth_only)
     )
+    if args.engine:
+        return _write_engine_plan(args, [*networks, *truth_only])
     choose = _choice(args, networks) if args.select or args.minutes else heaviest_first
     tasks = plan(networks, sweep=args.sweep, truth_only=truth_only, choose=choose)
+    write_text(args.output, plan_lines(tasks))
+    print(f"{args.output}: {len(tasks)} measurements")
+    return 0
+
+
+def _write_engine_plan(args: argparse.Namespace, networks: "list[Network]") -> int:
+    """The plan of an engine that is measured by probes; 0."""
+    from sitecnn.boards.plan import plan_lines
+    from sitecnn.boards.probes import engine_plan
+    from sitecnn.errors import SiteCNNError
+    from sitecnn.files import write_text
+    from sitecnn.workload.engines import ONNXRUNTIME, engine_of_stack
+
+    engine = engine_of_stack(args.engine)
+    if engine.name != ONNXRUNTIME:
+        raise SiteCNNError(f"--engine {args.engine}: only onnxruntime is measured by probes; leave it out for Caffe")
+    chosen = {name: getattr(args, name) for name in ("probes", "rounds", "seed") if getattr(args, name) is not None}
+    tasks = engine_plan(networks, engine, **chosen)
     write_text(args.output, plan_lines(tasks))
     print(f"{args.output}: {len(tasks)} measurements")
     return 0

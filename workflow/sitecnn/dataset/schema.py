@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from sitecnn.workload.kernels import SIZE_NAMES
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised when a column changes its name, type or meaning; `UPGRADES` then says how older files are read."""
 
 SUBJECTS = ("kernel", "layer", "type", "layerwise", "forward", "memory")
@@ -21,7 +21,7 @@ MEMORY = ("base_bytes", "loaded_bytes", "load_peak_bytes", "total_bytes", "peak_
 
 GPU_MEMORY = ("gpu_base_bytes", "gpu_loaded_bytes", "gpu_total_bytes")
 
-_TIME = pa.timestamp("ms", "UTC")
+_TIME = pa.timestamp("us", "UTC")
 
 
 def _list(kind: pa.DataType) -> pa.DataType:
@@ -37,7 +37,7 @@ MEASUREMENTS = pa.schema(
         ("line", pa.int64()),
         ("stack", pa.string()),
         ("threads", pa.int64()),
-        *[(name, pa.string()) for name in ("library", "subject", "network")],
+        *[(name, pa.string()) for name in ("library", "engine", "precision", "subject", "network")],
         ("batch", pa.int64()),
         ("layer", pa.string()),
         ("layer_index", pa.int64()),
@@ -58,6 +58,7 @@ MEASUREMENTS = pa.schema(
         ("seconds", pa.float64()),
         ("measured_at", _TIME),
         ("attempt", pa.int64()),
+        ("round", pa.int64()),
         *[(name, pa.float64()) for name in ("sentinel_before_ns", "sentinel_after_ns")],
         *[(name, pa.float64()) for name in ("load", "cpu_mhz", "temperature_c", "gpu_mhz", "memory_mhz")],
         ("power_rails", _list(pa.string())),
@@ -77,7 +78,10 @@ RUNS = pa.schema(
         *[(name, pa.string()) for name in ("library", "origin", "origin_sha256", "origin_format")],
         ("protocol", pa.int64()),
         *[(name, pa.string()) for name in ("agent_sha256", "commit", "user", "host")],
-        *[(name, pa.string()) for name in ("cpu", "machine", "os", "python", "engine", "engine_version", "blas")],
+        *[
+            (name, pa.string())
+            for name in ("cpu", "machine", "os", "python", "engine", "engine_version", "precision", "blas")
+        ],
         ("started_at", _TIME),
         ("load", pa.float64()),
         ("cpu_mhz", pa.float64()),

@@ -29,10 +29,12 @@ from sitecnn.dataset.schema import MEASUREMENTS, SCHEMA_VERSION, TABLES, conform
 from sitecnn.errors import SiteCNNError
 
 VISIBLE = ("measurements", "runs", "networks", "refused.jsonl")
-ROW_GROUP_ROWS = 16384
-UNIQUE = ("key", "record_json")
-"""Texts that hardly ever come again."""
 WRITTEN_BY = f"sitecnn {version('sitecnn')}"
+PARQUET_OPTIONS = (
+    "FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION v2, ROW_GROUP_SIZE 16384, "
+    f"KV_METADATA {{sitecnn_schema: '{SCHEMA_VERSION}', written_by: '{WRITTEN_BY}'}}"
+)
+"""How DuckDB writes the dataset's files."""
 
 
 @dataclass
@@ -40,11 +42,20 @@ class Manifest:
     """What a generation is made of: record files read so far, its own files with checksums, and counts."""
 
     schema: int = SCHEMA_VERSION
+    columns: list[str] = field(default_factory=lambda: MEASUREMENTS.names)
     written_by: str = WRITTEN_BY
     sources: dict[str, dict[str, Any]] = field(default_factory=dict)
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     refused: int = 0
     superseded: int = 0
+
+    def is_current(self) -> bool:
+        """Whether what it was written as is what is written now."""
+        return self.schema == SCHEMA_VERSION and self.columns == MEASUREMENTS.names
+
+    def measurements(self) -> list[str]:
+        """Names of the files of measurements, in order."""
+        return sorted(name for name in self.files if name.startswith("measurements/"))
 
 
 def folder(root: Path) -> Path:
@@ -146,31 +157,10 @@ def take_over(before: Path, generation: Path, name: str) -> None:
         shutil.copyfile(before / name, target)
 
 
-def write_table(generation: Path, name: str, table: pa.Table) -> dict[str, Any]:
-    """Write a table as `name`, synced; returns its entry for the manifest."""
-    path = generation / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    metadata = {**(table.schema.metadata or {}), b"sitecnn_schema": str(SCHEMA_VERSION), b"written_by": WRITTEN_BY}
-    table = table.replace_schema_metadata(metadata)
-    pq.write_table(table, path, compression="zstd", row_group_size=ROW_GROUP_ROWS, **_encodings(table.schema))
+def sealed(path: Path) -> dict[str, Any]:
+    """Bring a file to the disk; returns its size and checksum."""
     _sync(path)
-    return {"rows": len(table), "bytes": path.stat().st_size, "sha256": file_sha256(path)}
-
-
-def _encodings(schema: pa.Schema) -> dict[str, Any]:
-    """How columns are written: texts that come again by a dictionary, whole numbers by their differences, others with
-    their bytes split, so that zstd meets alike bytes together.
-    """
-    encodings = {pa.int64(): "DELTA_BINARY_PACKED", pa.float64(): "BYTE_STREAM_SPLIT"}
-    chosen = {}
-    for column in schema:
-        path, of = column.name, column.type
-        while pa.types.is_list(of):
-            path, of = f"{path}.list.{of.value_field.name}", of.value_type
-        if of in encodings:
-            chosen[path] = encodings[of]
-    dictionary = [name for name in schema.names if schema.field(name).type == pa.string() and name not in UNIQUE]
-    return {"use_dictionary": dictionary, "column_encoding": chosen}
+    return {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
 
 
 def file_sha256(path: Path) -> str:
@@ -181,7 +171,12 @@ def file_sha256(path: Path) -> str:
 
 def read_table(root: Path, name: str) -> pa.Table:
     """The whole `runs` or `networks` table."""
-    return conform(pq.read_table(existing(root) / name / f"{name}.parquet"), TABLES[name])
+    return read_table_of(existing(root), name)
+
+
+def read_table_of(generation: Path, name: str) -> pa.Table:
+    """The whole `runs` or `networks` table of a generation."""
+    return conform(pq.read_table(generation / name / f"{name}.parquet"), TABLES[name])
 
 
 def existing(root: Path) -> Path:
@@ -204,7 +199,9 @@ def read_file(path: Path, columns: list[str] | None = None) -> pa.Table:
     with pq.ParquetFile(path) as file:
         written = int((file.schema_arrow.metadata or {}).get(b"sitecnn_schema", b"1"))
         if written == SCHEMA_VERSION:
-            return file.read(columns)
+            # Whether a column has nulls is a matter of the file's rows.
+            schema = pa.schema([MEASUREMENTS.field(name) for name in columns or MEASUREMENTS.names])
+            return conform(file.read(columns), schema)
         table = upgrade(file.read(), written)
     return table.select(columns) if columns else table
 

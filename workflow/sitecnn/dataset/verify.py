@@ -2,15 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sitecnn.dataset import store
-from sitecnn.dataset.aggregate import record_hashes
-from sitecnn.dataset.records import invalid_reasons
+from sitecnn.dataset import statements, store
 from sitecnn.dataset.schema import SCHEMA_VERSION, TABLES
 
 
@@ -26,12 +23,18 @@ def problems(root: Path) -> Iterator[str]:
             yield f"{name}: {found}"
         else:
             sound.append(name)
-    if "runs/runs.parquet" in sound:
-        runs = pq.read_table(generation / "runs/runs.parquet", columns=["run"])["run"]
-        for name in sound:
-            if name.startswith("measurements/"):
-                yield from (f"{name}: {found}" for found in _row_problems(generation / name, runs))
-    yield from _doubled(generation, [name for name in sound if name.startswith("measurements/")])
+    rows = [name for name in sound if name.startswith("measurements/") and manifest.is_current()]
+    if rows and "runs/runs.parquet" in sound:
+        yield from _row_problems(generation, rows)
+
+
+def _row_problems(generation: Path, names: list[str]) -> Iterator[str]:
+    """What cannot be in the rows of these files, with its count."""
+    with TemporaryDirectory() as scratch, statements.connect(Path(scratch)) as connection:
+        connection.execute("SET VARIABLE paths = ?", [[str(generation / name) for name in names]])
+        connection.register("known_runs", store.read_table_of(generation, "runs"))
+        for path, problem in connection.execute(statements.statement("verify")).fetchall():
+            yield f"{path.removeprefix(f'{generation}/')}: {problem}"
 
 
 def _file_problem(path: Path, entry: dict[str, object]) -> str | None:
@@ -42,32 +45,15 @@ def _file_problem(path: Path, entry: dict[str, object]) -> str | None:
     with pq.ParquetFile(path) as file:
         schema = file.schema_arrow
     written = int((schema.metadata or {}).get(b"sitecnn_schema", b"0"))
-    if written == SCHEMA_VERSION and not schema.equals(_schema_of(path)):
+    if written == SCHEMA_VERSION and _columns(schema) != _columns(_schema_of(path)):
         return "its columns are not the schema's"
     return None
 
 
+def _columns(schema: pa.Schema) -> list[tuple[str, pa.DataType]]:
+    """Names and types; whether a file's column has nulls does not matter."""
+    return [(column.name, column.type) for column in schema]
+
+
 def _schema_of(path: Path) -> pa.Schema:
     return TABLES.get(path.stem if path.parent.name == path.stem else "measurements", TABLES["measurements"])
-
-
-def _row_problems(path: Path, runs: pa.ChunkedArray) -> Iterator[str]:
-    """What is impossible in a file's rows, by reason with its count."""
-    table = store.read_file(path)
-    reasons = invalid_reasons(table)
-    for pair in pc.value_counts(reasons.drop_null()).to_pylist():
-        yield f"{pair['counts']} rows: {pair['values']}"
-    lost = int(pc.sum(pc.invert(pc.is_in(table["run"], runs))).as_py() or 0)
-    if lost:
-        yield f"{lost} rows: the run is not in the runs table"
-
-
-def _doubled(generation: Path, names: list[str]) -> Iterator[str]:
-    """Keys that more than one record of a board has."""
-    boards = sorted({name.split("/")[1] for name in names})
-    for board in boards:
-        hashes = [record_hashes(generation / name) for name in names if name.split("/")[1] == board]
-        together = np.sort(np.concatenate(hashes))
-        count = int((together[1:] == together[:-1]).sum())
-        if count:
-            yield f"measurements/{board}: {count} records have a key that another has"

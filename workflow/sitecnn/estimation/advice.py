@@ -87,7 +87,7 @@ def advise(now: Situation) -> list[Advice]:
 
 def time_per_image(network: Network, model: StackModel) -> tuple[float, float]:
     """(ns, standard error) of a forward pass, per image."""
-    work = work_of(network, model.stack)
+    work = work_of(network, model)
     ns, sd_ns = sums(model, work.kinds, work.sizes, np.zeros_like(work.layer), 1)
     return float(ns[0]) / network.batch, float(sd_ns[0]) / network.batch
 
@@ -122,7 +122,7 @@ def _other_stacks(now: Situation) -> list[Advice]:
     others = [stack for stack in now.board.stacks if stack is not now.model]
     found = []
     for stack in others:
-        if not can_run(now.network, stack.stack):
+        if not can_run(now.network, stack):
             continue
         threads = "" if stack.threads == now.model.threads else f", {stack.threads} threads"
         what = f"use the stack {stack.stack}{threads} instead of {now.model.stack}"
@@ -152,7 +152,7 @@ def _batch(now: Situation) -> list[Advice]:
         return []
     found = []
     free = free_bytes(now.board)
-    here = work_of(now.network, now.model.stack)
+    here = work_of(now.network, now.model)
     for images in (batch for batch in BATCHES if batch > now.network.batch):
         try:
             network = now.at_batch(images)
@@ -161,7 +161,7 @@ def _batch(now: Situation) -> list[Advice]:
             break
         if free is not None and estimate_memory(network, now.model, now.board.processor).total > free:
             break
-        there = work_of(network, now.model.stack)
+        there = work_of(network, now.model)
         gain = _change(here, now.network.batch, there, network.batch, now.model, now.level)
         pass_ms = time_per_image(network, now.model)[0] * network.batch / 1e6
         found.append(Advice(f"batch {images}", gain, None, f"per image; a pass then takes {pass_ms:,.1f} ms"))
@@ -189,7 +189,7 @@ def _narrower(now: Situation) -> list[Advice]:
 
 def _as_other_kernels(now: Situation, network: Network) -> Milliseconds:
     """The gain of the same layers with other sizes."""
-    before, after = (work_of(one, now.model.stack) for one in (now.network, network))
+    before, after = (work_of(one, now.model) for one in (now.network, network))
     return _change(before, now.network.batch, after, network.batch, now.model, now.level)
 
 

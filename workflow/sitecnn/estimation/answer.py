@@ -92,6 +92,7 @@ class Answer:
                 "extrapolated_fraction": found.extrapolated_fraction,
                 "mostly_extrapolated": self.is_mostly_extrapolated,
                 "unmodelled": list(found.unmodelled),
+                "doubts": list(found.doubts),
             },
             "fits": {"time": self.fits_time, "memory": self.fits_memory},
             "chance_in_time": self.chance_in_time,

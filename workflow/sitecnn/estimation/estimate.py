@@ -108,7 +108,8 @@ class Estimate:
     from it as a layerwise pass does. `modelled_fraction` and `extrapolated_fraction` are shares of the layers' time,
     `modelled_macs_fraction` that of the MACs; `known_macs_fraction` counts guesses, too, but no layers of which nothing
     is known. `on_zeros` are layers that take less time than on images: the stack was measured by `caffe time`,
-    and the definition has no fillers.
+    and the definition has no fillers. `doubts` are the network's own: shapes that are guessed, work not counted.
+    and the definition has no fillers. `network_precision` is the file's; the estimate is for the stack's.
     """
 
     network: str
@@ -127,6 +128,8 @@ class Estimate:
     extrapolated_fraction: float
     unmodelled: tuple[str, ...]
     on_zeros: tuple[str, ...]
+    doubts: tuple[str, ...] = ()
+    network_precision: str = "fp32"
 
     @property
     def engine(self) -> Engine:
@@ -176,7 +179,7 @@ def estimate(
     if not 0 < level < 1:
         raise SiteCNNError(f"level {level}: expected a probability between 0 and 1, such as 0.9")
     model = choose_stack(board, stack, threads, engine=engine, network=network)
-    work = work_of(network, model.stack)
+    work = work_of(network, model)
     found = estimate_pass(model, work.kinds, work.sizes)
     layers = _layers(network, work, found.layers, level)
     times, products = [layer.ms.estimate for layer in layers], [layer.macs for layer in layers]
@@ -196,11 +199,13 @@ def estimate(
         known_macs_fraction=_share(products, [not layer.unknown for layer in layers]),
         extrapolated_fraction=1 - _share(times, [not layer.extrapolated for layer in layers]),
         unmodelled=tuple(layer.name for layer in layers if not layer.modelled),
+        network_precision=network.precision,
         on_zeros=tuple(
             network.layers[index].name
             for index, kind in zip(work.layer.tolist(), work.kinds.tolist(), strict=True)
             if kind in ON_VALUES and kind in model.kinds
         ),
+        doubts=network.doubts,
     )
 
 
@@ -217,7 +222,7 @@ def _layers(network: Network, work: Work, found: KernelEstimates, level: float) 
 
 def forward_ms(network: Network, model: StackModel, level: float = 0.9) -> Milliseconds:
     """A network's forward pass on a stack."""
-    work = work_of(network, model.stack)
+    work = work_of(network, model)
     found = estimate_pass(model, work.kinds, work.sizes)
     return milliseconds(found.forward_ns, found.forward_sd_ns, level)
 

@@ -86,10 +86,10 @@ def _first_of_each(changes: list[Change], now: Situation, goal: Budget) -> list[
 def _ways(now: Situation) -> Iterator[tuple[str, StackModel, int]]:
     """(what it is called, model, effort) of every other stack of the board's processors."""
     for stack in now.board.stacks:
-        if stack is not now.model and can_run(now.network, stack.stack):
+        if stack is not now.model and can_run(now.network, stack):
             yield f"use the stack {stack.stack}", stack, 0
     for stack in now.other.stacks if now.other else ():
-        if not can_run(now.network, stack.stack):
+        if not can_run(now.network, stack):
             continue
         yield f"run on the {now.other.processor if now.other else ''} ({stack.stack})", stack, 1
 

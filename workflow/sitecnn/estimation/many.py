@@ -51,7 +51,7 @@ def estimate_many(
     Raises SiteCNNError for a stack that the board's model does not have.
     """
     model = choose_stack(board, stack, threads, engine=engine, network=networks[0] if networks else None)
-    works = [work_of(network, model.stack) for network in networks]
+    works = [work_of(network, model) for network in networks]
     group = np.repeat(np.arange(len(works)), [len(work.kinds) for work in works])
     kinds = np.concatenate([np.array([], dtype=np.str_), *(work.kinds for work in works)])
     sizes = {name: np.concatenate([np.array([]), *(work.sizes[name] for work in works)]) for name in SIZE_NAMES}

@@ -117,7 +117,7 @@ def split(
 def offload(network: Network, board: StackModel, server: StackModel, link: Link, level: float = 0.9) -> Offload:
     """The best split of a network between a board and a server; the link is taken to be exactly as given."""
     flow = dataflow(network)
-    board_work, server_work = (work_of(network, model.stack) for model in (board, server))
+    board_work, server_work = (work_of(network, model) for model in (board, server))
     board_ns, server_ns = layers_ns(board, board_work), layers_ns(server, server_work)
     labels = best_split(flow, board_ns, server_ns, link)
     best = split(flow, board_ns, server_ns, link, labels)
@@ -137,7 +137,7 @@ def by_bandwidth(
 ) -> list[Split]:
     """The best split at each of several bandwidths, the round trip being the link's."""
     flow = dataflow(network)
-    board_work, server_work = (work_of(network, model.stack) for model in (board, server))
+    board_work, server_work = (work_of(network, model) for model in (board, server))
     board_ns, server_ns = layers_ns(board, board_work), layers_ns(server, server_work)
     links = [Link(rate, link.round_trip_ms) for rate in megabits_per_s]
     return [split(flow, board_ns, server_ns, one, best_split(flow, board_ns, server_ns, one)) for one in links]

@@ -118,7 +118,7 @@ def place(network: Network, cpu: StackModel, gpu: StackModel, copy: Copy, level:
     placements was picked by these very estimates, which flatters it a little.
     """
     flow = dataflow(network)
-    cpu_work, gpu_work = (work_of(network, model.stack) for model in (cpu, gpu))
+    cpu_work, gpu_work = (work_of(network, model) for model in (cpu, gpu))
     cpu_ns, gpu_ns = layers_ns(cpu, cpu_work), layers_ns(gpu, gpu_work)
     count = len(network.layers)
     on_gpu = best_placement(flow, cpu_ns, gpu_ns, copy.ns)

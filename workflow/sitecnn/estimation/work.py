@@ -9,11 +9,15 @@ import numpy as np
 
 from sitecnn.errors import SiteCNNError
 from sitecnn.estimation.sums import Groups, Kinds
+from sitecnn.models.board_model import StackModel
 from sitecnn.models.features import Array, Sizes
 from sitecnn.network.graph import Layer, Network
-from sitecnn.workload.engines import CAFFE, engine_of_stack
+from sitecnn.workload.engines import CAFFE, ONNXRUNTIME, engine_of_stack
 from sitecnn.workload.kernels import MOST_LAYERS, OF_ZEROS, SIZE_NAMES, Kernel, layer_kernel
 from sitecnn.workload.lowering import lower
+
+ONNXRUNTIME_KINDS = "ort_"
+"""How the kinds of ONNX Runtime's own kernels begin."""
 
 PLACE = {name: row for row, name in enumerate(SIZE_NAMES)}
 
@@ -40,30 +44,35 @@ class Work:
         return [bool(count == 0) for count in np.bincount(self.layer, ~values, len(self.fused_into))]
 
 
-def work_of(network: Network, stack: str) -> Work:
-    """What the stack of this name runs of a network, as its engine lowers it.
+def work_of(network: Network, model: StackModel) -> Work:
+    """What a stack runs of a network, as its engine lowers it.
 
+    Of a stack that was imported layer by layer, the layers at which the times of an engine's kernels stand.
     Raises SiteCNNError where the engine cannot run a layer, or its lowering is not known.
     """
-    engine, count = engine_of_stack(stack), len(network.layers)
+    engine, count = engine_of_stack(model.stack), len(network.layers)
     if engine.name == CAFFE:
         kinds, sizes = layer_columns(network)
         return Work(kinds, sizes, np.arange(count), (None,) * count)
     lowered = lower(network, engine)
-    kinds, sizes = columns([one.kernel for one in lowered])
     leaders = {one.layers[0] for one in lowered}
     fused: list[int | None] = [None] * count
     for one in lowered:
         for index in one.layers:
             fused[index] = None if index in leaders else one.layers[0]
+    if engine.name == ONNXRUNTIME and not any(kind.startswith(ONNXRUNTIME_KINDS) for kind in model.kinds):
+        kinds, sizes = layer_columns(network)
+        layer = np.array([index for index, into in enumerate(fused) if into is None], dtype=np.int_)
+        return Work(kinds[layer], {name: column[layer] for name, column in sizes.items()}, layer, tuple(fused))
+    kinds, sizes = columns([one.kernel for one in lowered])
     layer = np.array([one.layers[0] for one in lowered], dtype=np.int_)
     return Work(kinds, sizes, layer, tuple(fused))
 
 
-def can_run(network: Network, stack: str) -> bool:
+def can_run(network: Network, model: StackModel) -> bool:
     """Whether the stack's engine can run the network, as far as is known."""
     try:
-        work_of(network, stack)
+        work_of(network, model)
     except SiteCNNError:
         return False
     return True

@@ -47,7 +47,7 @@ def answers(question: Question, pinned: Question | None, stacks: Sequence[Stack]
     """A row for each stack that can run the network, the fastest first, with changes since `pinned` if it is given."""
     network = question.network
     before = pinned.network if pinned else None
-    rows = [_row(network, before, stack, question) for stack in stacks if can_run(network, stack.model.stack)]
+    rows = [_row(network, before, stack, question) for stack in stacks if can_run(network, stack.model)]
     return sorted(rows, key=lambda row: (not row["is_whole"], float(row["forward_ms"]["estimate"])))
 
 
@@ -69,7 +69,7 @@ def _row(network: Network, before: Network | None, stack: Stack, question: Quest
         "is_whole": found.is_whole,
         **verdict(found, question.budget),
     }
-    if before is not None and can_run(before, stack.model.stack):
+    if before is not None and can_run(before, stack.model):
         row["change"] = _change(before, network, found, stack, question.level)
     return row
 

@@ -79,7 +79,7 @@ def _deviation(ms: Milliseconds, factor: float) -> float:
 
 def _differences(before: Network, after: Network, model: StackModel, level: float, group: list[int]) -> list[Change]:
     """Differences of groups of layers; `group` has a number for each layer of `before`, then of `after`."""
-    works = [work_of(network, model.stack) for network in (before, after)]
+    works = [work_of(network, model) for network in (before, after)]
     kinds = np.concatenate([work.kinds for work in works])
     sizes = {name: np.concatenate([work.sizes[name] for work in works]) for name in works[0].sizes}
     weight = np.repeat([-1.0, 1.0], [len(work.kinds) for work in works])

@@ -35,7 +35,7 @@ def details(question: Question, pinned: Question | None, stack: Stack) -> dict[s
         row["share"] = row["ms"]["estimate"] / whole if whole else 0.0
     fused = {row["name"]: row["fused_into"] for row in found["layers"] if row.get("fused_into")}
     result = {"document": found, "drawing": draw(network, fused).document(), "notes": network.notes}
-    if pinned is not None and can_run(pinned.network, stack.model.stack):
+    if pinned is not None and can_run(pinned.network, stack.model):
         result["changes"] = _changes(pinned.network, network, stack, question.level)
     return result
 

@@ -27,7 +27,20 @@ FEWEST_ROWS = 8
 DEGREES = (2, 3)
 """NeuralPower (Cai et al. 2017, section 3.1) chooses the polynomial's degree by cross-validation."""
 
-SHAPE = ("images", "channels", "height", "out_channels", "out_height", "kernel_h", "stride_h", "pad_h", "group")
+SHAPE = (
+    "images",
+    "channels",
+    "height",
+    "out_channels",
+    "out_height",
+    "kernel_h",
+    "stride_h",
+    "pad_h",
+    "group",
+    "m",
+    "n",
+    "k",
+)
 """A layer's settings: what NeuralPower's polynomials and nn-Meter's forests are given of it."""
 
 
@@ -38,8 +51,11 @@ def macs_of(rows: pd.DataFrame) -> Array:
     convolution = size["images"] * weights * size["kernel_h"] * size["kernel_w"]
     convolution *= size["out_height"] * size["out_width"]
     product = size["in_elements"] * size["out_elements"] / np.maximum(product_rows(size), 1)
-    kind = rows["kind"].to_numpy()
-    return np.where(kind == "convolution", convolution, np.where(kind == "inner_product", product, 0.0))
+    kind = rows["kind"].to_numpy(dtype=str)
+    convolves = (kind == "convolution") | (np.char.find(kind, "conv_") >= 0)
+    multiplies = np.isin(kind, ("ort_gemm", "ort_matmul"))
+    matrices = size["images"] * size["m"] * size["n"] * size["k"]
+    return np.select([convolves, kind == "inner_product", multiplies], [convolution, product, matrices], 0.0)
 
 
 def bytes_of(rows: pd.DataFrame) -> Array:

@@ -15,6 +15,7 @@ from sitecnn.errors import SiteCNNError
 from sitecnn.models.board_model import WIDEST_SD, BoardModel, PassEstimate, StackModel, estimate_pass
 from sitecnn.models.design import transfer
 from sitecnn.models.fit import fit_stack, measured_passes, sizes_of, without_networks
+from sitecnn.models.rounds import fitted_rows
 from sitecnn.network import Network
 
 LEVEL = 0.9
@@ -27,6 +28,10 @@ one network, nine in ten layers (by time) needed 0.16, nine in ten others of the
 
 PRIOR_NETWORKS, PRIOR_SD = 2, 0.035
 """What other boards tell of a new one's networks: their errors, as if two of its own had had them."""
+
+
+MOST_FOLDS = 16
+"""Of more networks, such as probes, several are left out at once."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,7 @@ def calibrated(rows: pd.DataFrame, stack: str) -> StackModel:
     Networks are exchangeable, their layers are not: every network has one vote on totals, and its layers
     share one on layers by their time (conformal prediction with groups).
     """
+    rows = fitted_rows(rows)
     model = fit_stack(rows, stack)
     cases = list(held_out_cases(rows, stack))
     if not cases:
@@ -88,13 +94,13 @@ def calibrated(rows: pd.DataFrame, stack: str) -> StackModel:
 
 
 def held_out_cases(rows: pd.DataFrame, stack: str) -> Iterator[HeldOut]:
-    """Each network of a stack, at each batch, estimated from all the others, intervals not calibrated; none of one."""
-    networks = rows.loc[rows["subject"] == "layer", "network"].unique()
-    for network in sorted(networks) if len(networks) > 1 else ():
-        model = fit_stack(without_networks(rows, [network]), stack)
-        for layers, forward_ns in measured_passes(rows[rows["network"] == network]):
+    """Each network of a stack, at each batch, estimated from others, intervals not calibrated; none of one."""
+    networks = sorted(rows.loc[rows["subject"] == "layer", "network"].unique())
+    for fold in filter(None, (networks[first::MOST_FOLDS] for first in range(MOST_FOLDS))) if len(networks) > 1 else ():
+        model = fit_stack(without_networks(rows, fold), stack)
+        for layers, forward_ns in measured_passes(rows[rows["network"].isin(fold)]):
             estimate = estimate_pass(model, layers["kind"].to_numpy(dtype=str), sizes_of(layers))
-            yield HeldOut(str(network), int(layers["batch"].iloc[0]), layers, forward_ns, estimate)
+            yield HeldOut(str(layers["network"].iloc[0]), int(layers["batch"].iloc[0]), layers, forward_ns, estimate)
 
 
 def _of_networks(cases: list[HeldOut]) -> float:

@@ -20,6 +20,7 @@ from sitecnn.models.fit import (
     without_networks,
     without_zeros,
 )
+from sitecnn.models.rounds import is_probe
 from sitecnn.models.threads import at_threads
 
 OURS = "sitecnn"
@@ -63,6 +64,11 @@ class Fold:
     splits: tuple[str, ...]
     kernels_too: bool = True
 
+    @property
+    def never_fitted(self) -> tuple[str, ...]:
+        """Networks that the board's own model does not know either."""
+        return self.networks if HELD_OUT in self.splits else ()
+
 
 def evaluate(rows: pd.DataFrame, level: float, held_out: Collection[str] = ()) -> Evaluation:
     """Leave-one-network-out and leave-one-family-out over every stack in `rows`, and the `held_out` networks.
@@ -75,7 +81,7 @@ def evaluate(rows: pd.DataFrame, level: float, held_out: Collection[str] = ()) -
         case
         for stack, part in rows.groupby("stack", sort=True)
         for fold in folds(part.loc[part["subject"] == "layer", "network"].unique(), held_out)
-        for case in _cases(part.assign(stack=str(stack)), fold, held_out, level)
+        for case in _cases(part.assign(stack=str(stack)), fold, {*held_out, *fold.never_fitted}, level)
     ]
     found += _thread_cases(rows, held_out, level)
     parts = [_memory(part).assign(stack=str(stack)) for stack, part in rows.groupby("stack", sort=True)]
@@ -103,14 +109,21 @@ def _memory(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def folds(networks: Iterable[str], held_out: Collection[str] = ()) -> list[Fold]:
-    """What is left out together: each network, each family, the held-out ones; none that leaves nothing to fit on."""
-    known = sorted(set(networks) - set(held_out))
+    """What is left out together: each network, each family, the held-out ones; none that leaves nothing to fit on.
+
+    Where probes were measured a model is fitted on them alone, and all other networks are held out.
+    """
+    networks = set(networks)
+    real = {network for network in networks if not is_probe(network)}
+    if real and real != networks:
+        return [Fold(tuple(sorted(real)), (HELD_OUT,), kernels_too=False)]
+    known = sorted(networks - set(held_out))
     groups: dict[tuple[str, ...], list[str]] = {(network,): ["network"] for network in known}
     for name in dict.fromkeys(map(family, known)):
         relatives = tuple(network for network in known if family(network) == name)
         groups.setdefault(relatives, []).append("family")
     found = [Fold(group, tuple(splits)) for group, splits in groups.items() if len(group) < len(known)]
-    asked = tuple(sorted(set(networks) & set(held_out)))
+    asked = tuple(sorted(networks & set(held_out)))
     return [*found, Fold(asked, (HELD_OUT,), kernels_too=False)] if asked and known else found
 
 

@@ -5,28 +5,17 @@ A time is modelled as Σ coefficient · feature, so a coefficient reads as nanos
 network, or many. CPUs and GPUs spend their time on different things, so each has features of its own.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sitecnn.models.feature import CALL, Array, Feature, Sizes
+from sitecnn.models.onnxruntime_features import ONNXRUNTIME_FEATURES, onnxruntime_features
 from sitecnn.workload.kernels import OF_ZEROS, SIZE_NAMES
 
-Array = NDArray[np.float64]
-Sizes = Mapping[str, Array]
-"""Columns named as in `sitecnn.workload.kernels.SIZE_NAMES`, an entry per kernel, NaN where a kind has no such size."""
-
-
-@dataclass(frozen=True)
-class Feature:
-    """One kind of work: `unit` is what a coefficient is per; `count` gives how much of it a kernel does."""
-
-    name: str
-    unit: str
-    count: Callable[[Sizes], Array]
-
+__all__ = ["CALL", "Array", "Feature", "Sizes", "features_of"]
 
 PRIVATE_BYTES = 2 << 20
 """What the caches near a core hold (TX1's and RK3399's clusters 0.5 to 2 MiB, server cores 1 or 2 MiB)."""
@@ -237,7 +226,6 @@ def _early_window_elements(sizes: Sizes) -> Array:
     return np.where(sizes["height"] >= EARLY_ROWS, _window_elements(sizes), 0.0)
 
 
-CALL = Feature("calls", "call", lambda sizes: np.ones_like(sizes["in_elements"]))
 IN = Feature("in_elements", "element read", lambda sizes: sizes["in_elements"])
 OUT = Feature("out_elements", "element written", lambda sizes: sizes["out_elements"])
 WINDOW_OUT = Feature("window_elements", "element in a window", _window_elements)
@@ -344,6 +332,7 @@ FEATURES: dict[str, tuple[Feature, ...]] = {
     "average_pooling": (WINDOW_OUT, OUT, CALL),
     **dict.fromkeys(("lrn", OF_ZEROS["lrn"]), (WINDOW_OUT, *ELEMENTWISE)),
     **dict.fromkeys(FREE_KINDS, (CALL,)),
+    **ONNXRUNTIME_FEATURES,
 }
 """The features of each kind; a kind that is not here reads and writes elements (`ELEMENTWISE`)."""
 
@@ -361,6 +350,8 @@ def features_of(kind: str, processor: str = "cpu") -> tuple[Feature, ...]:
     """The features that the time of a kind is made of on a `cpu` or `gpu`."""
     if processor == "gpu" and kind in GPU_FEATURES:
         return GPU_FEATURES[kind]
+    if kind.startswith("ort_"):
+        return onnxruntime_features(kind)
     return FEATURES.get(kind, ELEMENTWISE)
 
 

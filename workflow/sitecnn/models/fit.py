@@ -26,6 +26,7 @@ from sitecnn.models.priors import (
     Speeds,
     coefficient_priors,
 )
+from sitecnn.models.rounds import over_rounds
 from sitecnn.workload.kernels import OF_ZEROS, ON_VALUES, SIZE_NAMES
 
 HUBER_THRESHOLD = 1.345
@@ -77,7 +78,7 @@ def load_measurements(root: Path, board: str, processor: str) -> pd.DataFrame:
             f"{root / 'results' / 'dataset'}: nothing measured on board {board!r}, processor {processor!r};"
             f" run `sitecnn profile` or `sitecnn import`, then `sitecnn aggregate`"
         )
-    return pd.merge(rows, _network_bytes(root), how="left", on=["network", "batch"])
+    return pd.merge(over_rounds(rows), _network_bytes(root), how="left", on=["network", "batch"])
 
 
 def _network_bytes(root: Path) -> pd.DataFrame:

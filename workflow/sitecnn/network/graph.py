@@ -16,11 +16,12 @@ class Parameter:
     """One learnable blob of a layer.
 
     `owner` names the layer that owns the blob where it is shared (`param { name: … }`), else it is empty:
-    shared blobs take memory once, at their owner.
+    shared blobs take memory once, at their owner. `value_bytes` is the size of one value.
     """
 
     shape: Shape
     owner: str = ""
+    value_bytes: int = 4
 
     @property
     def count(self) -> int:
@@ -33,12 +34,14 @@ class OnnxNode:
     """The node of an ONNX file that a layer does the work of, as it stands there.
 
     `inputs` and `outputs` name its tensors by position, empty where one is left out. They are the file's own names:
-    without Caffe's automatic Splits, and past nodes that only hand a tensor on (Identity).
+    without Caffe's automatic Splits, and past nodes that only hand a tensor on (Identity). `shapes` are those of the
+    outputs, () where one is left out.
     """
 
     operator: OnnxOperator
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    shapes: tuple[Shape, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ class Network:
 
     `outputs` names the tensors that the file says are its results; empty where the format says nothing (Caffe: every
     top that no layer reads).
+    `precision` is that of the file's weights and arithmetic: fp32, fp16 or int8.
     `doubts` says why the totals are uncertain: which shapes are guessed, whose work is not counted.
     """
 
@@ -92,6 +96,7 @@ class Network:
     notes: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
+    precision: str = "fp32"
 
     @cached_property
     def positions(self) -> Mapping[str, list[int]]:

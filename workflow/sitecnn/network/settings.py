@@ -71,6 +71,34 @@ class Recurrent(Settings):
 
 
 @dataclass(frozen=True)
+class Lstm(Settings):
+    """LSTM of an older fork, over rows that are the steps of `images` sequences."""
+
+    num_output: int
+    images: int = 1
+
+
+@dataclass(frozen=True)
+class DenseBlock(Settings):
+    """`transitions` convolutions of 3×3 that each add `growth` channels; behind one of 1×1 each with a `bottleneck`."""
+
+    transitions: int
+    growth: int
+    bottleneck: bool = False
+
+
+@dataclass(frozen=True)
+class Correlation(Settings):
+    """Products of patches of `kernel`² pixels of two images, displaced by up to `displacement` pixels (FlowNet)."""
+
+    kernel: int
+    displacement: int
+    pad: int = 0
+    stride: int = 1
+    displacement_stride: int = 1
+
+
+@dataclass(frozen=True)
 class LRN(Settings):
     """Local response normalisation: `region` is ACROSS_CHANNELS or WITHIN_CHANNEL."""
 
@@ -86,6 +114,7 @@ class BatchNorm(Settings):
     """Batch normalisation by stored means and variances, or by the batch's own."""
 
     use_global_stats: bool = True
+    eps: float = 1e-5
 
 
 @dataclass(frozen=True)
@@ -94,6 +123,7 @@ class MVN(Settings):
 
     normalize_variance: bool = True
     across_channels: bool = False
+    eps: float = 1e-9
 
 
 @dataclass(frozen=True)
@@ -207,10 +237,11 @@ class Eltwise(Settings):
 
 @dataclass(frozen=True)
 class Reduction(Settings):
-    """`operation` (SUM, ASUM, SUMSQ, MEAN) over all axes from `axis` on."""
+    """`operation` (SUM, ASUM, SUMSQ, MEAN) over all axes from `axis` on, times `coeff`."""
 
     operation: str = "SUM"
     axis: int = 0
+    coeff: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -293,6 +324,8 @@ class PriorBox(Settings):
     max_size: tuple[float, ...] = ()
     aspect_ratio: tuple[float, ...] = ()
     flip: bool = True
+    width: tuple[float, ...] = ()
+    height: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,11 @@
-"""Charts as SVG, PNG and PDF. A chart that has not changed since the last report is not drawn again."""
+"""Charts as SVG, PNG and PDF."""
 
-import hashlib
-import json
 import re
-from collections.abc import Callable
-from importlib.metadata import version
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import vl_convert
 
-from sitecnn.files import atomic_path
 from sitecnn.report.page import Figure
 
 PNG_SCALE = 2.0
@@ -18,23 +13,28 @@ CIRCLE = r'<path transform="translate\(([-\d.]+),([-\d.]+)\)" d="M([\d.]+),0A\3,
 """A point as Vega writes it."""
 
 
-def drawing(figure: Figure, store: Path) -> str:
-    """The name, a hash of what it shows, under which `store` holds this figure; it is drawn if it was not there."""
+@dataclass(frozen=True)
+class Drawing:
+    """A figure as files, the same each time it is drawn from the same data."""
+
+    svg: str
+    png: bytes
+    pdf: bytes
+
+    def files(self) -> dict[str, bytes]:
+        """Their contents by suffix."""
+        return {"svg": self.svg.encode(), "png": self.png, "pdf": self.pdf}
+
+
+def drawn(figure: Figure) -> Drawing:
+    """A figure at the report's width: the SVG in the colours of the page, PNG and PDF on white, for a paper."""
     spec = figure.chart.to_dict()
-    text = json.dumps([spec, version("vl-convert-python")], sort_keys=True)
-    stem = hashlib.sha256(text.encode()).hexdigest()[:32]
     on_white = {**spec, "config": {**spec["config"], "background": "white"}}
-    makers: dict[str, Callable[[], bytes]] = {
-        "svg": lambda: renumbered(vl_convert.vegalite_to_svg(spec)).encode(),
-        "png": lambda: vl_convert.vegalite_to_png(on_white, scale=PNG_SCALE),
-        "pdf": lambda: vl_convert.vegalite_to_pdf(on_white),
-    }
-    for suffix, make in makers.items():
-        target = store / f"{stem}.{suffix}"
-        if not target.exists():
-            with atomic_path(target) as path:
-                path.write_bytes(make())
-    return stem
+    return Drawing(
+        svg=renumbered(vl_convert.vegalite_to_svg(spec)),
+        png=vl_convert.vegalite_to_png(on_white, scale=PNG_SCALE),
+        pdf=vl_convert.vegalite_to_pdf(on_white),
+    )
 
 
 def renumbered(svg: str) -> str:

@@ -34,6 +34,8 @@ KIND_GROUPS = {
 PARTS = {"weights": "#0072B2", "data": "#009E73", "workspace": "#E69F00"}
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")
 
+SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
+
 BY_RANK = alt.EncodingSortField(field="rank", op="min")
 """Rows in the order of a column: a list of names would become a program, in which not every name can stand."""
 
@@ -84,6 +86,33 @@ def log(title: str, **options: Any) -> dict[str, Any]:
     }
 
 
+def answer_dots(rows: pd.DataFrame, level: float) -> Any:
+    """`ms` by network, a symbol for each `label` with its interval; filled where it was measured."""
+    labels = list(dict.fromkeys(rows["label"]))
+    numbers = range(len(labels))
+    scale = alt.Scale(domain=labels, range=[SERIES[number % len(SERIES)] for number in numbers])
+    symbols = alt.Scale(domain=labels, range=[SHAPES[number // len(SERIES) % len(SHAPES)] for number in numbers])
+    legend = alt.Legend(columns=1, labelLimit=0)
+    base = alt.Chart(rows.assign(rank=rows["label"].map(labels.index))).encode(
+        y=alt.Y("network:N", title=None, sort=None, axis=alt.Axis(grid=True)),
+        yOffset=alt.YOffset("label:N", sort=BY_RANK),
+        color=alt.Color("label:N", title=None, scale=scale, legend=legend),
+    )
+    title = f"ms for a pass, with the {whole_percent(level)} interval of an estimate"
+    x = alt.X("ms:Q", **log(title))
+    tooltip = ["network:N", "label:N", "how:N", alt.Tooltip("ms:Q", format=".4~g"),
+               alt.Tooltip("images_per_second:Q", format=".4~g")]  # fmt: skip
+    bars = base.mark_rule(strokeWidth=2, opacity=0.5).encode(x=alt.X("low_ms:Q", **log(title)), x2="high_ms:Q")
+    dots = base.mark_point(size=45, opacity=1).encode(
+        x=x,
+        shape=alt.Shape("label:N", title=None, scale=symbols, legend=legend),
+        fill=alt.Fill("label:N", title=None, scale=scale, legend=legend),
+        fillOpacity=alt.condition("datum.how == 'measured'", alt.value(1), alt.value(0.15)),
+        tooltip=tooltip,
+    )
+    return styled(bars + dots, rows["network"].nunique() * (14 + 10 * len(labels)))
+
+
 def share_bars(rows: pd.DataFrame) -> Any:
     """Stacked bars of `share` by `group`, one per `label`; hover shows `ms`."""
     order = {name: position for position, name in enumerate(COLOURS)}
@@ -127,7 +156,7 @@ def intervals(rows: pd.DataFrame, level: float) -> Any:
     colour = alt.Color(
         "holds:N",
         title=None,
-        scale=alt.Scale(domain=["interval holds", "interval misses"], range=["#0072B2", "#D55E00"]),
+        scale=alt.Scale(domain=["interval contains it", "interval misses it"], range=["#0072B2", "#D55E00"]),
     )
     bars = base.mark_rule(strokeWidth=3, opacity=0.6).encode(
         x=alt.X("low_ratio:Q", title=title, axis=axis), x2="high_ratio:Q", color=colour
@@ -138,7 +167,7 @@ def intervals(rows: pd.DataFrame, level: float) -> Any:
         shape=alt.Shape(
             "holds:N",
             title=None,
-            scale=alt.Scale(domain=["interval holds", "interval misses"], range=["circle", "diamond"]),
+            scale=alt.Scale(domain=["interval contains it", "interval misses it"], range=["circle", "diamond"]),
         ),
         tooltip=["label:N", alt.Tooltip("measured_ms:Q", format=".4~g"), alt.Tooltip("estimate_ms:Q", format=".4~g")],
     )
@@ -287,7 +316,7 @@ def method_errors(rows: pd.DataFrame, ours: str) -> Any:
     rows = rows.assign(rank=rows.groupby("method")["size"].transform("median"))
     y = alt.Y("method:N", title=None, sort=BY_RANK)
     axis = alt.Axis(format="~%", tickCount=6)
-    x = alt.X("size:Q", title="|estimated ÷ measured − 1|", axis=axis, scale=alt.Scale(type="sqrt"))
+    x = alt.X("size:Q", title="|estimated ÷ measured − 1|", axis=axis, scale=alt.Scale(domainMin=0))
     colour = alt.condition(f"datum.method == '{ours}'", alt.value(SERIES[0]), alt.value(SERIES[4]))
     tooltip = ["network:N", "method:N", alt.Tooltip("error:Q", format="+.1%"),
                alt.Tooltip("measured_ms:Q", format=".4~g"), alt.Tooltip("estimate_ms:Q", format=".4~g")]  # fmt: skip
@@ -301,7 +330,7 @@ def spread_by_iterations(rows: pd.DataFrame) -> Any:
     chart = alt.Chart(rows).mark_circle(size=30, opacity=0.6, clip=True)
     chart = chart.encode(
         x=alt.X("iterations:Q", title="calls per sample", scale=alt.Scale(type="log", base=2, padding=10)),
-        y=alt.Y("precision:Q", title="± of the median", axis=alt.Axis(format="~%"), scale=alt.Scale(type="sqrt")),
+        y=alt.Y("precision:Q", title="± of the median", axis=alt.Axis(format="~%"), scale=alt.Scale(domainMin=0)),
         color=by_group(),
         tooltip=[
             "kind:N",

@@ -9,6 +9,8 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from sitecnn.workload.stack_names import stack_label
+
 Row = Mapping[str, Any]
 
 MOST_POINTS = 800
@@ -56,14 +58,46 @@ class Table:
 
 
 @dataclass(frozen=True)
+class GridCell:
+    """A cell to be read from afar: `text` large, `details` small below it, `value` to sort by.
+
+    `mark` says how its value was come by: `measured`, `estimated` or `unseen` (beyond what a model has seen).
+    """
+
+    text: str
+    details: tuple[str, ...]
+    value: float
+    mark: str
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Rows × columns of one kind of value; the CSV beside the report holds `frame`, a row for each cell.
+
+    `heads` is the title of the first column and, for each other, a large and a small line.
+    """
+
+    name: str
+    title: str
+    heads: tuple[str, tuple[tuple[str, ...], ...]]
+    rows: tuple[tuple[str, tuple[GridCell | None, ...]], ...]
+    frame: pd.DataFrame
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Figure:
-    """A chart whose `title` states what it shows; `alt_text` says it to those who cannot see it."""
+    """A chart whose `title` states what it shows; `alt_text` says it to those who cannot see it.
+
+    `folded` ones are for those who want to know more.
+    """
 
     name: str
     title: str
     alt_text: str
     chart: alt.Chart | alt.LayerChart
     note: str = ""
+    folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,7 +115,7 @@ class Commands:
     lines: tuple[str, ...]
 
 
-Block = Table | Figure | Note | Commands
+Block = Table | Grid | Figure | Note | Commands
 
 
 @dataclass(frozen=True)
@@ -100,9 +134,16 @@ def words(title: str, name: str) -> Column:
 
 
 def stacks(frame: pd.DataFrame) -> tuple[Column, ...]:
-    """The stack's column where it tells rows apart: it is long, and the chapter on provenance has it."""
+    """The stack's column where it tells rows apart, as people call it; the chapter on provenance has its whole name."""
     told = frame.groupby(["board", "processor"])["stack"].nunique() if "board" in frame else frame["stack"].nunique()
-    return (words("stack", "stack"),) if np.any(np.asarray(told) > 1) else ()
+    return (stack("stack"),) if np.any(np.asarray(told) > 1) else ()
+
+
+def stack(title: str) -> Column:
+    """A column of stacks as people call them."""
+    return Column(
+        title, lambda row: Cell(ABSENT if is_missing(row["stack"]) else stack_label(str(row["stack"]))), left=True
+    )
 
 
 def number(title: str, name: str, show: Callable[[float], str]) -> Column:
@@ -186,8 +227,9 @@ def whole_percent(value: float) -> str:
 
 
 def signed_percent(value: float) -> str:
-    """A signed fraction as percent."""
-    return f"{100 * value:+.1f} %"
+    """A signed fraction as percent; what rounds to nothing has no sign."""
+    text = f"{100 * value:+.1f} %"
+    return "0.0 %" if text in ("+0.0 %", "-0.0 %") else text
 
 
 def plural(count: int, noun: str) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from sitecnn.workload.flops import GROUPS
+from sitecnn.workload.stack_names import stack_label
 
 PASSES = ("layerwise", "forward")
 COLUMNS = ("conv", "pool", "relu", "fc", "other")
@@ -59,4 +60,4 @@ def labels(rows: pd.DataFrame) -> "pd.Series[Any]":
     if rows["batch"].nunique() > 1:
         names = names + ", batch " + rows["batch"].astype(str)
     stacks = rows.groupby(["board", "processor"])["stack"].transform("nunique")
-    return names.where(stacks == 1, names + ", " + rows["stack"].astype(str))
+    return names.where(stacks == 1, names + ", " + rows["stack"].astype(str).map(stack_label))

@@ -94,10 +94,16 @@ class Results:
         return float(pd.concat([ended["seconds"], rest["seconds"]]).sum(min_count=1)) / 60
 
     def held_out(self, which: str) -> pd.DataFrame:
-        """The `networks` or `layers` table of every processor, with `board` and `processor`."""
-        return joined(
-            [getattr(found, which).assign(board=found.board, processor=found.processor) for found in self.measured]
-        )
+        """The `networks` or `layers` table of every processor, with `board` and `processor`.
+
+        A network that is its family's only one is left out once, though both splits have it.
+        """
+        tables = [getattr(found, which).assign(board=found.board, processor=found.processor) for found in self.measured]
+        rows = joined(tables)
+        if rows.empty:
+            return rows
+        same = ["board", "processor", "stack", "network", "batch", "measured_ms", "estimate_ms"]
+        return rows.drop_duplicates([*same, *(["layer"] if "layer" in rows else [])], ignore_index=True)
 
 
 def joined(tables: list[pd.DataFrame]) -> pd.DataFrame:

@@ -20,6 +20,7 @@ def describe(network: Network, engine: Engine | None = None) -> dict[str, Any]:
     return {
         "network": network.name,
         "batch": network.batch,
+        "precision": network.precision,
         "totals": {
             "macs": sum(layer["macs"] for layer in layers),
             "poster_flops": poster_flops_by_group(network),

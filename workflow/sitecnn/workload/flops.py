@@ -2,12 +2,14 @@
 
 from math import prod
 
+from sitecnn.network.caffe.layers.convolution import DEPTHWISE_TYPES
 from sitecnn.network.graph import Layer, Network
 from sitecnn.network.settings import Pooling
 from sitecnn.workload.kernels import kernels, multiply_accumulates
 
 GROUPS = {
     "Convolution": "conv",
+    **dict.fromkeys(DEPTHWISE_TYPES, "conv"),
     "Deconvolution": "conv",
     "Pooling": "pool",
     "ReLU": "relu",

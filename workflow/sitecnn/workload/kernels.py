@@ -6,8 +6,21 @@ from functools import lru_cache
 from math import prod
 from typing import TypeVar
 
+from sitecnn.network.caffe.layers.convolution import DEPTHWISE_TYPES
 from sitecnn.network.graph import Layer, Shape
-from sitecnn.network.settings import LRN, Convolution, InnerProduct, OnnxOperator, Pooling, Power, Settings
+from sitecnn.network.settings import (
+    LRN,
+    Convolution,
+    Correlation,
+    InnerProduct,
+    Lstm,
+    OnnxOperator,
+    Pooling,
+    Power,
+    Recurrent,
+    Settings,
+)
+from sitecnn.workload.onnx_products import products
 
 SettingsType = TypeVar("SettingsType", bound=Settings)
 
@@ -21,8 +34,12 @@ SIZE_NAMES = (
     *("images", "channels", "height", "width", "out_channels", "out_height", "out_width"),
     *("kernel_h", "kernel_w", "stride_h", "stride_w", "pad_h", "pad_w", "dilation_h", "dilation_w"),
     *("group", "bias", "window", "inputs", "outputs", "in_elements", "out_elements", "parameters"),
+    "activation",
 )
-"""Every size a kernel can have, in the order of the dataset's columns; all are integers."""
+"""Every size a kernel can have, in the order of the dataset's columns; all are integers.
+
+`activation` is the class of the one that a kernel takes in: 0 none or free, 1 a few operations, 2 an exponential.
+"""
 
 
 @dataclass(frozen=True)
@@ -92,13 +109,15 @@ def kernels(layer: Layer) -> tuple[KernelCount, ...]:
     """The kernels one forward pass of a layer runs, with counts; none for layers that only pass data on."""
     if is_free(layer):
         return ()
-    expand = None if isinstance(layer.settings, OnnxOperator) else EXPANSIONS.get(layer.type)
+    expand = None if isinstance(layer.settings, OnnxOperator) or not layer.counted else EXPANSIONS.get(layer.type)
     return expand(layer) if expand else (KernelCount(layer_kernel(layer), 1),)
 
 
 def gemms(layer: Layer) -> tuple[KernelCount, ...]:
     """The layer's matrix multiplications, bias additions left out: Σ m·n·k·count is its MACs."""
-    if layer.type not in EXPANSIONS or isinstance(layer.settings, OnnxOperator):
+    if isinstance(layer.settings, OnnxOperator):
+        return tuple(KernelCount(gemm(m, n, k), count) for m, n, k, count in products(layer))
+    if layer.type not in EXPANSIONS or not layer.counted:
         return ()
     return tuple(use for use in kernels(layer) if use.kernel.kind == "gemm" and not is_bias(use.kernel))
 
@@ -268,8 +287,60 @@ def _settings(layer: Layer, kind: type[SettingsType]) -> SettingsType:
     return layer.settings
 
 
+def _recurrent(layer: Layer) -> tuple[KernelCount, ...]:
+    """lstm_layer.cpp and rnn_layer.cpp, `FillUnrolledNet`: the input's product for all steps, the state's each step."""
+    settings = _settings(layer, Recurrent)
+    size, (steps, images) = settings.num_output, layer.inputs[0][:2]
+    is_lstm = layer.type == "LSTM"
+    rows = 4 * size if is_lstm else size
+    uses = [
+        KernelCount(gemm(steps * images, rows, prod(layer.inputs[0][2:]), trans_b=True), 1),
+        KernelCount(gemm(steps * images, rows, 1, accumulate=True), 1),
+        KernelCount(gemm(images, rows, size, trans_b=True), steps),
+    ]
+    states = (2 if is_lstm else 1) if settings.expose_hidden else 0
+    if len(layer.inputs) - states == 3:
+        uses.append(KernelCount(gemm(images, rows, prod(layer.inputs[2][1:]), trans_b=True), 1))
+    if not is_lstm:
+        uses.append(KernelCount(gemm(images, size, size, trans_b=True), steps))
+        uses.append(KernelCount(gemm(images, size, 1, accumulate=True), steps))
+    return tuple(uses)
+
+
+def _old_lstm(layer: Layer) -> tuple[KernelCount, ...]:
+    """lstm_layer.cpp of junhyukoh's fork: the input's product for all rows, the state's each step."""
+    settings = _settings(layer, Lstm)
+    rows, gates = layer.inputs[0][0], 4 * settings.num_output
+    return (
+        KernelCount(gemm(rows, gates, prod(layer.inputs[0][1:]), trans_b=True), 1),
+        KernelCount(gemm(rows, gates, 1, accumulate=True), 1),
+        KernelCount(gemm(settings.images, gates, settings.num_output, trans_b=True), rows // settings.images),
+    )
+
+
+def _dense_block(layer: Layer) -> tuple[KernelCount, ...]:
+    """The convolutions of denseblock_layer.cpp as matrix products, each over all channels before it."""
+    images, _, height, width = layer.inputs[0]
+    shapes = (parameter.shape for parameter in layer.parameters)
+    return tuple(KernelCount(gemm(shape[0], height * width, prod(shape[1:])), images) for shape in shapes)
+
+
+def _correlation(layer: Layer) -> tuple[KernelCount, ...]:
+    """correlation_layer.cpp of FlowNet: at every pixel a product of patches for each displacement."""
+    settings = _settings(layer, Correlation)
+    images, displacements, height, width = layer.outputs[0]
+    depth = layer.inputs[0][1] * settings.kernel**2
+    return (KernelCount(gemm(displacements, height * width, depth), images),)
+
+
 EXPANSIONS: dict[str, Callable[[Layer], tuple[KernelCount, ...]]] = {
     "Convolution": _convolution,
+    **dict.fromkeys(DEPTHWISE_TYPES, _convolution),
+    "LSTM": _recurrent,
+    "RNN": _recurrent,
+    "Lstm": _old_lstm,
+    "DenseBlock": _dense_block,
+    "Correlation": _correlation,
     "Deconvolution": _deconvolution,
     "InnerProduct": _inner_product,
 }

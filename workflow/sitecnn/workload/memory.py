@@ -71,7 +71,7 @@ def _own_elements(layer: Layer) -> int:
 
 def weights_bytes(layer: Layer) -> int:
     """Learnable blobs that this layer owns: a shared blob counts once, at its owner."""
-    return FLOAT_BYTES * sum(parameter.count for parameter in layer.parameters if not parameter.owner)
+    return sum(parameter.value_bytes * parameter.count for parameter in layer.parameters if not parameter.owner)
 
 
 def data_bytes(layer: Layer) -> int:

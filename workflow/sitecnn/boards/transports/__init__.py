@@ -1,22 +1,33 @@
 """How a command gets to a board: each transport makes of a command there a command here."""
 
-import hashlib
 import os
 import shlex
 import subprocess
 from pathlib import Path
 
+from sitecnn.boards.agent import install as copying
+from sitecnn.boards.agent.errors import Refused
+from sitecnn.boards.archive import agent_archive, agent_name
 from sitecnn.boards.config import Board
 from sitecnn.boards.transports import slurm, ssh
 from sitecnn.errors import SiteCNNError
 
-AGENT = Path(__file__).parents[1] / "agent" / "agent.py"
-
-# One round trip: $1 is the agent's name. A file that is there is whole, because it got its name last.
-INSTALL = (
-    'folder="${XDG_CACHE_HOME:-$HOME/.cache}/sitecnn" && mkdir -p "$folder" && cd "$folder" && '
-    '{ [ -s "$1" ] || { cat > "$1.$$" && mv "$1.$$" "$1"; }; } && printf "\\n%s\\n" "$PWD/$1"'
-)
+# One round trip: the archive comes by stdin, argument 1 is its name. `-c` puts the current folder, whosever it is, on
+# the path: nothing may be imported from there.
+INSTALL = """import sys
+sys.path[:] = [place for place in sys.path if place]
+import tempfile
+content = getattr(sys.stdin, "buffer", sys.stdin).read()
+with tempfile.NamedTemporaryFile(suffix=".pyz") as archive:
+    archive.write(content)
+    archive.flush()
+    sys.path.insert(0, archive.name)
+    from sitecnn_agent import errors, install
+    try:
+        print("\\n" + install.install(sys.argv[1], content))
+    except errors.Refused as reason:
+        sys.exit("agent: %s" % reason)
+"""
 
 
 def command(board: Board, arguments: list[str]) -> list[str]:
@@ -34,17 +45,21 @@ def agent_command(root: Path, board: Board, arguments: list[str]) -> list[str]:
     Raises SiteCNNError if the board cannot be reached, ConnectionError if that may be different a moment later.
     """
     if board.transport == "local":
-        return [board_python(root, board), str(AGENT), *arguments]
+        return [board_python(root, board), install_here(), *arguments]
+    python = [*_with_variables(board), board.python]
+    return command(board, [*python, install(board, python), *arguments])
+
+
+def _with_variables(board: Board) -> list[str]:
+    """What to write before a command so that the board's own environment gets the folders of its description."""
     variables = {"PYTHONPATH": board.python_path, "LD_LIBRARY_PATH": board.library_path}
     given = [f"{name}={':'.join(folders)}" for name, folders in variables.items() if folders]
-    place = install(board)
-    if board.program_path:
-        # The board's own PATH is known only there; sh joins the two.
-        joined = 'PATH="$1:$PATH"; export PATH; shift; exec "$@"'
-        wrapped = ["sh", "-c", joined, "sh", ":".join(board.program_path)]
-    else:
-        wrapped = []
-    return command(board, [*wrapped, *(["env", *given] if given else []), board.python, place, *arguments])
+    words = ["env", *given] if given else []
+    if not board.program_path:
+        return words
+    # The board's own PATH is known only there; sh joins the two.
+    joined = 'PATH="$1:$PATH"; export PATH; shift; exec "$@"'
+    return ["sh", "-c", joined, "sh", ":".join(board.program_path), *words]
 
 
 def release(board: Board) -> None:
@@ -58,17 +73,28 @@ def release(board: Board) -> None:
             raise refused(board, status, said)
 
 
-def install(board: Board) -> str:
+def install_here() -> str:
+    """The agent's path on this machine; SiteCNNError if this user has no folder of its own for it."""
+    try:
+        path: str = copying.install(agent_name(), agent_archive())  # type: ignore[no-untyped-call]  # Python 2's
+    except Refused as error:
+        raise SiteCNNError(str(error)) from error
+    return path
+
+
+def install(board: Board, python: list[str]) -> str:
     """The agent's path on the board, copied there under its digest unless it is there already."""
-    content = AGENT.read_bytes()
-    name = f"agent-{hashlib.sha256(content).hexdigest()[:16]}.py"
-    finished = subprocess.run(
-        command(board, ["sh", "-c", INSTALL, "sh", name]), input=content, capture_output=True, check=False
-    )
-    found = finished.stdout.decode(errors="replace").strip().splitlines()
-    if finished.returncode or not found or not found[-1].endswith(name):
-        raise refused(board, finished.returncode, finished.stderr.decode(errors="replace"))
-    return found[-1]
+    asked = command(board, [*python, "-c", INSTALL, agent_name()])
+    finished = subprocess.run(asked, input=agent_archive(), capture_output=True, check=False)
+    printed = finished.stdout.decode(errors="replace").strip().splitlines()
+    if finished.returncode or not printed or not printed[-1].endswith(agent_name()):
+        said = finished.stderr.decode(errors="replace")
+        last = (said.strip().splitlines() or [""])[-1]
+        if finished.returncode in (126, 127) or last.startswith("agent: "):
+            where = f"config/boards/{board.name}.yaml: python: {board.python}"
+            raise SiteCNNError(f"board {board.name}: {last.removeprefix('agent: ')} ({where})")
+        raise refused(board, finished.returncode, said)
+    return printed[-1]
 
 
 def refused(board: Board, status: int, said: str) -> Exception:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -62,10 +62,25 @@ class Passes:
 
 
 @dataclass(frozen=True)
+class Kernels:
+    """A network's kernels as records have them, in the order they ran, and whole passes in ms."""
+
+    name: str
+    batch: int
+    stack: str
+    kernels: list[dict[str, Any]]
+    engine: str | None = None
+    precision: str | None = None
+    forward_ms: list[float] = field(default_factory=list)
+    threads: int = 0
+    library: str | None = None
+
+
+@dataclass(frozen=True)
 class Imported:
     """Every row of a source accounted for: `left_out` (`left_out_as` says what) are no fault, `refused` cannot be."""
 
-    passes: list[Passes]
+    passes: Sequence[Passes | Kernels]
     rows: int
     imported: int
     left_out: int
@@ -150,12 +165,15 @@ def write_import(
     return path
 
 
-def _run_record(run: str, origin: dict[str, str], target: Target, passes: Passes) -> dict[str, Any]:
+def _run_record(run: str, origin: dict[str, str], target: Target, passes: Passes | Kernels) -> dict[str, Any]:
     named = {"stack": passes.stack, "processor": target.processor, "threads": passes.threads, "library": passes.library}
     return {"record": "run", "run": run, "source": "import", "origin": origin, **named}
 
 
-def _measurements(run: str, passes: Passes) -> Iterator[dict[str, Any]]:
+def _measurements(run: str, passes: Passes | Kernels) -> Iterator[dict[str, Any]]:
+    if isinstance(passes, Kernels):
+        yield _kernels_record(run, passes)
+        return
     network = passes.network
     what = {"network": passes.name, "batch": network.batch, "prototxt": _prototxt(network)}
     layers = [
@@ -164,13 +182,13 @@ def _measurements(run: str, passes: Passes) -> Iterator[dict[str, Any]]:
             "index": index,
             "fused": passes.fused.get(index),
             "on_zeros": network.layers[index].on_zeros,
-            "samples_ns": _ns(samples),
+            "samples_ns": in_ns(samples),
         }
         for index, samples in sorted(passes.layers_ms.items())
     ]
-    times = {"layers": layers, "layerwise_ns": _ns(passes.layerwise_ms), "forward_ns": _ns(passes.forward_ms)}
+    times = {"layers": layers, "layerwise_ns": in_ns(passes.layerwise_ms), "forward_ns": in_ns(passes.forward_ms)}
     if passes.types_ms:
-        times["types"] = [{"type": name, "samples_ns": _ns([ms])} for name, ms in passes.types_ms.items()]
+        times["types"] = [{"type": name, "samples_ns": in_ns([ms])} for name, ms in passes.types_ms.items()]
     record = {"record": "measurement", "run": run, **what, "status": "ok", "reason": ""}
     if any(times.values()):
         key = _digest([run, what])
@@ -180,10 +198,18 @@ def _measurements(run: str, passes: Passes) -> Iterator[dict[str, Any]]:
         yield {**record, "task": "memory", "key": key, "memory_bytes": {"total": passes.total_bytes}}
 
 
+def _kernels_record(run: str, passes: Kernels) -> dict[str, Any]:
+    named = {"network": passes.name, "batch": passes.batch, "engine": passes.engine, "precision": passes.precision}
+    times = {"kernels": passes.kernels, "forward_ns": in_ns(passes.forward_ms)}
+    told = {"record": "measurement", "task": "network", "run": run, "status": "ok", "reason": ""}
+    return {**told, "key": _digest([run, named]), **named, **times}
+
+
 _prototxt = lru_cache(maxsize=256)(write_prototxt)  # libraries and threads share networks
 
 
-def _ns(samples_ms: Iterable[float]) -> list[float]:
+def in_ns(samples_ms: Iterable[float]) -> list[float]:
+    """Times in ms as records have them."""
     return [round(sample * 1e6, 3) for sample in samples_ms]
 
 

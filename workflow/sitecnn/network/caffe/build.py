@@ -22,6 +22,7 @@ from sitecnn.network.caffe.sources import suggested
 from sitecnn.network.caffe.splits import Node, insert_splits
 from sitecnn.network.caffe.zeros import makes_zeros
 from sitecnn.network.graph import Layer, Network, Parameter, Shape
+from sitecnn.network.settings import DenseBlock
 
 MOST_AXES = 32
 MOST_VALUES = 2**31 - 1
@@ -95,10 +96,12 @@ def _repeated_names(definitions: Sequence[LayerParameter]) -> list[str]:
 def _not_counted(layers: Sequence[Layer]) -> list[str]:
     """A line that names the layers of whose work nothing is known."""
     names = [f"{layer.name!r} ({layer.type})" for layer in layers if not layer.counted]
+    blocks = [repr(layer.name) for layer in layers if isinstance(layer.settings, DenseBlock)]
+    inner = [f"not counted: what is no convolution in {', '.join(blocks[:MOST_NAMED])} (DenseBlock)"] if blocks else []
     if not names:
-        return []
+        return inner
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return [f"not counted: the work of {', '.join(names[:MOST_NAMED])}{more}, of which nothing is known"]
+    return [f"not counted: the work of {', '.join(names[:MOST_NAMED])}{more}, of which nothing is known", *inner]
 
 
 def _hint(node: Node, definitions: Sequence[LayerParameter], blobs: _Blobs) -> str:

@@ -49,12 +49,13 @@ def without_unknown(text: str, root: type[Message]) -> tuple[str, list[UnknownFi
     inner: Descriptor | None = None
     counts = {"layer": 0, "layers": 0}
     place: tuple[str, int] | None = None
-    name_start, name_end = 0, 0
+    name_start, name_end, is_known = 0, 0, True
     for match in MARK.finditer(text):
         name, opens, closes = match.groups()
         if name and current:
             field = current.fields_by_name.get(name)
             inner = field.message_type if field else None
+            is_known = field is not None
             name_start, name_end = match.span()
             if field is None and name not in reserved(current):
                 unknown.append(UnknownField(current.name, name, name_start, place if messages else None))
@@ -64,9 +65,9 @@ def without_unknown(text: str, root: type[Message]) -> tuple[str, list[UnknownFi
             if not messages and place and inner:
                 place = (place[0], counts[place[0]])
                 counts[place[0]] += 1
-            is_cut = current is not None and inner is None and COLON.fullmatch(text, name_end, match.start())
+            is_cut = current is not None and not is_known and COLON.fullmatch(text, name_end, match.start())
             messages.append((current, name_start if is_cut else -1))
-            current, inner = inner, None
+            current, inner, is_known = inner, None, True
         elif closes and messages:
             (current, start), inner = messages.pop(), current
             if start >= 0:

@@ -81,7 +81,7 @@ def _text(guesses: Mapping[str, _Guess]) -> str:
     shapes = _listed([f"{blob!r} ({text(guesses[blob].shape)})" for blob in blobs])
     makers = f"layer {first.name!r} ({first.type})" if len(blobs) == 1 else f"layers of type {first.type}"
     hanging = list(dict.fromkeys(repr(name) for guess in guesses.values() for name in guess.hanging))
-    what = f"{len(hanging)} layers hang on it: {_listed(hanging)}" if hanging else "no other layer hangs on it"
+    what = f"on it hang{'s' * (len(hanging) == 1)} {_listed(hanging)}" if hanging else "no other layer hangs on it"
     wishes = " ".join(wish(blob, "x".join(map(str, guesses[blob].shape)) or "1") for blob in blobs[:MOST_NAMED])
     return f"guessed: the shape of {shapes}, from {makers}; {what}; give it: {wishes}"
 

@@ -22,6 +22,14 @@ OF_TRAINING = re.compile(r"(?i)label|target|weight|gt_|mask|dim$|info$")
 KNOWN_SHAPES = {"im_info": (1, 3), "gt_boxes": (1, 5)}
 """What R-CNN's data layers give beside the image."""
 
+DATASETS = (
+    (re.compile(r"(?i)mnist\w*siamese|siamese\w*mnist"), (2, 28, 28)),
+    (re.compile(r"(?i)mnist"), (1, 28, 28)),
+    (re.compile(r"(?i)cifar"), (3, 32, 32)),
+    (re.compile(r"(?i)sift_?flow"), (3, 256, 256)),
+)
+"""Public data sets whose images all have one size, by the name of their file or of the layer that reads them."""
+
 REGION_TYPES = ("ROIPooling", "ROIAlign", "PSROIPooling")
 RECURRENT_TYPES = ("LSTM", "RNN")
 
@@ -86,7 +94,9 @@ def _input_for(
 ) -> LayerParameter:
     """The Input layer for a data layer: its images, and of its other tops those that are read."""
     tops = [top for top in layer.top if top in read] or list(layer.top[:1])
-    image = None if layer.type == "Input" else _image_shape(layer) or _told_by_another(layer, all_layers)
+    image, is_sure = _image(layer, all_layers, sources.layers)
+    if image and not is_sure and layer.top[0] not in given:
+        sources.guesses.add(layer.top[0])
     shapes: dict[str, Shape | None] = {top: given.get(top) for top in tops}
     if shapes.get(layer.top[0], ()) is None:
         shapes[layer.top[0]] = image
@@ -102,6 +112,27 @@ def _input_for(
         of = f" of {text(image)}" if image else ""
         sources.notes.append(f"layer {layer.name!r} ({layer.type}) is read as an input{of}")
     return _input(layer.name, tops, [shape for shape in shapes.values() if shape])
+
+
+def _image(
+    layer: LayerParameter, all_layers: Sequence[LayerParameter], readers: Sequence[LayerParameter]
+) -> tuple[Shape | None, bool]:
+    """The shape of a data layer's images, and whether the file tells it: a data set's name and a Slice only hint."""
+    if layer.type == "Input":
+        return None, False
+    shape = _image_shape(layer) or _told_by_another(layer, all_layers)
+    if shape is None:
+        paths = [*(param.source for param in _data_params(layer)), layer.python_param.layer]
+        known = (size for pattern, size in DATASETS for path in paths if pattern.search(path))
+        size = next(known, None)
+        return ((_batch_size(layer), *size), False) if size else (None, False)
+    points = [
+        max(reader.slice_param.slice_point, default=0)
+        for reader in readers
+        if reader.type == "Slice" and layer.top[0] in reader.bottom and reader.slice_param.axis == 1
+    ]
+    least = max(points, default=0) + 1
+    return (shape, True) if least <= shape[1] else ((shape[0], least, *shape[2:]), False)
 
 
 def _require_shapes(layer: LayerParameter, shapes: Mapping[str, Shape | None], sources: Sources, origin: str) -> None:

@@ -20,7 +20,7 @@ MOST_NAMED = 8
 """Fields that a note names; it counts the others."""
 
 ERROR = re.compile(r"(\d+):(\d+) : (?:'.*': )?(.*)", re.DOTALL)
-NO_NUMBER = re.compile(r"Couldn't parse|Expected (?:number|identifier or number)|Invalid field value")
+NO_NUMBER = re.compile(r"Couldn't parse|Expected (?:string|number|identifier or number)|Invalid field value")
 VALUE = re.compile(r"[^\s;,{}#]+[^\s;,{}]*")
 OLD_OR_A_FORKS = re.compile(
     rf"{STRING}|{COMMENT}|\btype(?P<type>\s*+:\s*+)(?P<name>[A-Za-z_]\w*+)|\bparam(?P<param>\s*+:\s*+)(?=[\"'])"
@@ -46,7 +46,7 @@ def read_text(text: str, origin: str, strict: bool) -> tuple[NetParameter, list[
     for field in unknown:
         if fault := _fault(field, net, strict):
             raise SiteCNNError(f"{origin}: {_place(text, field.position)}{fault}")
-        if field.layer and field.message == "LayerParameter":
+        if field.layer:
             _layer(field.layer, net).fork_field.append(field.name)
     return net, _notes(unknown)
 

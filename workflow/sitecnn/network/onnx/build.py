@@ -13,17 +13,19 @@ from sitecnn.network.caffe.layers.base import Inferred, text
 from sitecnn.network.caffe.splits import Node, insert_splits
 from sitecnn.network.graph import Layer, Network, OnnxNode, Parameter, Shape
 from sitecnn.network.onnx.graph import Graph
-from sitecnn.network.onnx.nodes import node_of, source
+from sitecnn.network.onnx.nodes import INPUT, node_of, source
 from sitecnn.network.onnx.operators import Task, to_layers
 from sitecnn.network.settings import Constant, OnnxOperator
 
 MOST_VALUES = 2**40
 """Tensors above this are no network's; it bounds what is computed from their sizes."""
 
-INPUT = "Input"
-"""The operator that stands for an input of the graph; its attribute `dtype` is numpy's name of the type."""
+FLOAT_BYTES = 4
 
 FLOATS = ("float32", "float16", "bfloat16", "float64")
+
+HALF = ("float16", "bfloat16")
+INTEGER = ("ConvInteger", "MatMulInteger", "QGemm")
 
 SETTING_INPUTS = {"Resize": (1, 2), "Upsample": (1,)}
 """Constant inputs that are floating-point settings, not weights, by position."""
@@ -46,7 +48,6 @@ def build(graph: Graph, origin: str, strict: bool, notes: Sequence[str]) -> Netw
     entries = [_input(name, graph) for name in graph.inputs]
     for operator in graph.operators:
         task = Task(operator, graph)
-        _require_shapes(task, origin)
         if _hands_on(task):
             same[operator.outputs[0]] = operator.inputs[0]
             continue
@@ -56,7 +57,28 @@ def build(graph: Graph, origin: str, strict: bool, notes: Sequence[str]) -> Netw
         _require_values(layer, origin)
     batch = next((shape[0] for name in graph.inputs if (shape := graph.shapes[name])), 1)
     outputs = tuple(source(name, same) for name in graph.outputs)
-    return Network(Path(origin).stem, batch, layers, (*notes, *_repeated_names(entries)), outputs)
+    said = (*notes, *_repeated_names(entries))
+    return Network(Path(origin).stem, batch, layers, said, outputs, _doubts(graph), _precision(graph))
+
+
+def _precision(graph: Graph) -> str:
+    """Int8 where an operator quantises, or works on what is; fp16 where a floating-point weight is."""
+    if any("Quantize" in one.type or "QLinear" in one.type or one.type in INTEGER for one in graph.operators):
+        return "int8"
+    return "fp16" if any(graph.types.get(name) in HALF for name in graph.constants) else "fp32"
+
+
+def _doubts(graph: Graph) -> tuple[str, ...]:
+    """What is to be said of shapes that only the data would tell."""
+    if not graph.guessed:
+        return ()
+    name = graph.guessed[0]
+    shape = "x".join(map(str, graph.shapes[name])) or "1"
+    more = f" and of {len(graph.guessed) - 1} more" if len(graph.guessed) > 1 else ""
+    return (
+        f"the shape of {name!r}{more} depends on the data: it is guessed, and so is all that hangs on it; "
+        f"give it: --input {name}:{shape}",
+    )
 
 
 def _hands_on(task: Task) -> bool:
@@ -70,7 +92,7 @@ def _input(name: str, graph: Graph) -> _Entry:
     shape = graph.shapes[name]
     definition = LayerParameter(name=name, type="Input", top=[name], input_param={"shape": [{"dim": shape}]})
     operator = OnnxOperator(INPUT, (("dtype", graph.types.get(name, "float32")),))
-    return _Entry(definition, OnnxNode(operator, (), (name,)))
+    return _Entry(definition, OnnxNode(operator, (), (name,), (shape,)))
 
 
 def _entries(task: Task, same: dict[str, str], origin: str, strict: bool) -> list[_Entry]:
@@ -88,13 +110,6 @@ def _entries(task: Task, same: dict[str, str], origin: str, strict: bool) -> lis
             definition.bottom[index] = source(bottom, same)
         entries.append(_Entry(definition, node if own or definition is maker else None, own))
     return entries
-
-
-def _require_shapes(task: Task, origin: str) -> None:
-    for name in (*task.operator.inputs, *task.operator.outputs[:1]):
-        if name and name not in task.graph.shapes:
-            what = f"{origin}: layer {task.operator.name!r} ({task.operator.type})"
-            raise SiteCNNError(f"{what}: the shape of its tensor {name!r} depends on the data, so it cannot be sized")
 
 
 def _require_values(layer: Layer, origin: str) -> None:
@@ -126,9 +141,12 @@ def _layer(place: Node, entry: _Entry, shapes: dict[str, Shape], graph: Graph) -
     own = entry.node.operator if entry.own and entry.node else None
     if own:
         outputs = tuple(graph.shapes[top] for top in place.tops)
-        inferred = Inferred(outputs, tuple(constant.shape for constant in _weights(own)), own)
+        weights = _weights(own)
+        inferred = Inferred(outputs, tuple(constant.shape for constant in weights), own)
+        sizes = tuple(1 if constant.dtype in ("int8", "uint8") else FLOAT_BYTES for constant in weights)
     else:
         inferred = LAYER_TYPES[definition.type].infer(definition, inputs)
+        sizes = (FLOAT_BYTES,) * len(inferred.parameters)
     shapes.update(zip(place.tops, inferred.outputs, strict=True))
     return Layer(
         name=definition.name,
@@ -137,7 +155,9 @@ def _layer(place: Node, entry: _Entry, shapes: dict[str, Shape], graph: Graph) -
         tops=place.tops,
         inputs=inputs,
         outputs=inferred.outputs,
-        parameters=tuple(Parameter(shape) for shape in inferred.parameters),
+        parameters=tuple(
+            Parameter(shape, value_bytes=size) for shape, size in zip(inferred.parameters, sizes, strict=True)
+        ),
         settings=inferred.settings,
         modelled=own is None and not LAYER_TYPES[definition.type].fork,
         note=NOTE if own else _fork_note(definition.type),

@@ -1,7 +1,7 @@
 """An ONNX file → its operators in order, with the shape of every tensor; by the onnx package's own checks."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import PurePosixPath
 from typing import Any
@@ -55,7 +55,10 @@ class Operator:
 
 @dataclass(frozen=True)
 class Graph:
-    """Operators that work on data; of tensors the shapes, numpy's names of the types, the values of small constants."""
+    """Operators that work on data; of tensors the shapes, numpy's names of the types, the values of small constants.
+
+    `guessed` are tensors of which only the data would tell the shape.
+    """
 
     name: str
     inputs: tuple[str, ...]
@@ -65,6 +68,7 @@ class Graph:
     types: Mapping[str, str]
     constants: frozenset[str]
     values: Mapping[str, Any]
+    guessed: tuple[str, ...] = ()
 
 
 def read_graph(data: bytes, origin: str, batch: int | None, inputs: Mapping[str, Shape]) -> tuple[Graph, list[str]]:
@@ -76,13 +80,17 @@ def read_graph(data: bytes, origin: str, batch: int | None, inputs: Mapping[str,
     _check_external_data(model.graph, origin)
     weights = _drop_weights(model.graph)
     data_inputs = [given for given in model.graph.input if given.name not in weights]
-    notes = _fix_inputs(data_inputs, batch, inputs, origin)
+    inner = {name for node in model.graph.node for name in node.output}
+    given = {name: shape for name, shape in inputs.items() if name not in inner}
+    notes = _fix_inputs(data_inputs, batch, given, origin)
     try:
         _check(model)
-        model = _fold(model)
+        model, guessed = _guess(_fold(model), inputs)
     except (ValidationError, InferenceError, DecodeError, ValueError, TypeError) as error:
         raise SiteCNNError(f"{origin}: not a valid ONNX network: {_first_line(error)}") from None
-    return _graph(model, weights), notes
+    graph = _graph(model, weights)
+    doubtful = tuple(name for name in guessed if name not in inputs)
+    return replace(graph, shapes={**guessed, **graph.shapes}, guessed=doubtful), notes
 
 
 def _first_line(error: Exception) -> str:
@@ -141,8 +149,10 @@ def _fix_inputs(data: list[ValueInfoProto], batch: int | None, inputs: Mapping[s
             dims[0] = batch or 1
         if None in dims:
             shown = "x".join("?" if dim is None else str(dim) for dim in dims)
+            example = "x".join(map(str, _example(dims)))
             raise SiteCNNError(
-                f"{origin}: input {given.name!r} is {shown}; give its shape: --input {given.name}:{shown}"
+                f"{origin}: input {given.name!r} is {shown}, open where there is a question mark; "
+                f"give its shape, for example: --input {given.name}:{example}"
             )
         shape = given.type.tensor_type.shape
         del shape.dim[:]
@@ -158,7 +168,15 @@ def _dims(given: ValueInfoProto, asked: Shape | None, origin: str) -> list[int |
         name = given.name
         raise SiteCNNError(f"{origin}: input {name!r} has no shape; give it: --input {name}:1x3x224x224")
     dims = given.type.tensor_type.shape.dim
-    return [dim.dim_value if dim.HasField("dim_value") else None for dim in dims]
+    return [dim.dim_value if dim.HasField("dim_value") and dim.dim_value != -1 else None for dim in dims]
+
+
+def _example(dims: list[int | None]) -> list[int]:
+    """A shape as an image's is: open channels are 3, open lengths 224; of what is no image, 128 steps."""
+    if len(dims) != 4:
+        return [128 if dim is None else dim for dim in dims]
+    usual = (1, 224, 224, 3) if dims[3] in (1, 3) and dims[1] not in (1, 3) else (1, 3, 224, 224)
+    return [likely if dim is None else dim for dim, likely in zip(dims, usual, strict=True)]
 
 
 def _check(model: ModelProto) -> None:
@@ -194,6 +212,46 @@ def _fold(model: ModelProto) -> ModelProto:
             return model
         del model.graph.node[:]
         model.graph.node.extend(kept)
+
+
+def _guess(model: ModelProto, inputs: Mapping[str, Shape]) -> tuple[ModelProto, dict[str, Shape]]:
+    """The model with shapes inferred from guesses, and the shapes that no inference could tell.
+
+    What depends on the data (NonZero, NonMaxSuppression, Loop) is `inputs`' where that tells it, else its open lengths
+    are 1, else it is shaped as the first input. What hangs on it then follows ONNX's rules.
+    """
+    guessed: dict[str, Shape] = {}
+    for _ in range(len(model.graph.node) + 1):
+        shapes = _shapes(model.graph)
+        shapes |= guessed
+        open_nodes = [node for node in model.graph.node if any(n and n not in shapes for n in node.output)]
+        if not open_nodes:
+            break
+        ready = [node for node in open_nodes if all(n in shapes for n in node.input if n)]
+        partial = {value.name: value for value in (*model.graph.value_info, *model.graph.output)}
+        for node in ready or open_nodes[:1]:
+            for name in node.output:
+                if name and name not in shapes:
+                    guessed[name] = inputs.get(name) or _likely(node, name, partial, shapes)
+                    _set_shape(model, partial.get(name), name, guessed[name])
+        model = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    return model, guessed
+
+
+def _likely(node: NodeProto, name: str, partial: Mapping[str, ValueInfoProto], shapes: Mapping[str, Shape]) -> Shape:
+    if name in partial and partial[name].type.tensor_type.HasField("shape"):
+        dims = partial[name].type.tensor_type.shape.dim
+        return tuple(dim.dim_value if dim.HasField("dim_value") else 1 for dim in dims)
+    return next((shapes[given] for given in node.input if given in shapes), (1,))
+
+
+def _set_shape(model: ModelProto, known: ValueInfoProto | None, name: str, shape: Shape) -> None:
+    if known is None:
+        known = model.graph.value_info.add(name=name)
+    if not known.type.tensor_type.elem_type:
+        known.type.tensor_type.elem_type = TensorProto.FLOAT
+    del known.type.tensor_type.shape.dim[:]
+    known.type.tensor_type.shape.dim.extend(onnx.TensorShapeProto.Dimension(dim_value=dim) for dim in shape)
 
 
 def _worked_out(node: NodeProto, shapes: Mapping[str, Shape], values: Mapping[str, Any], opsets: Any) -> dict[str, Any]:

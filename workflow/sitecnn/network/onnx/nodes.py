@@ -7,27 +7,36 @@ import numpy
 from onnx import GraphProto, SparseTensorProto, TensorProto, TypeProto, numpy_helper
 
 from sitecnn.network.graph import Network, OnnxNode
+from sitecnn.network.onnx.from_caffe import caffe_nodes
 from sitecnn.network.onnx.graph import Graph, Operator
 from sitecnn.network.settings import FEW_VALUES, Constant, OnnxOperator
+
+INPUT = "Input"
+"""The type of nodes that stand for the network's inputs; their attribute `dtype` is numpy's name of their type."""
 
 FEW_FLOATS = 8
 """Floating-point constants of at most so many values are settings (bounds, factors, scales)."""
 
 
 def nodes(network: Network) -> tuple[tuple[int, OnnxNode], ...]:
-    """Every node of a network that ONNX described, in order, each with the index of the layer that does its work.
+    """A network as an ONNX engine is given it: its nodes in order, each with the index of the layer that it serves.
 
-    This is what an ONNX engine is given: operators with all their attributes, constants by position, and tensors by
-    the names that connect them. Nodes without work (Identity) and those of constants alone are left out, as every
-    engine folds them. `Network.layers` says the shapes: of each node's data inputs and of its outputs.
+    Nodes have all their attributes, their constants by position, the names of the tensors that connect them, and the
+    shapes of what they make. Inputs of the network are nodes of the type INPUT. Of a network that came from ONNX these
+    are the file's nodes, without those that do nothing (Identity) and those of constants alone, as every engine
+    leaves both out. Of a network that came from Caffe they are what `to_onnx` writes: nodes of the same outputs,
+    several for some layers. Raises SiteCNNError for a layer of Caffe that ONNX has no operators for.
     """
-    return tuple((index, layer.node) for index, layer in enumerate(network.layers) if layer.node is not None)
+    if any(layer.node for layer in network.layers):
+        return tuple((index, layer.node) for index, layer in enumerate(network.layers) if layer.node is not None)
+    return caffe_nodes(network)
 
 
 def node_of(operator: Operator, graph: Graph, same: Mapping[str, str]) -> OnnxNode:
     """An operator of a graph as its layer carries it; `same` maps tensors that only hand on another to that other."""
     inputs = tuple(source(name, same) for name in operator.inputs)
-    return OnnxNode(settings_of(operator, graph), inputs, operator.outputs)
+    shapes = tuple(graph.shapes.get(name, ()) for name in operator.outputs)
+    return OnnxNode(settings_of(operator, graph), inputs, operator.outputs, shapes)
 
 
 def source(name: str, same: Mapping[str, str]) -> str:
@@ -65,6 +74,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, TensorProto):
         array = numpy_helper.to_array(value)
         return Constant(array.shape, array.dtype.name, _few(array))
+    if isinstance(value, float):
+        return float(f"{value:.7g}")  # as it was meant: 32 bits make 0.0001 to 9.999999747378752e-05
     if isinstance(value, bytes):
         return value.decode(errors="replace")
     if isinstance(value, Iterable) and not isinstance(value, str):

@@ -1,27 +1,27 @@
-"""The report's chapters by name; each makes itself from the results. One with nothing to show says what is missing."""
+"""The report's chapters in their order; each makes itself from the results, and says what is missing."""
 
 from sitecnn.report.chapters import (
     accuracy,
+    answer,
+    boards,
+    change,
     comparison,
-    cost,
     matrix_multiplication,
     memory,
-    placement,
     provenance,
     published,
-    summary,
     time,
 )
 
-MAKERS = {
-    "summary": summary.chapter,
-    "time": time.chapter,
-    "memory": memory.chapter,
-    "gemm": matrix_multiplication.chapter,
-    "accuracy": accuracy.chapter,
-    "placement": placement.chapter,
-    "comparison": comparison.chapter,
-    "cost": cost.chapter,
-    "published": published.chapter,
-    "provenance": provenance.chapter,
-}
+CHAPTERS = (
+    answer.chapter,
+    time.chapter,
+    memory.chapter,
+    change.chapter,
+    accuracy.chapter,
+    matrix_multiplication.chapter,
+    boards.chapter,
+    comparison.chapter,
+    published.chapter,
+    provenance.chapter,
+)

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from sitecnn.report import figures
+from sitecnn.report import figures, passes
 from sitecnn.report.page import (
     MOST_POINTS,
     Block,
@@ -13,6 +13,7 @@ from sitecnn.report.page import (
     flag,
     integer,
     listed,
+    milliseconds,
     number,
     percent,
     plural,
@@ -30,40 +31,89 @@ OURS = "sitecnn"
 THREADS = "threads"
 """The split whose networks the model has seen, at other numbers of threads."""
 
+MOST_BARS = 40
+
 RELEVANT_SHARE = 0.01
 """Layers under 1 % of their network's time hardly matter to it."""
 
 
 def chapter(results: Results) -> Chapter:
-    """The chapter on accuracy."""
-    question = "How good are the estimates?"
+    """The chapter on accuracy: networks first, then layers, simpler methods, and what did not go well."""
     networks, layers = (results.held_out(which) for which in ("networks", "layers"))
     blocks: list[Block] = []
     if networks.empty:
         blocks.append(Note("No network was held out: that takes two networks and `sitecnn evaluate`.", True))
     else:
+        level = results.config.level
+        blocks += [estimates_figure(networks, level), estimates_table(networks, level)]
+        blocks += [Note(text) for text in shortcomings(networks, level)]
         blocks.append(processor_table(networks, layers))
         blocks += [block for found in results.measured for block in baseline_blocks(found)]
         blocks += [block for found in results.measured for block in layer_figures(found)]
         blocks += [kinds_table(layers), *extrapolated(layers)]
     blocks += [model_table(found) for found in results.measured if found.model]
-    unfitted = [found.name for found in results.processors if not found.model]
-    if unfitted:
-        blocks.append(Note(f"No model was fitted for {listed(unfitted)}.", True))
-    return Chapter("accuracy", question, answer(layers), tuple(blocks))
+    return Chapter("accuracy", "How good are the estimates?", verdict(networks), tuple(blocks))
 
 
-def answer(layers: pd.DataFrame) -> str:
-    """How layers that matter were estimated."""
-    if layers.empty:
-        return "No network was held out, so nobody knows."
-    relevant = layers[layers["share"] > RELEVANT_SHARE]
-    errors = relevant["error"].abs()
+def verdict(networks: pd.DataFrame) -> str:
+    """One sentence on how far to trust the estimates."""
+    if networks.empty:
+        return "Nothing was held out yet, so there is no telling how far to trust an estimate."
+    errors = networks["error"].abs()
+    held = int(networks["covered"].sum())
     return (
-        f"Layers over {whole_percent(RELEVANT_SHARE)} of their network's time are off by "
-        f"{percent(float(errors.median()))} in the median, nine in ten of them by less than "
-        f"{percent(float(errors.quantile(0.9)))}; {percent(float(relevant['covered'].mean()))} of their intervals hold."
+        f"Networks that a model had never seen were estimated with a median error of {percent(errors.median())}, "
+        f"{percent(errors.max())} at worst; {held} of {len(networks)} intervals contained the measured time."
     )
+
+
+def estimates_figure(networks: pd.DataFrame, level: float) -> Figure:
+    """The same as a chart."""
+    shown = networks.assign(
+        label=passes.labels(networks),
+        ratio=networks["estimate_ms"] / networks["measured_ms"],
+        low_ratio=networks["low_ms"] / networks["measured_ms"],
+        high_ratio=networks["high_ms"] / networks["measured_ms"],
+        holds=networks["covered"].map({True: "interval contains it", False: "interval misses it"}),
+    )
+    worst = networks.sort_values("error", key=abs).iloc[-1]
+    title = f"{int(networks['covered'].sum())} of {len(networks)} intervals contain what was measured"
+    if len(shown) > MOST_BARS:
+        shown = shown.reindex(shown["error"].abs().sort_values(ascending=False).index[:MOST_BARS])
+        title += f"; the {MOST_BARS} largest errors"
+    columns = ["label", "ratio", "low_ratio", "high_ratio", "holds", "measured_ms", "estimate_ms"]
+    alt_text = f"Estimate divided by measurement for each held-out network; the worst is {worst['network']}."
+    return Figure("estimates", title, alt_text, figures.intervals(shown[columns], level))
+
+
+def estimates_table(networks: pd.DataFrame, level: float) -> Table:
+    """Measured against estimated, every held-out network of every board."""
+    columns = (
+        words("network", "network"),
+        words("board", "board"),
+        words("processor", "processor"),
+        number("batch", "batch", integer),
+        number("measured, ms", "measured_ms", milliseconds),
+        number("estimated, ms", "estimate_ms", milliseconds),
+        number(f"{whole_percent(level)} interval from, ms", "low_ms", milliseconds),
+        number("to, ms", "high_ms", milliseconds),
+        number("error", "error", signed_percent),
+        flag("inside", "covered"),
+        *stacks(networks),
+    )
+    note = "Each network was estimated by a model fitted without any of its own timings."
+    return Table("networks", "Forward passes, measured and estimated", networks, columns, note)
+
+
+def shortcomings(networks: pd.DataFrame, level: float) -> list[str]:
+    """What did not go well with held-out networks, as sentences."""
+    covered = networks["covered"].astype(bool)
+    texts = []
+    if missed := sorted(set(networks.loc[~covered, "network"].astype(str))):
+        texts.append(f"Outside their {whole_percent(level)} intervals: {listed(missed)}.")
+    if covered.mean() < level - 0.1:
+        texts.append("Intervals are too narrow here: add networks like the ones that were missed, and fit again.")
+    return texts
 
 
 def processor_table(networks: pd.DataFrame, layers: pd.DataFrame) -> Table:

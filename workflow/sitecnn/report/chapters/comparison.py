@@ -31,7 +31,7 @@ MOST_NAMED = 3
 
 def chapter(results: Results) -> Chapter:
     """The chapter on comparisons."""
-    question = "How do boards and runs compare?"
+    question = "How do measured boards and runs compare?"
     times = results.times
     times = times[times["forward_ms"].notna()] if "forward_ms" in times else pd.DataFrame()
     blocks: list[Block] = []
@@ -57,7 +57,7 @@ def boards_sentence(times: pd.DataFrame) -> str:
         return "No forward pass was measured."
     networks = plural(times["network"].nunique(), "network")
     if ways(times).nunique() == 1:
-        return f"Only {ways(times).iloc[0]} was measured, so there is nothing to set beside it."
+        return f"Only {ways(times).iloc[0]} was measured; the first chapter sets estimates of other boards beside it."
     return f"{plural(ways(times).nunique(), 'way')} of running {networks} side by side."
 
 

@@ -29,9 +29,14 @@ from sitecnn.report.results import ProcessorResults, Results
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 SIZES = ["m", "n", "k"]
 FLAGS = ["trans_a", "trans_b", "accumulate"]
-LINES, FEWEST_POINTS = 3, 4
+LINES, FEWEST_POINTS, MOST_LINE_POINTS = 1, 4, 40
 FINE_POINTS, FINE_STEP = 12, 16
 """A line shows the edges of tiles from so many points on, at most so far apart."""
+EXPLANATION = (
+    "Caffe computes a convolution as a matrix product, C (m × n) = A (m × k) · B (k × n): m counts output channels, n "
+    "the pixels of the output, k the values under the filter's window (input channels × kernel height × kernel width). "
+    "A fully connected layer is such a product, too."
+)
 STREAMING = ("relu", "concat", "eltwise", "scale", "split")
 """Kinds that do next to no arithmetic: each element read once and written once."""
 
@@ -39,7 +44,7 @@ STREAMING = ("relu", "concat", "eltwise", "scale", "split")
 def chapter(results: Results) -> Chapter:
     """The chapter on matrix multiplication."""
     question = "How does matrix multiplication scale?"
-    blocks: list[Block] = []
+    blocks: list[Block] = [Note(EXPLANATION)]
     answers = []
     for found in results.measured:
         gemms = rates(found, results.kernels)
@@ -47,8 +52,8 @@ def chapter(results: Results) -> Chapter:
             blocks.append(Note(f"{found.name}: no matrix multiplication was measured by itself.", True))
             continue
         answers.append(f"{found.name} reaches {significant(gemms['gflops'].max())} GFLOP/s at best")
-        blocks += [roofline(found, gemms), *size_figures(found, gemms), tile_figure(found, gemms)]
-        blocks += [surface(found, gemms), gemm_table(found, gemms)]
+        blocks += [size_figure(found, gemms), tile_figure(found, gemms)]
+        blocks += [roofline(found, gemms), surface(found, gemms), gemm_table(found, gemms)]
     answer = "; ".join(answers) + "." if answers else "No matrix multiplication was measured by itself."
     return Chapter("gemm", question, answer, tuple(blocks))
 
@@ -97,26 +102,23 @@ def roofline(found: ProcessorResults, gemms: pd.DataFrame) -> Figure:
     shown = gemms[columns].round({"intensity": 4, "gflops": 4, "ms": 6})
     alt_text = "Scatter of GFLOP/s against arithmetic intensity, logarithmic, under a roof of peak rate and bandwidth."
     chart = figures.roofline(shown, peak, streamed if streamed > 0 else 1e9)
-    return Figure(f"roofline-{found.slug}", title, alt_text, chart, f"{note}.")
+    return Figure(f"roofline-{found.slug}", title, alt_text, chart, f"{note}.", folded=True)
 
 
-def size_figures(found: ProcessorResults, gemms: pd.DataFrame) -> list[Block]:
-    """Time against one size with the other two held, as far as the measurements have such lines."""
-    drawn: list[Block] = []
-    for name in SIZES:
-        lines = lines_along(gemms, name)
-        if lines.empty:
-            text = (
-                f"{found.name}: no {FEWEST_POINTS} multiplications differ in {name} alone, so there is no line to draw."
-            )
-            drawn.append(Note(text, True))
-            continue
-        growth = growth_exponent(lines)
-        title = f"{found.name}: time grows with {name} to the power of {growth:.2f}"
-        alt_text = f"Lines of milliseconds against {name}, logarithmic, for pairs of the other sizes."
-        note = "1.00 is proportional; below it larger multiplications run at a higher rate."
-        drawn.append(Figure(f"gemm-{name}-{found.slug}", title, alt_text, figures.against_size(lines, name), note))
-    return drawn
+def size_figure(found: ProcessorResults, gemms: pd.DataFrame) -> Block:
+    """Time against each size with the other two held, as far as the measurements have such lines."""
+    lines = {name: longest for name in SIZES if len(longest := lines_along(gemms, name).head(MOST_LINE_POINTS))}
+    if not lines:
+        text = (
+            f"{found.name}: no {FEWEST_POINTS} multiplications differ in one size alone, so there is no line to draw."
+        )
+        return Note(text, True)
+    growth = [f"{name} to the power of {growth_exponent(line):.2f}" for name, line in lines.items()]
+    rows = pd.concat([line.assign(others=name + ", with " + line["others"]) for name, line in lines.items()])
+    title = f"{found.name}: time grows with {listed(growth)}"
+    alt_text = "Lines of milliseconds against m, n or k, logarithmic, with the other two sizes held."
+    note = "1.00 is proportional; below it larger multiplications run at a higher rate."
+    return Figure(f"sizes-{found.slug}", title, alt_text, figures.against_size(rows, "m, n or k"), note)
 
 
 def lines_along(gemms: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -208,7 +210,7 @@ def surface(found: ProcessorResults, gemms: pd.DataFrame) -> Figure:
             f"{found.name}: with m = 1 the rate is {significant(small)}, from m = 64 on {significant(large)} GFLOP/s"
         )
     alt_text = "Heat map of the median GFLOP/s over powers of two of m and of n times k."
-    return Figure(f"surface-{found.slug}", title, alt_text, figures.rate_surface(cells))
+    return Figure(f"surface-{found.slug}", title, alt_text, figures.rate_surface(cells), folded=True)
 
 
 def _power(values: "pd.Series[int]") -> Any:

@@ -10,8 +10,10 @@ from sitecnn.report.page import (
     Note,
     Table,
     integer,
+    listed,
     mebibytes,
     number,
+    plural,
     signed_percent,
     stacks,
     words,
@@ -42,7 +44,7 @@ def answer(computed: pd.DataFrame, measured: pd.DataFrame) -> str:
         heaviest = computed.sort_values("weights_bytes").iloc[-1]
         return f"{heaviest['network']} has the heaviest weights, {mebibytes(heaviest['weights_bytes'])} MiB."
     worst = measured["error"].abs().max()
-    return f"Base and what a pass touches explain what a process takes to within {100 * worst:.1f} %."
+    return f"Predicted memory is within {100 * worst:.1f} % of the measured for every network that was measured."
 
 
 def measured_memory(results: Results, computed: pd.DataFrame) -> pd.DataFrame:
@@ -119,12 +121,14 @@ def figure(computed: pd.DataFrame, measured: pd.DataFrame) -> Figure:
         where = measured["board"] + " " + measured["processor"]
         totals = pd.DataFrame({"network": labels, "processor": where, "mib": above})
         totals = totals[totals["network"].isin(names)]
-    sums = computed[[f"{part}_bytes" for part in figures.PARTS]].sum()
-    largest = str(sums.idxmax()).removesuffix("_bytes")
-    title = (
-        f"Over all networks, {largest} is the largest part"
-        if largest == "data"
-        else f"Over all networks, {largest} take most"
-    )
+    title = largest_part(computed)
     alt_text = "Stacked bars of weights, data and workspace per network; ticks mark what was measured above the base."
     return Figure("memory", title, alt_text, figures.memory_bars(parts, totals), "Ticks: measured, less the base.")
+
+
+def largest_part(computed: pd.DataFrame) -> str:
+    """Which part is the largest, of how many networks."""
+    sizes = computed.set_index("network")[[f"{part}_bytes" for part in figures.PARTS]]
+    counts = sizes.idxmax(axis=1).value_counts()
+    said = [f"{str(part).removesuffix('_bytes')} for {count}" for part, count in counts.items()]
+    return f"The largest part is {listed(said)} of {plural(len(sizes), 'network')}"

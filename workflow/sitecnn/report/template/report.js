@@ -38,7 +38,7 @@
     const rows = [...body.rows].sort((a, b) => compare(a.cells[index], b.cells[index], descending ? -1 : 1));
     body.append(...rows);
   };
-  document.querySelectorAll("table").forEach((table) => {
+  document.querySelectorAll("table:not(.grid)").forEach((table) => {
     table.querySelectorAll("th").forEach((head, index) => {
       const button = document.createElement("button");
       button.type = "button";
@@ -48,7 +48,22 @@
     });
   });
 
-  document.querySelectorAll("details").forEach((details) => {
+  // One choice of board and network for all chapters: what is of another is hidden.
+  const filter = document.getElementById("filter");
+  const others = (name) => [...document.querySelectorAll(`[data-${name}]`)];
+  filter.addEventListener("change", () => {
+    const chosen = Object.fromEntries(new FormData(filter));
+    for (const element of new Set(Object.keys(chosen).flatMap(others))) {
+      element.dataset.filtered = Object.entries(chosen).some(
+        ([name, value]) => value && element.dataset[name] !== undefined && element.dataset[name] !== value);
+    }
+    for (const grid of document.querySelectorAll("table.grid")) {
+      const shown = [...grid.tHead.rows[0].cells].map((cell) => cell.dataset.filtered !== "true");
+      for (const row of grid.tBodies[0].rows) [...row.cells].forEach((cell, index) => { cell.hidden = !shown[index]; });
+    }
+  });
+
+  document.querySelectorAll("details:not(.more)").forEach((details) => {
     const field = document.createElement("input");
     field.type = "search";
     field.placeholder = "Search";

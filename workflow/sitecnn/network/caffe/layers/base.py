@@ -88,9 +88,14 @@ def read(kind: type[SettingsType], param: Message, names: Names | None = None) -
     """Settings from the fields of their names in a definition; repeated fields as tuples, enums by name."""
     values = []
     for name, repeated, enum in _plan(kind, type(param), tuple((names or {}).items())):  # type: ignore[arg-type]
-        value = getattr(param, name)
+        value = _decimal(getattr(param, name))
         values.append(tuple(value) if repeated else enum.values_by_number[value].name if enum else value)
     return kind(*values)
+
+
+def _decimal(value: Any) -> Any:
+    """A float as it stands in the file: 32 bits make 1e-9 to 9.999999717180685e-10."""
+    return float(f"{value:.7g}") if isinstance(value, float) else value
 
 
 @cache

@@ -11,11 +11,12 @@ from sitecnn.network.caffe.layers.base import (
     Inputs,
     LayerType,
     canonical_axis,
+    image_size,
     require,
     text,
 )
 from sitecnn.network.graph import Shape
-from sitecnn.network.settings import Convolution
+from sitecnn.network.settings import Convolution, Correlation, DenseBlock
 
 
 def _per_axis(name: str, given: Sequence[int], axes: int, default: int | None) -> tuple[int, ...]:
@@ -46,7 +47,7 @@ def _read_settings(param: ConvolutionParameter, shape: Shape) -> Convolution:
         kernel=_window(param, "kernel_size", axes, None),
         stride=_window(param, "stride", axes, 1),
         pad=_window(param, "pad", axes, 0),
-        dilation=_per_axis("dilation", param.dilation, axes, 1),
+        dilation=_per_axis("dilation", param.dilation or param.hole, axes, 1),
         group=param.group,
         bias=param.bias_term,
         axis=axis,
@@ -150,6 +151,58 @@ def _write(settings: Convolution) -> dict[str, Any]:
     return {"convolution_param": param | ({"axis": settings.axis} if settings.axis != 1 else {})}
 
 
+def _dense_block(layer: LayerParameter, inputs: Inputs) -> Inferred:
+    """denseblock_layer.cpp of the memory-efficient DenseNet: each transition reads all channels before it."""
+    param = layer.denseblock_param
+    settings = DenseBlock(param.numTransition, param.growthRate, param.use_BC)
+    height, width = image_size(inputs[0])
+    images, channels = inputs[0][:2]
+    growth = settings.growth
+    require(min(settings.transitions, growth) > 0, "numTransition and growthRate must be at least 1")
+    require(settings.transitions <= MOST_TRANSITIONS, f"more than {MOST_TRANSITIONS} transitions")
+    parameters: list[Shape] = []
+    for depth in range(channels, channels + settings.transitions * growth, growth):
+        parameters += (
+            [(4 * growth, depth, 1, 1), (growth, 4 * growth, 3, 3)] if settings.bottleneck else [(growth, depth, 3, 3)]
+        )
+    out = (images, channels + settings.transitions * growth, height, width)
+    return Inferred((out,), tuple(parameters), settings)
+
+
+def _write_dense_block(settings: DenseBlock) -> dict[str, Any]:
+    sizes = {"numTransition": settings.transitions, "growthRate": settings.growth}
+    return {"denseblock_param": sizes | {"use_BC": settings.bottleneck}}
+
+
+def _correlation(layer: LayerParameter, inputs: Inputs) -> Inferred:
+    """correlation_layer.cpp of FlowNet: a channel for each displacement."""
+    param, shape = layer.correlation_param, inputs[0]
+    image = image_size(shape)
+    require(inputs[1] == shape, "both its inputs must have one shape")
+    settings = Correlation(param.kernel_size, param.max_displacement, param.pad, param.stride_1, param.stride_2)
+    require(settings.kernel % 2 == 1, f"kernel_size must be odd, is {settings.kernel}")
+    require(min(settings.stride, settings.displacement_stride) > 0, "strides must be at least 1")
+    border = settings.displacement + settings.kernel // 2
+    out = [-(-(size + 2 * settings.pad - 2 * border) // settings.stride) for size in image]
+    require(min(out) > 0, f"its displacements leave nothing of its input of {text(image)}")
+    side = 2 * (settings.displacement // settings.displacement_stride) + 1
+    return Inferred(((shape[0], side * side, *out),), settings=settings)
+
+
+def _write_correlation(settings: Correlation) -> dict[str, Any]:
+    sizes = {"kernel_size": settings.kernel, "max_displacement": settings.displacement, "pad": settings.pad}
+    return {"correlation_param": sizes | {"stride_1": settings.stride, "stride_2": settings.displacement_stride}}
+
+
+DEPTHWISE_TYPES = (
+    *("DepthwiseConvolution", "ConvolutionDepthwise", "DepthWiseConvolution", "ConvolutionDepthWise"),
+    *("Depthwise", "DepthwiseConv", "ConvDepthwise", "DepthConvolution"),
+)
+"""Names under which forks have a grouped convolution of their own code."""
+
+MOST_TRANSITIONS = 1000
+"""It bounds the work that a file can ask for; DenseNet-264 has 64 in one block."""
+
 MANY = (1, NO_LIMIT)
 DEPTHWISE = "MobileNet's forks"
 
@@ -157,6 +210,7 @@ TYPES = (
     LayerType("Convolution", _convolution, _write, MANY, MANY, as_many_tops=True),
     LayerType("Deconvolution", _deconvolution, _write, MANY, MANY, as_many_tops=True),
     LayerType("Im2col", _im2col, _write),
-    LayerType("DepthwiseConvolution", _depthwise, _write, MANY, MANY, as_many_tops=True, fork=DEPTHWISE),
-    LayerType("ConvolutionDepthwise", _depthwise, _write, MANY, MANY, as_many_tops=True, fork=DEPTHWISE),
+    *(LayerType(name, _depthwise, _write, MANY, MANY, as_many_tops=True, fork=DEPTHWISE) for name in DEPTHWISE_TYPES),
+    LayerType("DenseBlock", _dense_block, _write_dense_block, fork="DenseNet's fork", is_guess=True),
+    LayerType("Correlation", _correlation, _write_correlation, bottoms=(2, 2), fork="FlowNet's forks"),
 )

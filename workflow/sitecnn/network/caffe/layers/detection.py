@@ -36,14 +36,15 @@ def _priors(settings: PriorBox) -> int:
     for ratio in settings.aspect_ratio:
         if not any(isclose(ratio, known, rel_tol=0, abs_tol=1e-6) for known in ratios):
             ratios += [ratio, 1 / ratio] if settings.flip and ratio else [ratio]
-    return len(ratios) * len(settings.min_size) + len(settings.max_size)
+    return len(ratios) * len(settings.min_size) + len(settings.max_size) + len(settings.width)
 
 
 def _prior_box(layer: LayerParameter, inputs: Inputs) -> Inferred:
     """prior_box_layer.cpp of SSD: means and variances of every box, once for all images."""
     height, width = image_size(inputs[0])
     settings = read(PriorBox, layer.prior_box_param)
-    require(bool(settings.min_size), "it needs a min_size")
+    require(bool(settings.min_size or settings.width), "it needs a min_size, or Intel's width and height")
+    require(len(settings.width) == len(settings.height), "it needs as many heights as widths")
     larger = len(settings.max_size)
     require(larger in (0, len(settings.min_size)), "it needs a max_size for each min_size, or none")
     return Inferred(((1, 2, height * width * _priors(settings) * 4),), settings=settings)

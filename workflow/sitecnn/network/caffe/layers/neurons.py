@@ -62,6 +62,12 @@ def _prelu(layer: LayerParameter, inputs: Inputs) -> Inferred:
     return Inferred(inputs, ((),) if settings.channel_shared else ((shape[1],),), settings)
 
 
+ELEMENTWISE_OF_FORKS = (
+    *("Insanity", "RReLU", "SELU", "SeLu", "Selu", "SeLuDropout", "Mish", "GELU", "SignedSqrt"),
+    *("L2Normalize", "L2Normalization", "InstanceNorm", "SpatialDropout", "NoisyReLU"),
+)
+"""Forks' activations and normalisations without matrix products; what they compute leaves the shape as it is."""
+
 TYPES = (
     _neuron("ReLU", "relu_param", ReLU),
     _neuron("ELU", "elu_param", ELU),
@@ -79,6 +85,7 @@ TYPES = (
     LayerType("Sigmoid", same_shape),
     LayerType("TanH", same_shape),
     LayerType("ReLU6", same_shape, fork="MobileNet's forks"),
+    *(LayerType(name, same_shape, fork="a fork") for name in ELEMENTWISE_OF_FORKS),
     LayerType("HardSigmoid", same_shape, fork="MobileNet's forks"),
     LayerType("HardSwish", same_shape, fork="MobileNet's forks"),
 )

@@ -1,5 +1,6 @@
 """Normalisation, and the learnable scale and bias that go with it."""
 
+from dataclasses import replace
 from typing import Any
 
 from sitecnn.network.caffe.caffe_pb2 import LayerParameter
@@ -33,13 +34,14 @@ def _batch_norm(layer: LayerParameter, inputs: Inputs) -> Inferred:
     """batch_norm_layer.cpp: its blobs are the means, the variances and their common factor."""
     param, shape = layer.batch_norm_param, inputs[0]
     require(len(shape) >= 2, f"its input must have a channel axis, is {text(shape)}")
-    stored = param.use_global_stats if param.HasField("use_global_stats") else True
+    settings = read(BatchNorm, param)
+    stored = replace(settings, use_global_stats=param.use_global_stats or not param.HasField("use_global_stats"))
     channels = (shape[1],)
-    return Inferred(inputs, (channels, channels, (1,)), BatchNorm(stored))
+    return Inferred(inputs, (channels, channels, (1,)), stored)
 
 
 def _write_batch_norm(settings: BatchNorm) -> dict[str, Any]:
-    return {"batch_norm_param": {"use_global_stats": settings.use_global_stats}}
+    return {"batch_norm_param": {"use_global_stats": settings.use_global_stats} | changed(settings)}
 
 
 def _mvn(layer: LayerParameter, inputs: Inputs) -> Inferred:

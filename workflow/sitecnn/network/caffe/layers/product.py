@@ -14,7 +14,7 @@ from sitecnn.network.caffe.layers.base import (
     text,
 )
 from sitecnn.network.graph import Shape
-from sitecnn.network.settings import Embed, InnerProduct, Recurrent
+from sitecnn.network.settings import Embed, InnerProduct, Lstm, Recurrent
 
 BIAS = {"bias": "bias_term"}
 
@@ -43,6 +43,8 @@ def _embed(layer: LayerParameter, inputs: Inputs) -> Inferred:
 def _recurrent_blobs(layer: LayerParameter, inputs: Inputs, states: int) -> tuple[Recurrent, tuple[Shape, ...]]:
     """Settings and tops of a layer with this many hidden states (recurrent_layer.cpp, `LayerSetUp`)."""
     settings = read(Recurrent, layer.recurrent_param)
+    if not layer.HasField("recurrent_param") and layer.lstm_param.num_output:
+        settings = Recurrent(layer.lstm_param.num_output)  # the name before it was Caffe's own
     exposed = states if settings.expose_hidden else 0
     require(settings.num_output > 0, "num_output must be at least 1")
     require(2 + exposed <= len(inputs) <= 3 + exposed, f"it takes {2 + exposed} or {3 + exposed} bottoms")
@@ -79,7 +81,23 @@ def _lstm(layer: LayerParameter, inputs: Inputs) -> Inferred:
     return Inferred(outputs, _recurrent_weights(inputs, settings, 4 * settings.num_output, states=2), settings)
 
 
+def _old_lstm(layer: LayerParameter, inputs: Inputs) -> Inferred:
+    """lstm_layer.cpp of junhyukoh's fork: rows are steps, of `batch_size` sequences each; one bias."""
+    settings = read(Lstm, layer.lstm_param, {"images": "batch_size"})
+    shape, size = inputs[0], settings.num_output
+    require(min(size, settings.images) > 0, "num_output and batch_size must be at least 1")
+    require(len(shape) > 1 and shape[0] % settings.images == 0, f"its input {text(shape)} must hold whole sequences")
+    return Inferred(((shape[0], size),), ((4 * size, prod(shape[1:])), (4 * size, size), (4 * size,)), settings)
+
+
 TYPES = (
+    LayerType(
+        "Lstm",
+        _old_lstm,
+        lambda settings: {"lstm_param": changed(settings, {"images": "batch_size"})},
+        (1, 2),
+        fork="an older fork for sequences",
+    ),
     LayerType("InnerProduct", _inner_product, lambda settings: {"inner_product_param": changed(settings, BIAS)}),
     LayerType("Embed", _embed, lambda settings: {"embed_param": changed(settings, BIAS)}),
     LayerType("RNN", _rnn, lambda settings: {"recurrent_param": changed(settings)}, (2, 4), (1, 2)),

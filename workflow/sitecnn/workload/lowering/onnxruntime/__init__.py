@@ -11,7 +11,7 @@ from sitecnn.workload.lowering.onnxruntime.graph import Graph
 from sitecnn.workload.lowering.onnxruntime.kernels import lowered
 from sitecnn.workload.lowering.onnxruntime.liveness import activations_bytes, weights_bytes
 from sitecnn.workload.lowering.onnxruntime.nchwc import Layout
-from sitecnn.workload.lowering.onnxruntime.rules import rules_of
+from sitecnn.workload.lowering.onnxruntime.rules import Rules
 from sitecnn.workload.lowering.onnxruntime.translate import to_graph
 
 
@@ -32,7 +32,7 @@ def memory(network: Network, engine: Engine) -> EngineMemory:
 
 def optimised(graph: Graph, engine: Engine) -> Graph:
     """The graph after the optimisers of the engine's level, changed in place."""
-    level, rules = GRAPH_LEVELS.index(engine.graph_level), rules_of(engine.release)
+    level, rules = GRAPH_LEVELS.index(engine.graph_level), Rules(engine.release)
     basic.expand_functions(graph)
     if level >= GRAPH_LEVELS.index("basic"):
         basic.optimise(graph, rules)

@@ -7,7 +7,7 @@ from sitecnn.network.settings import Constant
 from sitecnn.workload.lowering.onnxruntime.graph import Graph, Node
 from sitecnn.workload.lowering.onnxruntime.patterns import layer_normalization
 from sitecnn.workload.lowering.onnxruntime.rules import Rules
-from sitecnn.workload.lowering.onnxruntime.transposes import cancel_transposes
+from sitecnn.workload.lowering.onnxruntime.transposes import cancel_transposes, move_transpose
 
 Rule = Callable[[Graph, Node, Rules], bool]
 """Changes the graph at a node; whether it did."""
@@ -69,7 +69,7 @@ def _is_constant_convolution(graph: Graph, node: Node) -> bool:
 def _scales_channels(graph: Graph, node: Node, follower: Node, channels: int, rules: Rules) -> bool:
     """Whether what follows is a constant multiplication or addition for each output channel."""
     if follower.op == "BatchNormalization":
-        is_plain = node.op == "Conv" or rules.scales_transposed
+        is_plain = node.op == "Conv" or rules.has("BatchNormalization joins ConvTranspose")
         return is_plain and len(follower.outputs) == 1 and all(map(graph.is_weight, follower.inputs[1:]))
     if node.op != "Conv" or follower.op not in ("Mul", "Add") or not graph.is_weight(follower.inputs[1]):
         return False
@@ -85,7 +85,7 @@ def _is_per_channel(shape: Shape, channels: int, rank: int) -> bool:
 def _pad(graph: Graph, node: Node, rules: Rules) -> bool:
     """Pad with zeros before a Conv, or an AveragePool where the version does so, pad_fusion.cc."""
     follower = graph.follower(node)
-    takers = ("Conv", "AveragePool") if rules.pads_average else ("Conv",)
+    takers = ("Conv", "AveragePool") if rules.has("Pad joins AveragePool") else ("Conv",)
     if node.op != "Pad" or follower is None or follower.op not in takers or follower.inputs[0] != node.output:
         return False
     pads = node.attributes.get("pads") or graph.values(node, 1)
@@ -110,7 +110,8 @@ def _product(graph: Graph, node: Node, rules: Rules) -> bool:
     if node.op != "MatMul" or follower is None:
         return False
     given, matrix = graph.shape(node.inputs[0]), graph.shape(node.inputs[1])
-    if len(matrix) != 2 or (len(given) != 2 and not (rules.reshapes_products and graph.is_weight(node.inputs[1]))):
+    reshapes = rules.has("MatMul and Add of more than two axes are Reshape, Gemm, Reshape")
+    if len(matrix) != 2 or (len(given) != 2 and not (reshapes and graph.is_weight(node.inputs[1]))):
         return False
     if not _adds_vector(graph, node, follower, matrix[1]):
         return False
@@ -174,8 +175,13 @@ def _sum(graph: Graph, node: Node, rules: Rules) -> bool:
 
 def _reshape(graph: Graph, node: Node, rules: Rules) -> bool:
     """Of two Reshapes in a row the first goes, reshape_fusion.cc."""
-    maker = graph.makers.get(node.inputs[0])
-    if not rules.joins_reshapes or node.op != "Reshape" or maker is None or maker.op != "Reshape":
+    maker = graph.makers.get(node.inputs[0]) if node.op == "Reshape" else None
+    if (
+        not rules.has("of two Reshapes the first goes")
+        or node.op != "Reshape"
+        or maker is None
+        or maker.op != "Reshape"
+    ):
         return False
     if graph.follower(maker) is not node:
         return False
@@ -235,5 +241,6 @@ STEPS: tuple[Callable[[Graph, Rules], bool], ...] = (
     *map(_everywhere, (_product, _reshape)),
     _everywhere(lambda graph, node, rules: layer_normalization(graph, node)),
     _everywhere(lambda graph, node, rules: cancel_transposes(graph, node)),
+    _everywhere(lambda graph, node, rules: move_transpose(graph, node)),
 )
 """In the order of graph_transformer_utils.cc, Level1."""

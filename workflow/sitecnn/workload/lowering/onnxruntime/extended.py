@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
+from sitecnn.network.graph import Shape
+from sitecnn.network.settings import Constant
 from sitecnn.workload.lowering.onnxruntime.graph import Graph, Node
 from sitecnn.workload.lowering.onnxruntime.patterns import bias_gelu, gelu, quick_gelu, skip_layer_normalization
 from sitecnn.workload.lowering.onnxruntime.rules import CONV_ACTIVATIONS, Rules
-from sitecnn.workload.lowering.onnxruntime.transposes import permutation
+from sitecnn.workload.lowering.onnxruntime.transposes import cancel_transposes, move_transpose, permutation
 
 Pass = Callable[[Graph, Node, Rules], object]
 
@@ -81,10 +83,48 @@ def _take_over(graph: Graph, node: Node, position: int, maker: Node) -> None:
     node.layers = (*node.layers, *maker.layers)
 
 
+def _split(graph: Graph, node: Node, rules: Rules) -> None:
+    """Gathers that take every index of an axis are a Split, and a Squeeze each, gather_fusion.cc; at the first one."""
+    if node.op != "Gather" or graph.is_weight(node.inputs[0]):
+        return
+    given = node.inputs[0]
+    shape = graph.shape(given)
+    axis = int(node.attributes.get("axis", 0)) % len(shape)
+    taken = {
+        index: user for user in graph.users[given] if (index := _single_index(graph, user, axis, shape)) is not None
+    }
+    if len(taken) != shape[axis] or len(graph.users[given]) != len(taken) or len(taken) < 2:
+        return
+    part = (*shape[:axis], 1, *shape[axis + 1 :])
+    names = [f"{taken[index].output}/part" for index in range(shape[axis])]
+    graph.shapes |= dict.fromkeys(names, part)
+    sizes, axes = f"{given}/sizes", f"{given}/axes"
+    graph.weights |= {sizes: Constant((len(taken),), "int64"), axes: Constant((1,), "int64", (axis,))}
+    first = min(taken.values(), key=graph.nodes.index)
+    graph.add(Node("Split", [given, sizes], names, first.layers, {"axis": axis}), before=first)
+    for index, name in enumerate(names):
+        gather = taken[index]
+        squeeze = Node("Squeeze", [name, axes], [gather.output], gather.layers)
+        graph.add(squeeze, before=gather)
+        graph.remove(gather)
+        graph.makers[squeeze.output] = squeeze
+
+
+def _single_index(graph: Graph, node: Node, axis: int, shape: Shape) -> int | None:
+    """The index that a Gather takes of an axis, None where it takes several or is none."""
+    if node.op != "Gather" or int(node.attributes.get("axis", 0)) % len(shape) != axis:
+        return None
+    values = graph.values(node, 1)
+    return int(values[0]) % shape[axis] if values and graph.shape(node.inputs[1]) == () else None
+
+
 PASSES: tuple[Pass, ...] = (
     _gemm_activation,
     _conv_activation,
     lambda graph, node, rules: gelu(graph, node),
+    _split,
+    *(lambda graph, node, rules: move_transpose(graph, node),) * 2,
+    lambda graph, node, rules: cancel_transposes(graph, node),
     _transposed_product,
     lambda graph, node, rules: bias_gelu(graph, node),
     lambda graph, node, rules: skip_layer_normalization(graph, node),

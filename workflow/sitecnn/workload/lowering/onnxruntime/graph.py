@@ -106,7 +106,7 @@ class Graph:
 
     def follower(self, node: Node) -> Node | None:
         """The only user of a node's output, None where there are others or the output is a result."""
-        users = self.users[node.output]
+        users = self.users[node.output] if node.output else []
         return users[0] if len(users) == 1 and node.output not in self.outputs else None
 
     def is_weight(self, name: str) -> bool:

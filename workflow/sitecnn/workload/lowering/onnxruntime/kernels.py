@@ -26,6 +26,12 @@ from sitecnn.workload.lowering.onnxruntime.nchwc import BLOCKED
 
 PREFIX = "ort_"
 
+ACTIVATIONS = {
+    **dict.fromkeys(("Clip", "LeakyRelu", "HardSigmoid", "HardSwish"), 1),
+    **dict.fromkeys(("Sigmoid", "Tanh", "Gelu", "QuickGelu"), 2),
+}
+"""Classes of the activations that kernels take in, by the work on each output; Relu is done as it is written."""
+
 PRODUCTS = ("Gemm", "MatMul", "FusedMatMul")
 
 POOLS = ("MaxPool", "AveragePool", "LpPool", "GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool")
@@ -135,6 +141,7 @@ def _convolution(graph: Graph, node: Node, sizes: dict[str, int]) -> Kernel:
     if node.op == "ConvTranspose":
         return kernel(f"{PREFIX}conv_transpose", sizes)
     layout = "nchwc_" if node.nchwc else ""
+    sizes |= {"activation": ACTIVATIONS.get(node.activation, 0)}
     return kernel(f"{PREFIX}{layout}conv_{_conv_kind(node, weight, sizes)}", sizes, node.activation)
 
 
@@ -163,6 +170,7 @@ def _product(graph: Graph, node: Node, sizes: dict[str, int]) -> Kernel:
     flags = {"trans_a": bool(node.attributes.get("transA")), "trans_b": bool(node.attributes.get("transB"))}
     sizes = {name: sizes[name] for name in ("inputs", "outputs", "in_elements", "out_elements", "parameters")}
     sizes |= {"m": rows, "n": columns, "k": depth, "images": images, "bias": len(node.inputs) > 2, **flags}
+    sizes |= {"activation": ACTIVATIONS.get(node.activation, 0)}
     return kernel(f"{PREFIX}{'gemm' if constant else 'matmul'}", sizes, node.activation)
 
 

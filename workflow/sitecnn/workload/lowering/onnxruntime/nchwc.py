@@ -147,7 +147,7 @@ class Layout:
 
     def _binary(self, node: Node) -> None:
         if not all(name in self.blocks for name in node.inputs):
-            if node.op == "Mul" and self.rules.blocked_scale:
+            if node.op == "Mul" and self.rules.has("a Mul by a constant a channel stays on blocks"):
                 self._scale(node)
             return
         shapes = {self.graph.shape(name) for name in node.inputs}
@@ -166,7 +166,11 @@ class Layout:
 
     def _joins_hard_swish(self, node: Node) -> bool:
         """Have a convolution apply x·HardSigmoid(x) with the slope of HardSwish."""
-        if node.op != "Mul" or node.output in self.graph.outputs or not self.rules.blocked_hard_swish:
+        if (
+            node.op != "Mul"
+            or node.output in self.graph.outputs
+            or not self.rules.has("Conv on blocks applies HardSwish")
+        ):
             return False
         gate = next((one for name in node.inputs if (one := self.blocks[name]).node.op == "HardSigmoid"), None)
         if gate is None or not _is_hard_swish(gate.node) or gate.all_uses != 1:

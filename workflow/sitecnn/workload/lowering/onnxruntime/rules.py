@@ -1,72 +1,67 @@
-"""What ONNX Runtime fuses on a CPU, by version: read off the graphs that 1.17.3 and 1.32.0 write, and their sources.
+"""What ONNX Runtime fuses on a CPU, by version.
 
 The sources are microsoft/onnxruntime, onnxruntime/core/optimizer (conv_*_fusion.cc, nchwc_transformer.cc, …).
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 CONV_ACTIVATIONS = frozenset({"Relu", "Sigmoid", "Tanh", "LeakyRelu", "Clip", "HardSigmoid"})
 """Activations that a Conv applies itself (conv_activation_fusion.cc; Clip with constant bounds)."""
 
 
+GEMM_ACTIVATIONS = frozenset(
+    {"Elu", "HardSigmoid", "LeakyRelu", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Tanh", "ThresholdedRelu"}
+)
+"""Activations that a Gemm applies itself (gemm_activation_fusion.cc)."""
+
+BLOCKED_ACTIVATIONS = frozenset({"Relu", "Sigmoid", "Tanh", "HardSigmoid", "Gelu", "QuickGelu"})
+"""Elementwise operators that stay on blocks of channels; those of CONV_ACTIVATIONS join a Conv with a sum."""
+
+Release = tuple[int, ...]
+
+SINCE: dict[str, Release] = {
+    "Pad joins AveragePool": (1, 20),
+    "MatMul and Add of more than two axes are Reshape, Gemm, Reshape": (1, 21),
+    "of two Reshapes the first goes": (1, 21),
+    "Gemm applies LeakyRelu": (1, 25),
+    "HardSigmoid, Gelu and QuickGelu stay on blocks": (1, 25),
+    "BatchNormalization of operator set 15 stays on blocks": (1, 25),
+    "Resize of operator sets 18 and 19 stays on blocks": (1, 25),
+    "a Mul by a constant a channel stays on blocks": (1, 25),
+    "Conv on blocks applies HardSwish": (1, 30),
+    "BatchNormalization joins ConvTranspose": (1, 32),
+}
+"""What newer releases do, with the first that does. Read off graphs that 1.17.3, 1.18.1, 1.19.2, 1.20.1, 1.21.1,
+1.22.1, 1.23.2, 1.24.1, 1.25.1, 1.26.0, 1.27.0, 1.28.0, 1.29.0, 1.30.0 and 1.32.0 wrote."""
+
+
 @dataclass(frozen=True)
 class Rules:
-    """Where versions differ. Sets are of operators, `*_version` the newest operator set that a rule takes."""
+    """The rules of a release."""
 
-    gemm_activations: frozenset[str]
-    """Activations that a Gemm applies itself (gemm_activation_fusion.cc)."""
-    blocked_activations: frozenset[str]
-    """Elementwise operators that stay on blocks of channels; those of CONV_ACTIVATIONS join a Conv with a sum."""
-    blocked_batch_norm_version: int
-    blocked_resize_version: int
-    blocked_scale: bool
-    """A Mul by a constant a channel stays on blocks."""
-    blocked_hard_swish: bool
-    """A Conv in blocks applies x·HardSigmoid(x) itself, where it is no result."""
-    pads_average: bool
-    """A Pad joins the AveragePool behind it."""
-    scales_transposed: bool
-    """A BatchNormalization joins the ConvTranspose before it."""
-    reshapes_products: bool
-    """MatMul and Add of more than two axes become Reshape, Gemm, Reshape."""
-    joins_reshapes: bool
-    """Of two Reshapes in a row the first goes."""
+    release: Release
 
+    def has(self, rule: str) -> bool:
+        """Whether it does what a text of SINCE says; KeyError for another text."""
+        return self.release >= SINCE[rule]
 
-_OLD = Rules(
-    gemm_activations=frozenset(
-        {"Elu", "HardSigmoid", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Tanh", "ThresholdedRelu"}
-    ),
-    blocked_activations=frozenset({"Relu", "Sigmoid", "Tanh"}),
-    blocked_batch_norm_version=14,
-    blocked_resize_version=13,
-    blocked_scale=False,
-    blocked_hard_swish=False,
-    pads_average=False,
-    scales_transposed=False,
-    reshapes_products=False,
-    joins_reshapes=False,
-)
+    @property
+    def gemm_activations(self) -> frozenset[str]:
+        """Activations that a Gemm applies itself."""
+        return GEMM_ACTIVATIONS if self.has("Gemm applies LeakyRelu") else GEMM_ACTIVATIONS - {"LeakyRelu"}
 
-_NEW = Rules(
-    gemm_activations=_OLD.gemm_activations | {"LeakyRelu"},
-    blocked_activations=_OLD.blocked_activations | {"HardSigmoid", "Gelu", "QuickGelu"},
-    blocked_batch_norm_version=15,
-    blocked_resize_version=19,
-    blocked_scale=True,
-    blocked_hard_swish=True,
-    pads_average=True,
-    scales_transposed=True,
-    reshapes_products=True,
-    joins_reshapes=True,
-)
+    @property
+    def blocked_activations(self) -> frozenset[str]:
+        """Elementwise operators that stay on blocks."""
+        newer = self.has("HardSigmoid, Gelu and QuickGelu stay on blocks")
+        return BLOCKED_ACTIVATIONS if newer else BLOCKED_ACTIVATIONS - {"HardSigmoid", "Gelu", "QuickGelu"}
 
-_SINCE: tuple[tuple[tuple[int, ...], Rules], ...] = (((0,), _OLD), ((1, 22), _NEW))
-"""Rules with the release that they hold from."""
+    @property
+    def blocked_batch_norm_version(self) -> int:
+        """The newest operator set whose BatchNormalization stays on blocks."""
+        return 15 if self.has("BatchNormalization of operator set 15 stays on blocks") else 14
 
-
-@lru_cache
-def rules_of(release: tuple[int, ...]) -> Rules:
-    """The rules of a release, such as (1, 17)."""
-    return next(rules for since, rules in reversed(_SINCE) if release >= since)
+    @property
+    def blocked_resize_version(self) -> int:
+        """The newest operator set whose Resize does."""
+        return 19 if self.has("Resize of operator sets 18 and 19 stays on blocks") else 13

@@ -1,8 +1,7 @@
 """A network as the graph that ONNX Runtime is given."""
 
 from sitecnn.network.graph import Network, OnnxNode
-from sitecnn.network.onnx import nodes
-from sitecnn.network.onnx.build import INPUT
+from sitecnn.network.onnx import INPUT, nodes
 from sitecnn.network.settings import Constant
 from sitecnn.workload.lowering.onnxruntime.graph import Graph, Node
 
@@ -14,8 +13,7 @@ def to_graph(network: Network) -> Graph:
     """
     graph = Graph(network.outputs)
     for index, node in nodes(network):
-        names = [name for name in node.outputs if name]
-        graph.shapes |= zip(names, network.layers[index].outputs, strict=False)
+        graph.shapes |= {name: shape for name, shape in zip(node.outputs, node.shapes, strict=True) if name}
         if node.operator.type != INPUT:
             graph.add(_node(graph, index, node))
     if not graph.outputs:

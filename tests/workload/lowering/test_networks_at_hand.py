@@ -1,0 +1,36 @@
+"""Every network at hand, converted to ONNX, runs as it is lowered; from its prototxt and from its ONNX file alike."""
+
+from pathlib import Path
+
+import pytest
+
+from sitecnn.network import load_network
+from sitecnn.network.onnx import EXTERNAL_FILE, external_bytes, to_onnx
+from sitecnn.workload.engines import Engine
+from sitecnn.workload.lowering import engine_memory, lower
+from tests.workload.lowering.graphs import counted, executed, machine_block
+from tests.workload.test_memory import NETWORKS
+
+FILES = sorted(path for path in NETWORKS.iterdir() if path.suffix in (".prototxt", ".onnx"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_networks_at_hand_run_as_lowered(path: Path, tmp_path: Path) -> None:
+    network = load_network(path)
+    file = tmp_path / "network.onnx"
+    file.write_bytes(to_onnx(network, "external"))
+    with (tmp_path / EXTERNAL_FILE).open("wb") as zeros:
+        zeros.truncate(external_bytes(network))
+    again = load_network(file)
+    for block in {machine_block(tmp_path), 0}:
+        engine = Engine("onnxruntime", nchwc_block=block)
+        kernels = lower(network, engine)
+        assert counted(kernels) == executed(str(file), tmp_path, block)
+        assert counted(lower(again, engine)) == counted(kernels)
+
+
+def test_memory_of_a_chain_is_its_weights_and_its_two_largest_neighbours() -> None:
+    """VGG-16 without blocks: two planes of 64 channels at 224×224."""
+    parts = engine_memory(load_network(NETWORKS / "vgg16.prototxt"), Engine("onnxruntime"))
+    assert parts.activations_bytes == 2 * 4 * 64 * 224 * 224
+    assert parts.weights_bytes == 4 * 138_357_544

@@ -1,0 +1,98 @@
+# -*- coding: utf-8 -*-
+"""Folders and files of this user's own, which no other user of the board can have prepared."""
+
+from __future__ import absolute_import, division, print_function
+
+import errno
+import os
+import pwd
+import stat
+import tempfile
+
+from .errors import Refused
+
+
+def state_folder():
+    """The folder of this user in which the agent keeps what it needs between two starts; made if it is not there.
+
+    Under the user's cache, or under the folder for temporary files where there is no home to write into.
+    """
+    try:
+        home = pwd.getpwuid(os.geteuid()).pw_dir  # not $HOME: sudo may leave another user's there
+    except KeyError:
+        home = os.environ.get("HOME", "/")
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(home, ".cache")
+    folder = os.path.join(cache, "sitecnn", "agent")
+    try:
+        return private_folder(folder)
+    except (IOError, OSError):
+        folder = os.path.join(tempfile.gettempdir(), "sitecnn-agent-%d" % os.geteuid())
+    try:
+        return private_folder(folder)
+    except (IOError, OSError) as error:
+        raise Refused("%s cannot be made: %s" % (folder, error.strerror))
+
+
+def private_folder(folder):
+    """`folder` without links in its path, made with mode 0700 if it is not there.
+
+    Refused if another user owns it, could write into it, or could put another in its place.
+    """
+    parent = os.path.realpath(os.path.dirname(folder))
+    folder, mend = os.path.join(parent, os.path.basename(folder)), "remove it, or name another by XDG_CACHE_HOME"
+    before = os.umask(0o077)
+    try:
+        os.makedirs(folder)
+    except OSError as error:
+        if error.errno != errno.EEXIST:
+            raise
+    finally:
+        os.umask(before)
+    found = os.lstat(folder)
+    if not stat.S_ISDIR(found.st_mode):
+        raise Refused("%s is a link or a file, not a folder: %s" % (folder, mend))
+    if found.st_uid != os.geteuid():
+        raise Refused("%s belongs to user %s, not to %s: %s" % (folder, user(found.st_uid), user(os.geteuid()), mend))
+    if stat.S_IMODE(found.st_mode) != 0o700:
+        text = "%s has mode %04o, so others may have written there, not 0700: %s"
+        raise Refused(text % (folder, stat.S_IMODE(found.st_mode), mend))
+    while parent != os.path.dirname(parent):
+        found = os.lstat(parent)
+        if found.st_uid not in (0, os.geteuid()) or writable_by_others(found):
+            raise Refused("users other than %s can write in %s: %s" % (user(os.geteuid()), parent, mend))
+        parent = os.path.dirname(parent)
+    return folder
+
+
+def writable_by_others(found):
+    """Whether users beside its owner and this user's own group can replace what stands in a folder."""
+    foreign = stat.S_IWOTH | (stat.S_IWGRP if found.st_gid not in (0, os.getegid()) else 0)
+    return bool(found.st_mode & foreign) and not found.st_mode & stat.S_ISVTX
+
+
+def open_own(path, flags, mode=0o600):
+    """A descriptor of a regular file that has no other name and belongs to this user or root.
+
+    Refused for what another user may have put there: a link, a device, a file of theirs.
+    """
+    try:
+        descriptor = os.open(path, flags & ~os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK, mode)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link; a pipe or socket that nobody reads
+            raise Refused("%s is a link or a pipe: it is not used" % path)
+        raise
+    found = os.fstat(descriptor)
+    if stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and found.st_uid in (0, os.geteuid()):
+        if flags & os.O_TRUNC:
+            os.ftruncate(descriptor, 0)
+        return descriptor
+    os.close(descriptor)
+    raise Refused("%s is no file of user %s alone: it is not used" % (path, user(os.geteuid())))
+
+
+def user(number):
+    """A user's name, or the number if it has none."""
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)

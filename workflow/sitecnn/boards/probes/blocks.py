@@ -1,0 +1,370 @@
+"""The blocks of CNNs, each of sizes that its probe draws: name → what it adds to a graph behind a tensor."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sitecnn.boards.probes import layers
+from sitecnn.boards.probes.drawing import Deck, EvenDraws
+from sitecnn.boards.probes.graph import Graph
+
+FUSED_ACTIVATIONS = {
+    **{"relu": 5, "relu6": 2, "silu": 3, "hard_swish": 2, "leaky_relu": 1.2, "": 3},
+    **{"sigmoid": 0.5, "hard_sigmoid": 0.5, "tanh": 0.3},
+}
+"""Activations behind convolutions, as often as networks have them."""
+
+OWN_ACTIVATIONS = {
+    **{"elu": 1, "prelu": 1.5, "softplus": 0.7, "gelu": 1.2, "hard_swish": 1.5, "silu": 1, "relu": 1.5, "relu6": 1},
+    **{"leaky_relu": 1, "sigmoid": 1.5, "tanh": 1, "hard_sigmoid": 1},
+}
+"""Activations where no convolution takes them in."""
+
+POOLS = {
+    **{("max", 3, 2, 1): 4, ("max", 2, 2, 0): 4, ("max", 3, 2, 0): 2, ("max", 3, 1, 1): 3, ("max", 5, 1, 2): 3},
+    **{("average", 3, 1, 1): 2, ("average", 2, 2, 0): 2, ("average", 3, 2, 1): 1},
+}
+
+WIDTHS = ((96, 8, 256), (48, 16, 512), (24, 24, 1024), (12, 32, 1536), (0, 48, 2048))
+"""(least height, fewest and most channels) of the five resolutions at which CNNs work."""
+
+DEAR_ELEMENTS = 300_000
+"""Layers that take tens of ns an element stay below this, or a few of them would take the board's whole time."""
+
+TOKENS = 30
+"""The greatest height of a blob whose pixels attend to each other."""
+
+
+def resolution(height: int) -> int:
+    """Which of WIDTHS a height is of."""
+    return next(index for index, (least, _, _) in enumerate(WIDTHS) if height >= least)
+
+
+@dataclass
+class Probe:
+    """One probe being drawn: its graph, and what its sizes are drawn with.
+
+    `grains` are what channels are multiples of, one drawn each time; no layer has more than about `most_macs`.
+    """
+
+    graph: Graph
+    generator: random.Random
+    draws: EvenDraws
+    fused: Deck[str]
+    own: Deck[str]
+    pools: Deck[tuple[str, int, int, int]]
+    grains: tuple[int, ...]
+    most_macs: float
+
+    def shape(self, tensor: str) -> tuple[int, int]:
+        """(channels, height) of a tensor."""
+        return self.graph.shapes[tensor][1], self.graph.shapes[tensor][2]
+
+    def whole(self, channels: float) -> int:
+        """Channels as a multiple of this probe's grains."""
+        grain = self.generator.choice(self.grains)
+        return max(grain, round(channels / grain) * grain)
+
+    def channels(self, purpose: str, height: int, low: float = 1.0, high: float = 1.0) -> int:
+        """Channels for a purpose, evenly drawn over what is usual at that height, times `low` and `high`."""
+        at = resolution(height)
+        _, fewest, most = WIDTHS[at]
+        return self.whole(self.draws.log_uniform(f"{purpose} {at}", max(4.0, fewest * low), most * high))
+
+    def limited(self, outputs: float, height: int, kernel: float, inputs: int) -> int:
+        """`outputs` of a convolution, or as many as this probe's MACs allow."""
+        allowed = self.most_macs * self.generator.uniform(0.5, 1) / (kernel**2 * inputs * height**2)
+        return self.whole(max(8.0, min(outputs, allowed)))
+
+    def drawn(self, purpose: str, height: int, kernel: float, inputs: int, low: float = 1.0, high: float = 1.0) -> int:
+        """Channels for a purpose within this probe's MACs."""
+        return self.limited(self.channels(purpose, height, low, high), height, kernel, inputs)
+
+    def to_channels(self, tensor: str, channels: int) -> str:
+        """`tensor` through a 1×1 convolution, unless it has these channels."""
+        if self.shape(tensor)[0] == channels:
+            return tensor
+        return layers.convolution(self.graph, tensor, channels, activation=self.fused.draw())
+
+    def perhaps(self, tensor: str, channels: int) -> str:
+        """`tensor` with other channels in six of ten cases, and whenever it has many more."""
+        present, _ = self.shape(tensor)
+        return self.to_channels(tensor, channels) if self.generator.random() < 0.6 or present > 4 * channels else tensor
+
+
+Block = Callable[[Probe, str], str]
+
+
+def _convolution(name: str, kernel: int, dilation: int = 1) -> Block:
+    def block(probe: Probe, tensor: str) -> str:
+        channels, height = probe.shape(tensor)
+        tensor = probe.perhaps(tensor, probe.drawn(f"{name} in", height, 1, channels))
+        outputs = probe.drawn(name, height, kernel, probe.shape(tensor)[0])
+        activation, bias = probe.fused.draw(), probe.generator.random() < 0.8
+        return layers.convolution(
+            probe.graph, tensor, outputs, kernel, dilation=dilation, activation=activation, bias=bias
+        )
+
+    return block
+
+
+def _factorised(probe: Probe, tensor: str) -> str:
+    """1×7 and 7×1 (Szegedy et al. 2016)."""
+    channels, height = probe.shape(tensor)
+    outputs = probe.drawn("1x7", height, 2.7, channels)
+    tensor = layers.convolution(probe.graph, tensor, outputs, (1, 7), activation="relu")
+    return layers.convolution(probe.graph, tensor, probe.limited(outputs, height, 2.7, outputs), (7, 1))
+
+
+def _basic(probe: Probe, tensor: str) -> str:
+    """Two 3×3 and a sum (He et al. 2016)."""
+    _, height = probe.shape(tensor)
+    wide = min(probe.channels("basic", height), (probe.most_macs / 9) ** 0.5 / height)
+    tensor = probe.to_channels(tensor, probe.whole(wide))
+    channels, _ = probe.shape(tensor)
+    inner = layers.convolution(probe.graph, tensor, channels, 3, activation="relu")
+    return layers.add(probe.graph, layers.convolution(probe.graph, inner, channels, 3), tensor, "relu")
+
+
+def _bottleneck(probe: Probe, tensor: str) -> str:
+    """1×1, 3×3, 1×1 and a sum (He et al. 2016)."""
+    _, height = probe.shape(tensor)
+    narrow = probe.whole(min(probe.channels("bottleneck", height, 1, 0.4), (probe.most_macs / 9) ** 0.5 / height))
+    tensor = probe.to_channels(tensor, 4 * narrow)
+    inner = layers.convolution(probe.graph, tensor, narrow, activation="relu")
+    inner = layers.convolution(probe.graph, inner, narrow, 3, activation="relu")
+    return layers.add(probe.graph, layers.convolution(probe.graph, inner, 4 * narrow), tensor, "relu")
+
+
+def _inverted(kernel: int) -> Block:
+    """Expanded, depthwise, projected and a sum, sometimes with squeeze-and-excite (Sandler et al. 2018)."""
+
+    def block(probe: Probe, tensor: str) -> str:
+        _, height = probe.shape(tensor)
+        tensor = probe.perhaps(tensor, probe.channels(f"inverted {kernel}", height, 0.7, 0.25))
+        channels, _ = probe.shape(tensor)
+        activation = probe.fused.draw()
+        expanded = probe.limited(channels * probe.generator.choice((3, 4, 6)), height, 1, channels)
+        inner = layers.convolution(probe.graph, tensor, expanded, activation=activation)
+        inner = layers.depthwise(probe.graph, inner, kernel, activation=activation)
+        if probe.generator.random() < 0.4:
+            inner = _squeeze_excite(probe, inner)
+        return layers.add(probe.graph, tensor, layers.convolution(probe.graph, inner, channels))
+
+    return block
+
+
+def _depthwise(kernel: int) -> Block:
+    def block(probe: Probe, tensor: str) -> str:
+        channels, height = probe.shape(tensor)
+        tensor = probe.perhaps(tensor, probe.drawn(f"depthwise {kernel}", height, 1, channels))
+        return layers.depthwise(probe.graph, tensor, kernel, activation=probe.fused.draw())
+
+    return block
+
+
+def grouped(probe: Probe, tensor: str, stride: int = 1) -> str:
+    """A 3×3 convolution in groups of 3 to 64 channels."""
+    _, height = probe.shape(tensor)
+    even = all(grain % 4 == 0 for grain in probe.grains)
+    width = probe.generator.choice((4, 8, 8, 16, 16, 16, 24, 32, 32, 40, 48, 64) if even else (3, 4, 6, 8))
+    allowed = probe.most_macs / (9 * width**2 * (height / stride) ** 2)
+    groups = max(2, int(min(probe.channels("grouped", height) / width, allowed)))
+    tensor = probe.to_channels(tensor, groups * width)
+    activation = probe.fused.draw()
+    return layers.convolution(
+        probe.graph, tensor, groups * width, 3, stride=stride, group=groups, activation=activation
+    )
+
+
+def _squeeze_excite(probe: Probe, tensor: str) -> str:
+    channels, _ = probe.shape(tensor)
+    inner = probe.whole(channels / probe.generator.choice((4, 8, 16)))
+    activations = probe.generator.choice(("relu", "silu")), probe.generator.choice(("sigmoid", "hard_sigmoid"))
+    return layers.squeeze_excite(probe.graph, tensor, inner, activations)
+
+
+def _fire(probe: Probe, tensor: str) -> str:
+    """Squeezed, then 1×1 and 3×3 side by side (Iandola et al. 2016)."""
+    channels, height = probe.shape(tensor)
+    squeezed = probe.drawn("fire", height, 1, channels, 0.5, 0.1)
+    expanded = probe.limited(4 * squeezed, height, 3, squeezed)
+    tensor = layers.convolution(probe.graph, tensor, squeezed, activation="relu")
+    sides = [layers.convolution(probe.graph, tensor, expanded, kernel, activation="relu") for kernel in (1, 3)]
+    return layers.concatenate(probe.graph, sides)
+
+
+def _inception(probe: Probe, tensor: str) -> str:
+    """1×1, 3×3, 5×5 and pooling side by side (Szegedy et al. 2015)."""
+    graph = probe.graph
+    channels, height = probe.shape(tensor)
+    sides = []
+    for kernel, share in ((1, 0.0), (3, 0.6), (5, 0.3)):
+        outputs = probe.drawn("inception", height, kernel, channels if not share else 16, 0.5, 0.25)
+        given = tensor
+        if share:
+            reduced = probe.limited(share * outputs, height, 1, channels)
+            given = layers.convolution(graph, tensor, reduced, activation="relu")
+            outputs = probe.limited(outputs, height, kernel, reduced)
+        sides.append(layers.convolution(graph, given, outputs, kernel, activation="relu"))
+    pooled = layers.pool(graph, tensor, probe.generator.choice(("max", "average")), 3, 1, 1)
+    outputs = probe.drawn("inception", height, 1, channels, 0.5, 0.25)
+    return layers.concatenate(graph, [*sides, layers.convolution(graph, pooled, outputs, activation="relu")])
+
+
+def _dense(probe: Probe, tensor: str) -> str:
+    """BatchNorm before 1×1 and 3×3, concatenated to what was there, twice (Huang et al. 2017)."""
+    growth = probe.generator.choice((12, 32, 32, 48))
+    for _ in range(2):
+        channels, height = probe.shape(tensor)
+        inner = layers.activate(probe.graph, layers.normalise(probe.graph, tensor), "relu")
+        wide = probe.limited(4 * growth, height, 1, channels)
+        inner = layers.convolution(probe.graph, inner, wide, activation="relu", bias=False)
+        inner = layers.convolution(probe.graph, inner, growth, 3, bias=False)
+        tensor = layers.concatenate(probe.graph, [tensor, inner])
+    return tensor
+
+
+def _shuffle(probe: Probe, tensor: str) -> str:
+    """Half of the channels through 1×1, depthwise, 1×1, then shuffled (Ma et al. 2018)."""
+    channels, height = probe.shape(tensor)
+    half = probe.drawn("shuffle", height, 1, channels, 0.5, 0.4)
+    still, moved = layers.halves(probe.graph, probe.to_channels(tensor, 2 * half))
+    moved = layers.convolution(probe.graph, moved, half, activation="relu")
+    moved = layers.convolution(probe.graph, layers.depthwise(probe.graph, moved, 3), half, activation="relu")
+    return layers.shuffle_channels(probe.graph, layers.concatenate(probe.graph, [still, moved]))
+
+
+def _partial(probe: Probe, tensor: str) -> str:
+    """Two 3×3 on half of the channels, all concatenated (Jocher et al. 2023, C2f)."""
+    graph = probe.graph
+    _, height = probe.shape(tensor)
+    half = min(probe.channels("partial", height, 0.5, 0.25), (probe.most_macs / 9) ** 0.5 / height)
+    both = 2 * probe.whole(half)
+    still, moved = layers.halves(graph, layers.convolution(graph, tensor, both, activation="silu"))
+    inner = layers.convolution(graph, moved, both // 2, 3, activation="silu")
+    inner = layers.convolution(graph, inner, both // 2, 3, activation="silu")
+    inner = layers.add(graph, moved, inner) if probe.generator.random() < 0.6 else inner
+    return layers.convolution(graph, layers.concatenate(graph, [still, moved, inner]), both, activation="silu")
+
+
+def _pool(probe: Probe, tensor: str) -> str:
+    _, height = probe.shape(tensor)
+    chosen = probe.pools.draw()
+    return layers.pool(probe.graph, tensor, *(("max", 3, 1, 1) if height < 8 and chosen[2] > 1 else chosen))
+
+
+def _own_activation(probe: Probe, tensor: str) -> str:
+    """An activation of its own, which runs by itself: behind a sum of the tensor and its depthwise convolution."""
+    channels, height = probe.shape(tensor)
+    activation = probe.own.draw()
+    if activation == "softplus" and channels * height**2 > DEAR_ELEMENTS:
+        activation = "sigmoid"
+    tensor = layers.add(probe.graph, tensor, layers.depthwise(probe.graph, tensor, 3, activation="relu6"))
+    return layers.activate(probe.graph, tensor, activation)
+
+
+def _normalised(probe: Probe, tensor: str) -> str:
+    tensor = layers.normalise(probe.graph, tensor)
+    return layers.activate(probe.graph, tensor, probe.generator.choice(("relu", "")))
+
+
+def _upsampled(probe: Probe, tensor: str) -> str:
+    """Pooled, convolved, enlarged and concatenated to what was there, as in feature pyramids."""
+    mode = probe.generator.choice(("nearest", "nearest", "nearest", "linear", "align_corners"))
+    return _enlarged(probe, tensor, lambda small: layers.resize(probe.graph, _narrowed(probe, small), mode))
+
+
+def _transposed(probe: Probe, tensor: str) -> str:
+    """The same by a transposed convolution (Ronneberger et al. 2015)."""
+
+    def enlarge(small: str) -> str:
+        channels, height = probe.shape(small)
+        outputs = probe.drawn("transposed", height, 2, channels, 0.5, 0.5)
+        return layers.transposed(probe.graph, small, outputs, probe.generator.choice((2, 2, 4)))
+
+    return _enlarged(probe, tensor, enlarge)
+
+
+def _narrowed(probe: Probe, tensor: str) -> str:
+    channels, height = probe.shape(tensor)
+    outputs = probe.drawn("upsampled", height, 1, channels, 0.5, 0.5)
+    return layers.convolution(probe.graph, tensor, outputs, activation=probe.fused.draw())
+
+
+def _enlarged(probe: Probe, tensor: str, enlarge: Callable[[str], str]) -> str:
+    _, height = probe.shape(tensor)
+    if height % 2 or height < 4:
+        return tensor
+    pooled = layers.pool(probe.graph, tensor, probe.generator.choice(("max", "average")), 2, 2)
+    return layers.concatenate(probe.graph, [tensor, enlarge(pooled)])
+
+
+def _convnext(probe: Probe, tensor: str) -> str:
+    """7×7 depthwise, LayerNormalization and two products along the channels (Liu et al. 2022)."""
+    graph = probe.graph
+    _, height = probe.shape(tensor)
+    wide = min(probe.channels("convnext", height, 0.7, 0.4), (probe.most_macs / 4) ** 0.5 / height)
+    tensor = probe.to_channels(tensor, probe.whole(wide))
+    channels, _ = probe.shape(tensor)
+    inner = layers.transpose(graph, layers.depthwise(graph, tensor, 7), (0, 2, 3, 1))
+    inner = layers.linear(graph, layers.layer_normalisation(graph, inner), 4 * channels, "gelu")
+    inner = layers.linear(graph, inner, channels)
+    inner = graph.node("Mul", [inner, graph.weights(channels)], graph.shapes[inner])
+    return layers.add(graph, tensor, layers.transpose(graph, inner, (0, 3, 1, 2)))
+
+
+def _transformer(probe: Probe, tensor: str) -> str:
+    """Attention among pixels and two products, each with its normalisation and sum (Vaswani et al. 2017)."""
+    graph = probe.graph
+    while probe.shape(tensor)[1] > TOKENS:
+        tensor = layers.pool(graph, tensor, "max", 2, 2)
+    heads = probe.generator.choice((2, 3, 4, 6))
+    channels = heads * probe.generator.choice((16, 32, 32, 48, 64))
+    tensor = probe.to_channels(tensor, channels)
+    batch, _, height, width = graph.shapes[tensor]
+    tokens = layers.transpose(graph, layers.reshape(graph, tensor, (batch, channels, height * width)), (0, 2, 1))
+    tokens = layers.add(graph, tokens, layers.attention(graph, layers.layer_normalisation(graph, tokens), heads))
+    wide = probe.generator.choice((2, 4)) * channels
+    inner = layers.linear(graph, layers.layer_normalisation(graph, tokens), wide, "gelu")
+    tokens = layers.add(graph, tokens, layers.linear(graph, inner, channels))
+    return layers.reshape(graph, layers.transpose(graph, tokens, (0, 2, 1)), (batch, channels, height, width))
+
+
+def _local_response(probe: Probe, tensor: str) -> str:
+    channels, height = probe.shape(tensor)
+    few = channels * height**2 <= DEAR_ELEMENTS
+    return layers.local_response(probe.graph, tensor) if few else _pool(probe, tensor)
+
+
+BLOCKS: dict[str, tuple[float, Block]] = {
+    "1x1": (4, _convolution("1x1", 1)),
+    "3x3": (5, _convolution("3x3", 3)),
+    "5x5": (1, _convolution("5x5", 5)),
+    "7x7": (0.5, _convolution("7x7", 7)),
+    "1x7": (0.7, _factorised),
+    "dilated": (0.7, _convolution("dilated", 3, 2)),
+    "basic": (2, _basic),
+    "bottleneck": (2, _bottleneck),
+    "inverted 3x3": (2.5, _inverted(3)),
+    "inverted 5x5": (2, _inverted(5)),
+    "depthwise 3x3": (2, _depthwise(3)),
+    "depthwise 5x5": (1.5, _depthwise(5)),
+    "depthwise 7x7": (0.5, _depthwise(7)),
+    "grouped": (3, grouped),
+    "squeeze and excite": (1.5, _squeeze_excite),
+    "fire": (1.2, _fire),
+    "inception": (1, _inception),
+    "dense": (1.2, _dense),
+    "shuffle": (1.5, _shuffle),
+    "partial": (1, _partial),
+    "pool": (2.5, _pool),
+    "activation": (2.5, _own_activation),
+    "normalised": (0.7, _normalised),
+    "upsampled": (1.5, _upsampled),
+    "transposed": (0.8, _transposed),
+    "convnext": (1, _convnext),
+    "transformer": (0.5, _transformer),
+    "local response": (0.4, _local_response),
+}
+"""Each block with how many of a deck's cards it has."""

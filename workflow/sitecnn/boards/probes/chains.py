@@ -1,0 +1,180 @@
+"""Probe networks from a seed: chains of blocks from an image down to a few pixels, and what CNNs have at their end."""
+
+import random
+
+import numpy as np
+from onnx import ModelProto
+
+from sitecnn.boards.probes import layers
+from sitecnn.boards.probes.blocks import (
+    BLOCKS,
+    FUSED_ACTIVATIONS,
+    OWN_ACTIVATIONS,
+    POOLS,
+    WIDTHS,
+    Probe,
+    grouped,
+    resolution,
+)
+from sitecnn.boards.probes.drawing import Deck, EvenDraws
+from sitecnn.boards.probes.graph import INPUT, Graph
+
+SIZES = (64, 96, 112, 128, 160, 192, 200, 224, 224, 256, 288, 320, 416)
+"""Heights of images; small ones make chains whose blobs stay in a cache."""
+
+GRAINS: tuple[tuple[int, ...], ...] = (
+    (16, 16, 16, 8, 8, 4),
+    (16,),
+    (8, 16),
+    (16, 16, 8, 4),
+    (1, 2, 2),
+    (16, 8),
+    (4, 4, 8),
+    (16,),
+)
+"""What channels are multiples of, a chain each in turn: an eighth has counts that no vector takes whole."""
+
+MOST_MACS = (8e6, 150e6, 20e6, 50e6, 8e6, 20e6, 100e6, 50e6, 20e6)
+"""What a layer has at most, a chain each in turn: networks of small layers and of large ones."""
+
+STEMS = {(3, 2): 6, (3, 1): 2, (7, 2): 2, (4, 4): 1, (11, 4): 1, (5, 2): 1, (6, 2): 1}
+"""(kernel, stride) of the first convolution."""
+
+STEM_OUTPUTS = (8, 16, 24, 32, 48, 64, 64, 96)
+
+DOWNS = {
+    "3x3": 3,
+    "depthwise 3x3": 2,
+    "depthwise 5x5": 1.5,
+    "pool": 3,
+    "1x1": 1,
+    "residual": 2,
+    "patch": 1,
+    "grouped": 1,
+}
+"""What halves height and width."""
+
+DOWN_POOLS = (("max", 3, 2, 1), ("max", 2, 2, 0), ("average", 2, 2, 0), ("max", 3, 2, 0), ("average", 3, 2, 1))
+
+HEADS = {"linear": 4, "large": 3, "mean": 1, "convolution": 1, "two": 1}
+"""What a network ends in."""
+
+MOST_NODES, LEAST_HEIGHT = 110, 10
+"""A chain with more nodes, or of so few pixels, goes on to its head."""
+
+LARGEST_PRODUCT = 25e6
+"""Weights of a fully connected layer at most: AlexNet's and VGG's second are 17 million."""
+
+
+def probe_models(seed: int, count: int) -> list[ModelProto]:
+    """`count` probe networks at batch 1, called `probe-001` and so on; the same for the same seed."""
+    return _Generator(seed).models(count)
+
+
+class _Generator:
+    """Decks that go on from chain to chain, so that all chains together have what one alone could not."""
+
+    def __init__(self, seed: int) -> None:
+        self.generator = random.Random(seed)  # noqa: S311  # sizes, no secrets
+        self.draws = EvenDraws(self.generator)
+        weights = {name: weight for name, (weight, _) in BLOCKS.items()}
+        self.blocks = [Deck(self.generator, weights) for _ in WIDTHS]
+        self.sizes = Deck(self.generator, dict.fromkeys(SIZES, 1) | {224: 2})
+        self.stems, self.downs, self.heads = (Deck(self.generator, deck) for deck in (STEMS, DOWNS, HEADS))
+        self.fused, self.own = Deck(self.generator, FUSED_ACTIVATIONS), Deck(self.generator, OWN_ACTIVATIONS)
+        self.pools = Deck(self.generator, POOLS)
+
+    def models(self, count: int) -> list[ModelProto]:
+        return [self.chain(number).model() for number in range(1, count + 1)]
+
+    def chain(self, number: int) -> Graph:
+        graph = Graph(f"probe-{number:03d}", self.sizes.draw())
+        grains, most_macs = GRAINS[number % len(GRAINS)], MOST_MACS[number % len(MOST_MACS)]
+        probe = Probe(graph, self.generator, self.draws, self.fused, self.own, self.pools, grains, most_macs)
+        tensor = self.stem(probe)
+        while True:
+            for _ in range(self.generator.choice((2, 3, 3, 4))):
+                _, height = probe.shape(tensor)
+                _, block = BLOCKS[self.blocks[resolution(height)].draw()]
+                tensor = block(probe, tensor)
+            if probe.shape(tensor)[1] < LEAST_HEIGHT or len(graph.nodes) > MOST_NODES:
+                self.head(probe, tensor)
+                return graph
+            tensor = self.down(probe, tensor)
+
+    def stem(self, probe: Probe) -> str:
+        """The convolution that reads the image."""
+        _, size = probe.shape(INPUT)
+        kernel, stride = self.stems.draw()
+        stride = 2 if stride == 1 and size > 256 else stride
+        outputs = probe.limited(self.generator.choice(STEM_OUTPUTS), size // stride, kernel, 3)
+        pad = 0 if kernel == 4 else None
+        activation = self.fused.draw()
+        return layers.convolution(probe.graph, INPUT, outputs, kernel, stride=stride, pad=pad, activation=activation)
+
+    def down(self, probe: Probe, tensor: str) -> str:
+        """Half the height and width."""
+        kind, graph = self.downs.draw(), probe.graph
+        channels, height = probe.shape(tensor)
+        if kind == "pool":
+            return layers.pool(graph, tensor, *self.generator.choice(DOWN_POOLS))
+        if kind == "grouped":
+            return grouped(probe, tensor, stride=2)
+        if kind.startswith("depthwise"):
+            tensor = probe.perhaps(tensor, probe.drawn(f"down {kind}", height, 1, channels, 1, 0.6))
+            return layers.depthwise(graph, tensor, int(kind[-1]), stride=2, activation=self.fused.draw())
+        kernel = {"3x3": 3, "1x1": 1, "patch": 2, "residual": 1}[kind]
+        outputs = probe.drawn(f"down {kind}", height // 2, kernel, channels)
+        if kind != "residual":
+            pad = 0 if kind == "patch" else None
+            activation = self.fused.draw()
+            return layers.convolution(graph, tensor, outputs, kernel, stride=2, pad=pad, activation=activation)
+        inner = probe.limited(outputs / 2, height // 2, 3, channels)
+        inner_tensor = layers.convolution(graph, tensor, inner, 3, stride=2, activation="relu")
+        main = layers.convolution(graph, inner_tensor, outputs)
+        return layers.add(graph, main, layers.convolution(graph, tensor, outputs, stride=2), "relu")
+
+    def head(self, probe: Probe, tensor: str) -> None:
+        """Classes from the last pixels: means, or all pixels in a row, and products."""
+        kind, graph = self.heads.draw(), probe.graph
+        channels, height = probe.shape(tensor)
+        if kind == "convolution":
+            tensor = layers.convolution(graph, tensor, probe.limited(1000, height, 1, channels), activation="relu")
+            layers.softmax(graph, layers.flatten(graph, layers.global_average(graph, tensor)))
+        elif kind == "large":
+            tensor = probe.to_channels(tensor, min(channels, 512))
+            while probe.shape(tensor)[1] > 8:
+                tensor = layers.pool(graph, tensor, "max", 2, 2)
+            tensor = layers.flatten(graph, tensor)
+            weights = self.draws.log_uniform("large product", 5e5, LARGEST_PRODUCT)
+            outputs = int(min(4096, max(64, weights / graph.shapes[tensor][1])))
+            tensor = layers.fully_connected(graph, tensor, outputs, "relu")
+            layers.softmax(graph, self.product(probe, tensor, 64, 4096, self.generator.choice(("relu", ""))))
+        else:
+            self.linear_head(probe, tensor, kind)
+
+    def linear_head(self, probe: Probe, tensor: str, kind: str) -> None:
+        """Means of channels and one or two products."""
+        graph = probe.graph
+        channels, height = probe.shape(tensor)
+        if kind == "mean":
+            axes = graph.constant(np.array([2, 3], np.int64))
+            tensor = graph.node("ReduceMean", [tensor, axes], graph.shapes[tensor][:2], keepdims=0)
+        else:
+            if self.generator.random() < 0.6:
+                outputs = probe.drawn("head", height, 1, channels)
+                tensor = layers.convolution(graph, tensor, outputs, activation=self.fused.draw())
+            tensor = layers.flatten(graph, layers.global_average(graph, tensor))
+        if kind == "two":
+            tensor = self.product(probe, tensor, 256, 4096, self.generator.choice(("hard_swish", "relu")))
+        if self.generator.random() < 0.3:
+            tensor = layers.layer_normalisation(graph, tensor)
+        tensor = self.product(probe, tensor, 100, 6000, self.generator.choice(("", "relu", "")))
+        if self.generator.random() < 0.5:
+            layers.softmax(graph, tensor)
+
+    def product(self, probe: Probe, tensor: str, fewest: int, most: int, activation: str) -> str:
+        """A fully connected layer with evenly drawn outputs."""
+        _, inputs = probe.graph.shapes[tensor]
+        outputs = int(self.draws.log_uniform(f"product {fewest}", fewest, min(most, LARGEST_PRODUCT / inputs)))
+        return layers.fully_connected(probe.graph, tensor, outputs, activation)

@@ -1,0 +1,193 @@
+"""Records → dataset: only what is new is read, every line is accounted for, and all of it counts or nothing.
+
+What a row is, which lines are refused and which of two records counts is said by the statements in sql/.
+"""
+
+import json
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from sitecnn.dataset import statements, store
+from sitecnn.dataset.definitions import DEFINITIONS, UNREAD, network_rows, read_definitions
+from sitecnn.dataset.files import ORDER, Connection, Files, board_of, quoted, settle, write_rows
+from sitecnn.dataset.record_files import LONGEST_QUOTE, Source, Stretch, all_continue, record_files, stretches
+from sitecnn.dataset.schema import NETWORKS, RUNS
+from sitecnn.dataset.store import Manifest
+from sitecnn.errors import SiteCNNError
+
+KEYS = {"runs": "run", "networks": "network, batch, definition_sha256, layer_index"}
+"""What tells the rows of these tables apart."""
+
+Refusal = dict[str, Any]
+"""A line of the refused file."""
+
+MOST_DEFINITIONS = 500
+"""Networks that are remembered from one stretch to the next."""
+
+
+def aggregate(root: Path) -> dict[str, Any]:
+    """Bring results/dataset up to the records; returns its summary. SiteCNNError if the disk is full."""
+    with store.locked(root):
+        before = store.current(root)
+        manifest = store.read_manifest(before) if before else Manifest()
+        if not (manifest.is_current() and all_continue(root, manifest.sources)):
+            before, manifest = None, Manifest()
+        grown = [source for source in record_files(root, manifest.sources) if source.has_grown()]
+        if grown or before is None:
+            with _disk_errors(root):
+                _write(root, before, manifest, grown)
+    return summary(root)
+
+
+def summary(root: Path) -> dict[str, Any]:
+    """Counts of the dataset: per board and processor, refused and superseded records."""
+    manifest = store.read_manifest(store.existing(root))
+    boards: dict[str, int] = defaultdict(int)
+    for name in manifest.measurements():
+        board, processor = store.partition_of(Path(name))
+        boards[f"{board}/{processor}"] += manifest.files[name]["rows"]
+    counts = {"refused": manifest.refused, "superseded": manifest.superseded}
+    return {"schema": manifest.schema, "measurements": dict(sorted(boards.items())), **counts}
+
+
+@contextmanager
+def _disk_errors(root: Path) -> Iterator[None]:
+    """What a disk refuses, as a SiteCNNError."""
+    try:
+        yield
+    except OSError as error:
+        raise SiteCNNError(f"{store.folder(root)}: {error.strerror}; the dataset is as it was before") from None
+    except (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.FatalException) as error:
+        said = str(error).splitlines()[0]
+        raise SiteCNNError(f"{store.folder(root)}: {said}; the dataset is as it was before") from None
+
+
+def _write(root: Path, before: Path | None, manifest: Manifest, sources: list[Source]) -> None:
+    """The next generation: what was there, the new records, and their kin in runs and networks."""
+    with store.new_generation(root) as generation:
+        scratch = generation / ".scratch"
+        connection = statements.connect(scratch)
+        try:
+            _begin(connection, before)
+            for name in manifest.measurements():
+                store.take_over(before or generation, generation, name)
+            files, refused = _take_records(connection, generation, sources)
+            manifest.files |= files
+            manifest.superseded += settle(connection, generation, manifest.files, {board_of(name) for name in files})
+            for name, key in KEYS.items():
+                file = f"{name}/{name}.parquet"
+                manifest.files[file] = write_rows(connection, generation, file, f"FROM {name} ORDER BY {key}")
+        finally:
+            connection.close()
+            shutil.rmtree(scratch, ignore_errors=True)
+        for source in sources:
+            manifest.sources[source.origin] = source.entry()
+        _write_refused(before, generation, refused)
+        manifest.refused += len(refused)
+        store.commit(root, generation, manifest)
+
+
+def _write_refused(before: Path | None, generation: Path, refused: list[Refusal]) -> None:
+    text = (before / "refused.jsonl").read_text(encoding="utf-8") if before else ""
+    text += "".join(json.dumps(entry, sort_keys=True) + "\n" for entry in refused)
+    (generation / "refused.jsonl").write_text(text, encoding="utf-8")
+
+
+def _begin(connection: Connection, before: Path | None) -> None:
+    """The tables that grow over the stretches: runs and networks of the generation before, definitions."""
+    schemas = {"runs": RUNS, "networks": NETWORKS, "definitions": DEFINITIONS, "unread": UNREAD}
+    for name, schema in schemas.items():
+        rows = store.read_table_of(before, name) if before and name in KEYS else schema.empty_table()
+        connection.register("given", rows)
+        connection.execute(f"CREATE TABLE {name} AS FROM given")
+        if name in KEYS:
+            connection.execute(f"ALTER TABLE {name} ADD PRIMARY KEY ({KEYS[name]})")
+
+
+def _take_records(connection: Connection, generation: Path, sources: list[Source]) -> tuple[Files, list[Refusal]]:
+    """(files of measurements from the new lines of `sources`, refused lines)."""
+    files: Files = {}
+    refused: list[Refusal] = []
+    for stretch in stretches(sources):
+        _read(connection, stretch)
+        files |= _write_stretch(connection, generation, stretch)
+        refused += _refused(connection, stretch)
+        blocks = "SELECT file, rtrim(text, chr(10)) FROM blocks WHERE misfit IS NULL ORDER BY line"
+        for number, text in connection.execute(blocks).fetchall():
+            stretch.sources[number].block = text
+    return files, refused
+
+
+def _read(connection: Connection, stretch: Stretch) -> None:
+    """Make the tables and views of a stretch: see the statements."""
+    origins, boards = [source.origin for source in stretch.sources], [source.board for source in stretch.sources]
+    numbers = pa.array(range(len(origins)), pa.int32())
+    connection.register("files", pa.table({"file": numbers, "origin": origins, "board": boards}))
+    connection.register("lines", pa.concat_tables(stretch.lines))
+    statements.run(connection, "lines")
+    statements.run(connection, "runs")
+    _define(connection)
+    statements.run(connection, "measurements")
+    networks = "SELECT DISTINCT network, prototxt FROM sound_passes ANTI JOIN refusals USING (file, line)"
+    named = connection.execute(f"{networks} WHERE has_definition ORDER BY ALL").fetchall()
+    connection.register("given", network_rows(named))
+    connection.execute("INSERT OR REPLACE INTO networks FROM given")
+
+
+def _define(connection: Connection) -> None:
+    """The layers of the networks that the passes of a stretch tell of."""
+    for name in ("definitions", "unread"):
+        ((count,),) = connection.execute(f"SELECT count(DISTINCT prototxt) FROM {name}").fetchall()
+        if count > MOST_DEFINITIONS:
+            connection.execute(f"TRUNCATE {name}")
+    known = "SELECT prototxt FROM definitions UNION ALL SELECT prototxt FROM unread"
+    wanted = f"SELECT prototxt FROM passes WHERE has_definition AND prototxt IS NOT NULL EXCEPT ({known})"
+    layers, unread = read_definitions(text for (text,) in connection.execute(wanted).fetchall())
+    for name, table in (("definitions", layers), ("unread", unread)):
+        connection.register("given", table)
+        connection.execute(f"INSERT INTO {name} FROM given")
+
+
+def _write_stretch(connection: Connection, generation: Path, stretch: Stretch) -> Files:
+    """The measurements of a stretch, a file for each board and processor."""
+    partitions = connection.execute(
+        "SELECT board, processor, min(file) FROM sound GROUP BY ALL ORDER BY ALL"
+    ).fetchall()
+    rows = "sound"
+    if len(partitions) > 1:
+        connection.execute("CREATE OR REPLACE TABLE sound_rows AS FROM sound")
+        rows = "sound_rows"
+    files: Files = {}
+    for board, processor, number in partitions:
+        stem, start = Path(stretch.sources[number].origin).stem, stretch.starts[number]
+        name = f"measurements/board={board}/processor={processor}/{stem}.{start:014d}.parquet"
+        mine = f"FROM {rows} WHERE board = {quoted(board)} AND processor = {quoted(processor)}"
+        chosen = f"SELECT * EXCLUDE (board, processor, file, position) {mine} ORDER BY {ORDER}, file, line, position"
+        files[name] = write_rows(connection, generation, name, chosen)
+    return files
+
+
+def _refused(connection: Connection, stretch: Stretch) -> list[Refusal]:
+    """The lines of a stretch that are no rows, in order, as the refused file has them."""
+    found = "SELECT file, line, reason, rtrim(text, chr(10)) FROM refusals JOIN lines USING (file, line)"
+    lines = [*stretch.refused, *connection.execute(found).fetchall()]
+    refused = [
+        (
+            number,
+            line,
+            {"origin": stretch.sources[number].origin, "line": line, "reason": reason, "text": text[:LONGEST_QUOTE]},
+        )
+        for number, line, reason, text in lines
+    ]
+    for number, line, *entry in connection.execute(
+        "SELECT file, line, origin, row_number, reason FROM refused_rows"
+    ).fetchall():
+        refused.append((number, line, {**dict(zip(("origin", "line", "reason"), entry, strict=True)), "text": ""}))
+    return [entry for _, _, entry in sorted(refused, key=lambda one: (*one[:2], one[2]["line"]))]

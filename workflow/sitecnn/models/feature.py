@@ -1,0 +1,23 @@
+"""One kind of work that a kernel's time is made of."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Sizes = Mapping[str, Array]
+"""Columns named as in `sitecnn.workload.kernels.SIZE_NAMES`, an entry per kernel, NaN where a kind has no such size."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One kind of work: `unit` is what a coefficient is per; `count` gives how much of it a kernel does."""
+
+    name: str
+    unit: str
+    count: Callable[[Sizes], Array]
+
+
+CALL = Feature("calls", "call", lambda sizes: np.ones_like(sizes["in_elements"]))

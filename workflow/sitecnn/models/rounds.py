@@ -1,0 +1,60 @@
+"""What was measured in rounds as one measurement: the lower quartile of each round, the least over the rounds.
+
+What disturbs a machine only ever adds time, and lasts seconds to minutes: of rounds spread over a campaign one meets
+each kernel undisturbed. An estimate is of such an undisturbed pass.
+"""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from sitecnn.workload.kernels import SIZE_NAMES
+
+PROBE = re.compile(r"probe-\d+")
+"""Names of probe networks, as plans give them."""
+
+IDENTITY = ("stack", "network", "batch", "subject", "kind", "variant", *SIZE_NAMES)
+"""What tells kernels of a network apart; those that have all alike are told apart by their order."""
+
+
+def is_probe(network: object) -> bool:
+    """Whether a network's name is a probe's."""
+    return isinstance(network, str) and bool(PROBE.fullmatch(network))
+
+
+def over_rounds(rows: pd.DataFrame) -> pd.DataFrame:
+    """`rows` with those of rounds as one each, `median_ns` their statistic; kernels of a network are its layers then.
+
+    Rows without a round are left as they are.
+    """
+    if "round" not in rows or rows["round"].isna().all():
+        return rows
+    of_round = rows["round"].notna() & (rows["subject"] != "memory")
+    rounds, others = rows[of_round], rows[~of_round]
+    least = rounds.assign(median_ns=[lower_quartile(samples) for samples in rounds["samples_ns"]])
+    identity = list(IDENTITY)
+    place = least.groupby([*identity, "round"], dropna=False, sort=False).cumcount()
+    groups = least.assign(place=place).groupby([*identity, "place"], dropna=False, sort=False)
+    chosen = groups["median_ns"].idxmin()
+    found = least.loc[chosen.sort_values()]
+    is_kernel = found["subject"] == "kernel"
+    index = found.groupby(["stack", "network", "batch"], dropna=False).cumcount()
+    named = {"subject": found["subject"].mask(is_kernel, "layer"), "samples_ns": None}
+    named |= {name: found[name].mask(is_kernel, found["kind"]) for name in ("layer", "layer_type")}
+    found = found.assign(**named, layer_index=found["layer_index"].mask(is_kernel, index))
+    return pd.concat([others, found], ignore_index=True)
+
+
+def lower_quartile(samples: Sequence[float]) -> float:
+    """The sample below which a quarter lies; the least of fewer than four."""
+    return float(sorted(samples)[len(samples) // 4])
+
+
+def fitted_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """What a stack's model is fitted on: where probes were measured they alone, and memory and matrix products."""
+    probes = np.array([is_probe(network) for network in rows["network"]], dtype=np.bool_)
+    if not probes.any():
+        return rows
+    return rows[probes | rows["network"].isna() | (rows["subject"] == "memory")]

@@ -1,0 +1,207 @@
+"""My networks on my boards: how fast, how much memory, do they fit? Measured where they were, else estimated."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import isnan, nan
+from typing import Any
+
+import pandas as pd
+
+from sitecnn.config import network_file
+from sitecnn.errors import SiteCNNError
+from sitecnn.estimation.boards import free_bytes, known_models
+from sitecnn.estimation.estimate import estimate
+from sitecnn.models.board_model import BoardModel, load
+from sitecnn.network import Network, load_network
+from sitecnn.report import figures
+from sitecnn.report.page import (
+    Block,
+    Chapter,
+    Figure,
+    Grid,
+    GridCell,
+    Note,
+    Row,
+    is_missing,
+    listed,
+    mebibytes,
+    plural,
+    significant,
+    whole_percent,
+)
+from sitecnn.report.results import Results
+from sitecnn.workload.engines import engine_of_stack
+from sitecnn.workload.stack_names import stack_label
+
+QUESTION = "How fast are my networks on each board, and do they fit?"
+
+MOSTLY_UNSEEN = 0.5
+"""An estimate more than half of whose time lies beyond what the board's model saw is marked."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A column: a stack on a processor of a board, with the board's `model` where one was fitted."""
+
+    board: str
+    processor: str
+    stack: str
+    model: BoardModel | None
+
+    @property
+    def label(self) -> str:
+        """What tells it from all others: the place, and the stack as people call it."""
+        return f"{self.board} {self.processor}, {stack_label(self.stack)}"
+
+
+def chapter(results: Results) -> Chapter:
+    """The first chapter: a table of networks × boards, then the same as a chart."""
+    networks, refused = _networks(results)
+    contenders = list(_contenders(results))
+    rows = pd.DataFrame([row for network in networks for row in answers(results, network, contenders)])
+    notes = [Note(text, True) for text in (*refused, *_without_models(results))]
+    if rows.empty:
+        return Chapter("answer", QUESTION, "There is no network, or no board with a model.", tuple(notes))
+    blocks: tuple[Block, ...] = (answer_grid(rows, results.config.level), answer_figure(rows, results.config.level))
+    return Chapter("answer", QUESTION, summary(rows), (*blocks, *notes))
+
+
+def _networks(results: Results) -> tuple[list[Network], list[str]]:
+    """The configured networks, and why some of them cannot be read."""
+    networks, refused = [], []
+    for name in (*results.config.networks, *results.config.held_out):
+        try:
+            file = network_file(results.root, name)
+            networks.append((name, load_network(file, batch=results.config.batch)))
+        except SiteCNNError as error:
+            refused.append(str(error))
+    return [Network(name, one.batch, one.layers, one.notes) for name, one in networks], refused
+
+
+def _contenders(results: Results) -> Iterator[Contender]:
+    """Of each model file the first stack of every engine, as `sitecnn estimate` takes it; own boards first.
+
+    Boards that were measured and have no model yet show what was measured.
+    """
+    own = [found.board for found in results.processors]
+    files = known_models(results.root)
+    for (board, processor), file in sorted(files.items(), key=lambda item: (item[0][0] not in own, item[0])):
+        model = load(file)
+        engines: dict[str, str] = {}
+        for stack in model.stacks:
+            engines.setdefault(engine_of_stack(stack.stack).name, stack.stack)
+        yield from (Contender(board, processor, stack, model) for stack in engines.values())
+    if len(results.times):
+        for board, processor, stack in results.times[["board", "processor", "stack"]].drop_duplicates().to_numpy():
+            if (board, processor) not in files:
+                yield Contender(board, processor, stack, None)
+
+
+def _without_models(results: Results) -> Iterator[str]:
+    """What is missing of the boards in the configuration."""
+    names = [found.name for found in results.processors if not found.model]
+    if names:
+        yield f"No model was fitted for {listed(names)}: the chapter on boards says what is missing."
+
+
+def answers(results: Results, network: Network, contenders: list[Contender]) -> Iterator[dict[str, Any]]:
+    """A row for each contender: time with its interval, memory, and what they are held against; ms and bytes."""
+    for contender in contenders:
+        row: dict[str, Any] = {"network": network.name, "batch": network.batch, "board": contender.board}
+        row |= {"processor": contender.processor, "stack": contender.stack, "label": contender.label}
+        row |= {"engine": engine_of_stack(contender.stack).name, "measured_ms": _measured_ms(results.times, row)}
+        row |= _estimated(network, contender, results.config.level)
+        ms = row["estimate_ms"] if isnan(row["measured_ms"]) else row["measured_ms"]
+        if not isnan(ms):
+            yield row | {"ms": ms, "images_per_second": network.batch / ms * 1e3 if ms else nan}
+
+
+def _estimated(network: Network, contender: Contender, level: float) -> dict[str, Any]:
+    """What the contender's model says; NaN where there is none, or where its engine cannot run such a network."""
+    names = ("estimate_ms", "low_ms", "high_ms", "memory_bytes", "base_bytes", "free_bytes", "unseen_share")
+    if contender.model is None:
+        return dict.fromkeys(names, nan)
+    try:
+        found = estimate(network, contender.model, stack=contender.stack, level=level)
+    except SiteCNNError:
+        return dict.fromkeys(names, nan)
+    time, memory = found.forward_ms, found.memory_bytes
+    values = (time.estimate, time.low, time.high, memory.total, memory.base, free_bytes(contender.model))
+    return dict(zip(names, (*values, found.extrapolated_fraction), strict=True))
+
+
+def _measured_ms(times: pd.DataFrame, row: Row) -> float:
+    """The median of the network's own passes on this stack, NaN where it was not run there."""
+    names = ["network", "batch", "board", "processor", "stack"]
+    if times.empty or "forward_ms" not in times:
+        return nan
+    same = (times[names] == [row[name] for name in names]).all(axis=1)
+    measured = times.loc[same, "forward_ms"].dropna()
+    return float(measured.iloc[0]) if len(measured) else nan
+
+
+def summary(rows: pd.DataFrame) -> str:
+    """How many cells are measured, and where each network is fastest."""
+    measured = int(rows["measured_ms"].notna().sum())
+    networks, columns = rows["network"].nunique(), rows["label"].nunique()
+    text = f"{plural(networks, 'network')} on {plural(columns, 'board, processor and engine')}"
+    text = text.replace("engines", "engine") if columns == 1 else text.replace("engines", "engine combinations")
+    fastest = rows.loc[rows.groupby("network")["ms"].idxmin(), "label"].value_counts()
+    lead = f"the fastest for {fastest.iloc[0]} of {networks} is {fastest.index[0]}"
+    return f"{text}; {measured} of {len(rows)} times were measured, the others are estimates; {lead}."
+
+
+def answer_grid(rows: pd.DataFrame, level: float) -> Grid:
+    """Networks × boards."""
+    labels = list(dict.fromkeys(rows["label"]))
+    heads = tuple(tuple(label.split(", ", 1)) for label in labels)
+    body = []
+    for network, part in rows.groupby("network", sort=False):
+        cells: dict[str, dict[str, Any]] = part.set_index("label").to_dict("index")  # type: ignore[assignment]
+        body.append((str(network), tuple(answer_cell(cells[label]) if label in cells else None for label in labels)))
+    note = (
+        f"Milliseconds for a pass of {plural(int(rows['batch'].iloc[0]), 'image')}, with the {whole_percent(level)} "
+        "interval of an estimate; images a second; memory of the process (`+ engine`: what the engine itself takes was "
+        "not measured there). A measured time is marked, and is the median "
+        "of the passes that were run. ≈ marks estimates that mostly lie beyond what the board's model has seen."
+    )
+    return Grid("answer", "Networks on boards", ("network", heads), tuple(body), rows, note)
+
+
+def answer_cell(row: Row) -> GridCell:
+    """Time large, what qualifies it small."""
+    is_measured = not is_missing(row["measured_ms"])
+    is_unseen = not is_measured and row["unseen_share"] > MOSTLY_UNSEEN
+    interval = "measured" if is_measured else f"{significant(row['low_ms'])} – {significant(row['high_ms'])}"
+    rate = f"{significant(row['images_per_second'])} images/s"
+    details = (interval, rate, *filter(None, [_memory(row), _fit(row)]))
+    text = f"{'≈ ' if is_unseen else ''}{significant(row['ms'])} ms"
+    mark = "measured" if is_measured else "unseen" if is_unseen else "estimated"
+    return GridCell(text, details, float(row["ms"]), mark)
+
+
+def _memory(row: Row) -> str:
+    """MiB of the process; empty where no model tells them."""
+    if is_missing(row["memory_bytes"]):
+        return ""
+    return f"{mebibytes(row['memory_bytes'])} MiB{'' if row['base_bytes'] else ' + engine'}"
+
+
+def _fit(row: Row) -> str:
+    """Whether the process fits into what the board has free; empty where nobody knows that."""
+    free = row["free_bytes"]
+    if is_missing(free):
+        return ""
+    return "fits" if row["memory_bytes"] <= free else f"does not fit {mebibytes(free)} MiB"
+
+
+def answer_figure(rows: pd.DataFrame, level: float) -> Figure:
+    """The same as a chart: a row for each network, a colour for each board."""
+    columns = ["network", "label", "ms", "low_ms", "high_ms", "images_per_second"]
+    shown = rows[columns].assign(how=rows["measured_ms"].notna().map({True: "measured", False: "estimated"}))
+    shown.loc[shown["how"] == "measured", ["low_ms", "high_ms"]] = shown["ms"]
+    ordered: list[dict[str, Any]] = rows.sort_values("ms").to_dict("records")  # type: ignore[assignment]
+    ends = [f"{significant(row['ms'])} ms ({row['network']} on {row['board']})" for row in (ordered[0], ordered[-1])]
+    title = f"From {ends[0]} to {ends[1]}"
+    alt_text = "Time of a pass by network, a symbol for each board, processor and engine, on a logarithmic axis."
+    return Figure("answer", title, alt_text, figures.answer_dots(shown, level))

@@ -1,0 +1,351 @@
+"""The boards: what was measured when, at what cost, how steadily, and what failed or is still owed."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sitecnn.report import figures
+from sitecnn.report.page import (
+    MOST_POINTS,
+    Block,
+    Chapter,
+    Column,
+    Figure,
+    Note,
+    Table,
+    integer,
+    listed,
+    milliseconds,
+    number,
+    percent,
+    plural,
+    signed_percent,
+    significant,
+    stacks,
+    timed,
+    whole_percent,
+    words,
+)
+from sitecnn.report.results import ProcessorResults, Results
+from sitecnn.workload.stack_names import stack_label
+
+PURPOSES = {
+    "timed": "timed calls",
+    "warm_up": "warming up",
+    "inputs": "making inputs",
+    "files": "writing files",
+    "other": "anything else",
+}
+FEWEST_POINTS = 3
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def chapter(results: Results) -> Chapter:
+    """The chapter on the measurements themselves."""
+    question = "What was measured on which board?"
+    blocks: list[Block] = [overview(results), *(Note(text) for text in next_steps(results))]
+    blocks += [*bad_measurements(results), cost_table(results), *account(results.runs)]
+    times = results.times
+    if "overhead" in times:
+        blocks.append(overhead_table(times))
+    for found in results.measured:
+        blocks += [*overhead_curve(found), *repeatability(found), *drift(found)]
+    return Chapter("boards", question, answer(results), tuple(blocks))
+
+
+def answer(results: Results) -> str:
+    """Board minutes, failures and repeatability."""
+    if not results.measured:
+        return "Nothing was measured."
+    rows = pd.concat([found.records[["status", "seconds"]] for found in results.measured])
+    precise = pd.concat([precision(found)["precision"] for found in results.measured])
+    minutes = sum(results.board_minutes(found) for found in results.measured)
+    text = f"{plural(len(rows), 'measurement')} in {milliseconds(minutes)} minutes of board time, "
+    text += f"{int((rows['status'] == 'failed').sum())} failed, {int((rows['status'] == 'unstable').sum())} unstable"
+    if len(precise):
+        text += f"; half the medians are known to within ±{percent(precise.median())}"
+    return text + "."
+
+
+def overview(results: Results) -> Table:
+    """Each processor with what was measured on it."""
+    rows = []
+    for found in results.processors:
+        measured = found.measurements
+        ok = measured["status"] != "failed"
+        count = {subject: int(((measured["subject"] == subject) & ok).sum()) for subject in ("kernel", "layer")}
+        rows.append(
+            {
+                "board": found.board,
+                "processor": found.processor,
+                "description": found.description,
+                "stack": "; ".join(stack_label(str(stack)) for stack in sorted(measured["stack"].dropna().unique())),
+                "measured_at": last_measured(measured),
+                "networks": measured["network"].nunique(),
+                "layers": count["layer"],
+                "kernels": count["kernel"],
+                "failed": int((measured["status"] == "failed").sum()),
+                "unstable": int((measured["status"] == "unstable").sum()),
+                "board_minutes": results.board_minutes(found),
+            }
+        )
+    counts = [number(name, name, integer) for name in ("networks", "layers", "kernels", "failed", "unstable")]
+    columns: tuple[Column, ...] = (
+        words("board", "board"),
+        words("processor", "processor"),
+        words("what it is", "description"),
+        *counts,
+        number("board minutes", "board_minutes", milliseconds),
+        words("last measured", "measured_at"),
+        words("stack", "stack"),
+    )
+    return Table("overview", "What was measured", pd.DataFrame(rows), columns)
+
+
+def last_measured(measurements: pd.DataFrame) -> str | None:
+    """The day of the last measurement, None where the times are not known (imports)."""
+    times = measurements["measured_at"].dropna().astype(str)
+    return str(times.max())[:10] if len(times) else None
+
+
+def next_steps(results: Results) -> list[str]:
+    """What to do about what is missing or weak here."""
+    steps = []
+    unmeasured = [found.name for found in results.processors if found.measurements.empty]
+    if unmeasured:
+        steps.append(
+            f"Nothing was measured on {listed(unmeasured)}: run `snakemake --cores 4 profile`, or import times."
+        )
+    if not any(found.processor == "gpu" for found in results.measured):
+        steps.append("No GPU was measured: add one to a board's file, or import times that were measured elsewhere.")
+    useless = [found.name for found in results.measured if (found.measurements["status"] == "failed").all()]
+    if useless:
+        steps.append(f"All measurements on {listed(useless)} failed: fix what the table below says and profile again.")
+    thin = [found.name for found in results.measured if found.measurements["network"].nunique() < 2]
+    if thin:
+        steps.append(f"With one network nothing can be held out on {listed(thin)}: add a second to config/config.yaml.")
+    stopped = dict.fromkeys(found.board for found in results.processors if found.interrupted)
+    if stopped:
+        steps.append(
+            f"The campaign on {listed(list(stopped))} was interrupted: run `snakemake --cores 4 profile` again."
+        )
+    failed = {found.name: int((found.measurements["status"] == "failed").sum()) for found in results.measured}
+    bad = [f"{plural(count, 'measurement')} on {name}" for name, count in failed.items() if count]
+    if bad:
+        steps.append(f"Failed: {listed(bad)}; the reasons are in the table below.")
+    return [f"Next: {step}" for step in steps]
+
+
+def cost_table(results: Results) -> Table:
+    """What was measured by subject and status, with the board time it took."""
+    rows = [
+        {"board": found.board, "processor": found.processor, "subject": subject, "status": status}
+        | {"measurements": len(part), "minutes": part["seconds"].sum(min_count=1) / 60}
+        for found in results.measured
+        for (subject, status), part in recorded(found).groupby(["subject", "status"])
+    ]
+    columns = (
+        words("board", "board"),
+        words("processor", "processor"),
+        words("what", "subject"),
+        words("status", "status"),
+        number("measurements", "measurements", integer),
+        number("minutes", "minutes", milliseconds),
+    )
+    names = ["board", "processor", "subject", "status", "measurements", "minutes"]
+    note = (
+        "A network's layers, its layerwise and its forward passes are one measurement. Minutes are those of the "
+        "measurements themselves; starting, waiting and sentinels come to them."
+    )
+    return Table("cost", "Measurements by status", pd.DataFrame(rows, columns=names), columns, note)
+
+
+def recorded(found: ProcessorResults) -> pd.DataFrame:
+    """One row per record, `subject` telling networks, kernels and memory."""
+    named = found.records["subject"].where(found.records["subject"].isin(["kernel", "memory"]), "network")
+    return found.records.assign(subject=named)
+
+
+def overhead_table(times: pd.DataFrame) -> Table:
+    """What timing every layer adds to a pass."""
+    shown = times.dropna(subset="overhead")
+    names = ["network", "board", "processor", "stack", "batch", "layerwise_ms", "layerwise_spread_ms"]
+    frame = shown[[*names, "forward_ms", "forward_spread_ms", "overhead"]]
+    columns = (
+        words("network", "network"),
+        words("board", "board"),
+        words("processor", "processor"),
+        number("batch", "batch", integer),
+        timed("layerwise pass, ms", "layerwise"),
+        timed("forward pass, ms", "forward"),
+        number("overhead", "overhead", signed_percent),
+        *stacks(frame),
+    )
+    return Table("overhead", "What timing every layer adds", frame, columns)
+
+
+def account(runs: pd.DataFrame) -> list[Block]:
+    """Where the board's time went, as its agent booked it."""
+    names = [f"cost_{purpose}_s" for purpose in PURPOSES]
+    booked = runs.dropna(subset=names) if set(names) <= set(runs.columns) else pd.DataFrame()
+    if booked.empty:
+        return [Note("No agent said what its time went into.", True)]
+    frame = booked.groupby(["board", "processor", "stack"], as_index=False)[[*names, "seconds"]].sum()
+    sums = frame[names].sum()
+    title = f"{whole_percent(sums.iloc[0] / sums.sum())} of the board time was spent in timed calls"
+    labels = frame["board"] + " " + frame["processor"]
+    labels = labels.where(~labels.duplicated(keep=False), labels + ", " + frame["stack"])
+    pieces = [
+        {"label": label, "purpose": PURPOSES[purpose], "order": order, "minutes": round(row[name] / 60, 6)}
+        for label, row in zip(labels, frame.to_dict("records"), strict=True)
+        for order, (purpose, name) in enumerate(zip(PURPOSES, names, strict=True))
+    ]
+    alt_text = "Stacked bars of each processor's board minutes by what they were spent on."
+    chart = figures.cost_bars(pd.DataFrame(pieces))
+    columns = (
+        words("board", "board"),
+        words("processor", "processor"),
+        *(number(f"{PURPOSES[purpose]}, s", name, milliseconds) for purpose, name in zip(PURPOSES, names, strict=True)),
+        number("all, s", "seconds", milliseconds),
+        *stacks(frame),
+    )
+    return [
+        Figure("account", title, alt_text, chart),
+        Table("account", "What the board's time went into", frame, columns),
+    ]
+
+
+def overhead_curve(found: ProcessorResults) -> list[Block]:
+    """One kernel with ever more calls per synchronisation: the cost of waiting for it is shared by all of them."""
+    rows = found.subject("kernel")
+    rows = rows[rows["mode"] == "overhead"].dropna(subset=["median_ns", "iterations"])
+    rows = rows.groupby(["stack", "iterations"], as_index=False)[["median_ns", "low_ns", "high_ns"]].median()
+    lines = [line for _, line in rows.groupby("stack") if len(line) >= FEWEST_POINTS]
+    if not lines:
+        return [Note(f"{found.name}: no kernel was timed with ever more calls per synchronisation.", True)]
+    shown = pd.concat(lines).astype({"iterations": int})
+    many = len(lines) > 1
+    shown = shown.assign(
+        us=shown["median_ns"] / 1e3,
+        low_us=shown["low_ns"] / 1e3,
+        high_us=shown["high_ns"] / 1e3,
+        label=shown["stack"] if many else found.name,
+    )
+    title = f"{found.name}: {synchronising(lines[0])}"
+    columns = ["label", "iterations", "us", "low_us", "high_us"]
+    chart = figures.overhead_curve(shown[columns].round(5))
+    alt_text = "Line of microseconds per call against calls per synchronisation, from one on."
+    note = "The same multiplication throughout, warm; bars are the median's 95 % intervals."
+    frame = shown[["stack", "iterations", "median_ns", "low_ns", "high_ns"]].reset_index(drop=True)
+    cells = (
+        number("calls per synchronisation", "iterations", integer),
+        *(number(title, name, integer) for title, name in
+          (("ns per call", "median_ns"), ("from, ns", "low_ns"), ("to, ns", "high_ns"))),
+        *stacks(frame),
+    )  # fmt: skip
+    table = Table(f"synchronising-{found.slug}", f"{found.name}: time per call", frame, cells, searchable=True)
+    return [Figure(f"synchronising-{found.slug}", title, alt_text, chart, note), table]
+
+
+def synchronising(line: pd.DataFrame) -> str:
+    """What waiting for a call costs, and from how many calls on it no longer matters."""
+    calls, ns = line["iterations"].to_numpy(dtype=float), line["median_ns"].to_numpy(dtype=float)
+    waiting, call = cost_of_waiting(calls, ns)
+    if waiting <= 0:
+        return f"waiting for each call of {significant(call / 1e3)} µs costs nothing that can be seen"
+    enough = math.ceil(waiting / (0.01 * call))
+    text = f"waiting for a call costs {significant(waiting / 1e3)} µs beside its own {significant(call / 1e3)} µs"
+    return f"{text}; shared by {plural(enough, 'call')} or more it adds less than 1 %"
+
+
+def cost_of_waiting(calls: Floats, ns: Floats) -> tuple[float, float]:
+    """(b, a) of time per call = a + b ÷ calls, by least squares on relative errors, ns."""
+    found = np.polyfit(1 / calls, ns, 1, w=1 / ns)
+    return float(found[0]), float(found[1])
+
+
+def precision(found: ProcessorResults) -> pd.DataFrame:
+    """Half of each kernel's 95 % interval of the median, relative."""
+    rows = found.subject("kernel").dropna(subset=["low_ns", "high_ns", "iterations"])
+    rows = rows[(rows["median_ns"] > 0) & (rows["mode"] != "overhead")]
+    kinds = rows["kind"].map(figures.KIND_GROUPS).fillna("other")
+    columns = ["kind", "mode", "iterations"]
+    relative = (rows["high_ns"] - rows["low_ns"]) / 2 / rows["median_ns"]
+    return rows[columns].assign(precision=relative, ms=rows["median_ns"] / 1e6, group=kinds)
+
+
+def repeatability(found: ProcessorResults) -> list[Block]:
+    """How well each kernel's median is known, against how many calls a sample held."""
+    rows = precision(found)
+    if rows.empty:
+        return [Note(f"{found.name}: no kernel's interval is known.", True)]
+    within = (rows["precision"] <= 0.01).mean()
+    title = f"{found.name}: {whole_percent(within)} of the kernels are known to within ±1 %"
+    alt_text = "Scatter of the relative half interval of each kernel's median against calls per sample."
+    note = "Half of the 95 % order-statistic interval of the median, relative to it."
+    if len(rows) > MOST_POINTS:
+        note += f" Of {len(rows):,} kernels the {MOST_POINTS:,} longest."
+    shown = (
+        rows.nlargest(MOST_POINTS, "ms")
+        .assign(iterations=rows["iterations"].astype(int))
+        .round({"precision": 5, "ms": 6})
+    )
+    return [Figure(f"spread-{found.slug}", title, alt_text, figures.spread_by_iterations(shown), note)]
+
+
+def drift(found: ProcessorResults) -> list[Block]:
+    """The sentinel before each block, relative to its median."""
+    rows = found.measurements.dropna(subset=["sentinel_before_ns", "measured_at"])
+    blocks = rows.drop_duplicates(["run", "sentinel_before_ns", "sentinel_after_ns"]).sort_values(["measured_at"])
+    if len(blocks) < 2:
+        return [Note(f"{found.name}: too few sentinels to see a drift.", True)]
+    relative = blocks["sentinel_before_ns"] / blocks["sentinel_before_ns"].median() - 1
+    shown = pd.DataFrame({"block": range(1, len(blocks) + 1), "relative": relative.round(5)})
+    low, high = signed_percent(relative.min()), signed_percent(relative.max())
+    title = f"{found.name}: the sentinel stayed within {low} to {high} of its median"
+    alt_text = "Line of the sentinel's relative time, block by block of the campaign."
+    note = "A fixed multiplication before every block of measurements tells whether the board became slower meanwhile."
+    return [Figure(f"drift-{found.slug}", title, alt_text, figures.drift(shown), note)]
+
+
+def reasons(done: dict[str, Any]) -> str:
+    """Why measurements of a campaign failed, with how many each."""
+    return "; ".join(f"{reason} ({count})" for reason, count in done.get("reasons", {}).items())
+
+
+def bad_measurements(results: Results) -> list[Block]:
+    """What failed or was unstable, with reasons, and records that could not be read."""
+    names = ["board", "processor", "subject", "kind", "network", "status", "reason"]
+    tables = [found.measurements.loc[found.measurements["status"] != "ok", names] for found in results.measured]
+    bad = pd.concat(tables) if tables else pd.DataFrame(columns=names)
+    blocks: list[Block] = []
+    if len(bad):
+        counted = bad.groupby(names, dropna=False).size().reset_index(name="measurements")
+        columns = (*(words(name, name) for name in names), number("measurements", "measurements", integer))
+        blocks.append(Table("bad", "Failed and unstable measurements", counted, columns))
+    else:
+        blocks.append(Note("Nothing failed and nothing was unstable."))
+    if len(results.refused):
+        columns = (words("file", "origin"), number("line", "line", integer), words("reason", "reason"))
+        frame = results.refused[["origin", "line", "reason"]]
+        title = f"{plural(len(frame), 'quarantined record')}"
+        blocks.append(Table("refused", title, frame, columns, searchable=True))
+    else:
+        blocks.append(Note("No record had to be quarantined."))
+    owed = [
+        f"{found.board} {name}: {last['owed']} of {last['planned']} measurements are still owed"
+        for found in results.processors
+        for name, last in found.done.items()
+        if last.get("owed")
+    ]
+    owed += [
+        f"{found.board} {name}: {last['failed']} of {last['planned']} measurements failed: {reasons(last)}"
+        for found in results.processors
+        for name, last in found.done.items()
+        if last.get("failed")
+    ]
+    stopped = {found.board: found.interrupted for found in results.processors if found.interrupted}
+    owed += [f"{board}: the campaign was interrupted ({why}); run it again to go on." for board, why in stopped.items()]
+    return [*blocks, *(Note(text, True) for text in owed)]

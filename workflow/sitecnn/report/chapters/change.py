@@ -1,0 +1,175 @@
+"""What to change: what networks would gain on own boards, and the processor of each layer where there are two."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from sitecnn.config import network_file
+from sitecnn.errors import SiteCNNError
+from sitecnn.estimation.advice import Situation, advise
+from sitecnn.estimation.boards import choose_stack, known_models, load_board, other_processor
+from sitecnn.estimation.placement import ZERO_COPY, measured_copy, place
+from sitecnn.models.board_model import BoardModel
+from sitecnn.network import load_network
+from sitecnn.network.graph import Network
+from sitecnn.report.page import (
+    Block,
+    Chapter,
+    Note,
+    Table,
+    flag,
+    integer,
+    mebibytes,
+    milliseconds,
+    number,
+    plural,
+    significant,
+    words,
+)
+from sitecnn.report.results import Results
+
+QUESTION = "What should I change?"
+
+MOST_ADVICE = 3
+"""Of each network on a processor the changes that gain most; `sitecnn advise` has all."""
+
+
+def chapter(results: Results) -> Chapter:
+    """The chapter on changes: advice for own boards, then placement where a board has models of both processors."""
+    networks = list(_networks(results))
+    models = known_models(results.root)
+    own = [(found.board, found.processor) for found in results.processors if (found.board, found.processor) in models]
+    advice = pd.DataFrame([row for place_ in own for name in networks for row in advice_rows(results, *place_, *name)])
+    boards = sorted({board for board, _ in models if {(board, "cpu"), (board, "gpu")} <= set(models)})
+    placed = pd.DataFrame([row for board in boards for name in networks for row in placements(results, board, *name)])
+    blocks: list[Block] = (
+        [advice_table(advice)] if len(advice) else [Note("No own board has a model to advise on.", True)]
+    )
+    blocks += [placement_table(placed)] if len(placed) else [Note("No board has models of both its processors.", True)]
+    return Chapter("change", QUESTION, answer(advice, placed), tuple(blocks))
+
+
+def _networks(results: Results) -> Iterator[tuple[str, Network]]:
+    """The configured networks that can be read, by name."""
+    for name in (*results.config.networks, *results.config.held_out):
+        try:
+            yield name, load_network(network_file(results.root, name), batch=results.config.batch)
+        except SiteCNNError:
+            continue  # the first chapter says why
+
+
+def answer(advice: pd.DataFrame, placed: pd.DataFrame) -> str:
+    """The largest gain, and where splitting pays."""
+    gains = advice.dropna(subset="gain_ms").query("gain_low_ms > 0") if len(advice) else advice
+    texts = []
+    if len(gains):
+        (best,) = gains.nlargest(1, "gain_ms").to_dict("records")
+        gain, place_ = f"{significant(best['gain_ms'])} ms an image", f"{best['network']} on {best['board']}"
+        texts.append(f"The largest sure gain is {gain}: {best['change']}, for {place_}.")
+    if len(placed):
+        worth = int(placed["worthwhile"].sum())
+        texts.append(
+            f"Splitting a network between CPU and GPU pays in {worth} of {plural(len(placed), 'case')} looked at."
+        )
+    return " ".join(texts) or "Nothing that was looked at gains anything."
+
+
+def advice_rows(
+    results: Results, board: str, processor: str, name: str, network: Network
+) -> Iterator[dict[str, object]]:
+    """What the network would gain most by on a processor, ms per image and bytes."""
+    model = load_board(board, processor, root=results.root)
+    other = other_processor(model, results.root)
+    file = network_file(results.root, name)
+    try:
+        now = Situation(
+            network=network,
+            board=model,
+            model=choose_stack(model, network=network),
+            level=results.config.level,
+            other=other,
+            copy=_copy(model, other),
+            at_batch=lambda batch: load_network(file, batch=batch),
+            at_inputs=lambda inputs: load_network(file, batch=results.config.batch, inputs=inputs),
+        )
+        advice = advise(now)[:MOST_ADVICE]
+    except SiteCNNError:
+        return  # an engine that cannot run it
+    for one in advice:
+        gain = one.gain_ms
+        row: dict[str, object] = {"network": name, "board": board, "processor": processor, "change": one.change}
+        row |= {"gain_ms": gain.estimate, "gain_low_ms": gain.low, "gain_high_ms": gain.high} if gain else {}
+        yield row | {"saves_bytes": one.saves_bytes, "note": one.note}
+
+
+def _copy(model: BoardModel, other: BoardModel | None) -> Any:
+    """What moving values between the two processors costs, None where there is only one."""
+    if other is None:
+        return None
+    gpu = other if other.processor == "gpu" else model
+    return measured_copy(choose_stack(gpu)) or ZERO_COPY
+
+
+def advice_table(advice: pd.DataFrame) -> Table:
+    """A row for each change."""
+    names = ["network", "board", "processor", "change", "gain_ms", "gain_low_ms", "gain_high_ms", "saves_bytes", "note"]
+    columns = (
+        words("network", "network"),
+        words("board", "board"),
+        words("processor", "processor"),
+        words("change", "change"),
+        number("gain an image, ms", "gain_ms", milliseconds),
+        number("from, ms", "gain_low_ms", milliseconds),
+        number("to, ms", "gain_high_ms", milliseconds),
+        number("saves, MiB", "saves_bytes", mebibytes),
+        words("it costs or supposes", "note"),
+    )
+    note = (
+        f"Estimated, the {MOST_ADVICE} largest for each network; `sitecnn advise NETWORK --board BOARD` has all, and "
+        "says what reaches a goal (`--budget-ms`, `--budget-fps`). An interval that begins below 0 may be no gain."
+    )
+    return Table("advice", "What would gain most", advice.reindex(columns=names), columns, note)
+
+
+def placements(results: Results, board: str, name: str, network: Network) -> Iterator[dict[str, object]]:
+    """A network's times on either processor alone and best placed, estimated, ms."""
+    cpu, gpu = (
+        choose_stack(load_board(board, processor, root=results.root), network=network) for processor in ("cpu", "gpu")
+    )
+    try:
+        found = place(network, cpu, gpu, measured_copy(gpu) or ZERO_COPY, results.config.level)
+    except SiteCNNError:
+        return  # an engine that cannot run it
+    best = min(found.all_cpu_ms, found.all_gpu_ms)
+    yield (
+        {"network": name, "board": board, "batch": results.config.batch, "cpu_stack": cpu.stack}
+        | {"gpu_stack": gpu.stack, "all_cpu_ms": found.all_cpu_ms, "all_gpu_ms": found.all_gpu_ms}
+        | {"placed_ms": found.placed_ms.estimate, "gain_ms": best - found.placed_ms.estimate}
+        | {"layers_on_gpu": sum(found.on_gpu), "layers": len(found.on_gpu), "copies": found.copies}
+        | {"worthwhile": found.worthwhile}
+    )
+
+
+def placement_table(rows: pd.DataFrame) -> Table:
+    """Times on either processor alone and best placed."""
+    columns = (
+        words("network", "network"),
+        words("board", "board"),
+        number("batch", "batch", integer),
+        number("all on the CPU, ms", "all_cpu_ms", milliseconds),
+        number("all on the GPU, ms", "all_gpu_ms", milliseconds),
+        number("best placed, ms", "placed_ms", milliseconds),
+        number("gain, ms", "gain_ms", milliseconds),
+        number("layers on the GPU", "layers_on_gpu", integer),
+        number("of", "layers", integer),
+        number("values that cross", "copies", integer),
+        flag("worth it", "worthwhile"),
+        words("CPU stack", "cpu_stack"),
+        words("GPU stack", "gpu_stack"),
+    )
+    note = (
+        "Estimated; the placement is the exact best, a minimum cut. Copies cost what the board's model has for them; "
+        "nothing where it has none. Models of boards that were not measured here ship with SiteCNN."
+    )
+    return Table("placement", "Either processor alone, and each layer where it is fastest", rows, columns, note)
