@@ -5,6 +5,7 @@ import copy
 import json
 import os
 import random
+import sys
 import time
 
 import numpy as np
@@ -13,11 +14,13 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
+from sitecnn.boards import campaign
 from sitecnn.boards.agent import onnx_bytes
 from sitecnn.boards.agent.errors import Refused
 from sitecnn.boards.agent.onnx_bench import OnnxBench
 from sitecnn.boards.agent.onnx_join import join
 from sitecnn.boards.agent.onnx_session import nodes_of
+from sitecnn.boards.config import Board
 from tests.boards.agents import gemm_task, is_held, lines, lock_name, measurements, read, start_with_files
 from tests.boards.test_agent_process import host, whole_campaign
 
@@ -220,3 +223,14 @@ def test_two_agents_measure_rounds_one_after_the_other(tmp_path):
     first.kill()
     first.communicate()
     assert whole_campaign(tmp_path, [task()], "--lock", "sitecnn-test-both")[0] == 0
+
+
+def test_a_host_knows_what_each_engine_still_owes(tmp_path):
+    board = Board.model_validate({"name": "here", "python": sys.executable, "processors": {"cpu": {}}})
+    tasks = [gemm_task(4), task(), task("net", "memory")]
+    (tmp_path / "plan.jsonl").write_text(lines(tasks))
+    done = campaign.profile(tmp_path, board, tmp_path / "plan.jsonl")["cpu-1-threads"]
+    assert (done["planned"], done["owed"]) == (3, 0)
+    records = campaign.Records(campaign.record_file(tmp_path, "here", "cpu", 1))
+    assert set(records.stacks) == {"caffe", "onnxruntime"}
+    assert records.owed(tasks) == 0 and records.owed([*tasks, task(round=1), gemm_task(5)]) == 2
