@@ -9,6 +9,7 @@ weights lie beside them or in them; nothing of them is in the fit.
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -77,6 +78,12 @@ def signature(op: str, inputs: Any, outputs: Any) -> str:
     return json.dumps([op, list(inputs[0]) if inputs else [], [list(shape) for shape in outputs]])
 
 
+def unknown(node: dict[str, Any]) -> dict[str, Any]:
+    """A node that the lowering does not know, by its size alone."""
+    read, written = (sum(map(math.prod, node[side])) for side in ("inputs", "outputs"))
+    return {"kind": f"unknown_{node['op']}", "in_elements": read, "out_elements": written, "parameters": 0}
+
+
 def rows_of(
     network: str, number: int, found: dict[str, Any], kernels: tuple[LoweredKernel, ...]
 ) -> Iterator[dict[str, Any]]:
@@ -87,7 +94,7 @@ def rows_of(
     common = {"network": network, "round": number, "mode": "network"}
     for node in found["nodes"]:
         waiting = known[signature(node["op"], node["inputs"], node["outputs"])]
-        sizes = waiting.pop(0).kernel.as_dict() if waiting else {"kind": f"unknown_{node['op']}"}
+        sizes = waiting.pop(0).kernel.as_dict() if waiting else unknown(node)
         yield common | {"subject": "kernel", "samples_ns": node["ns"], **sizes}
     yield common | {"subject": "forward", "samples_ns": found["forward_ns"]}
 
