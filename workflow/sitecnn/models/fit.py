@@ -27,6 +27,7 @@ from sitecnn.models.priors import (
     coefficient_priors,
 )
 from sitecnn.models.rounds import over_rounds
+from sitecnn.workload.engines import ONNXRUNTIME, engine_of_stack
 from sitecnn.workload.kernels import OF_ZEROS, ON_VALUES, SIZE_NAMES
 
 HUBER_THRESHOLD = 1.345
@@ -149,10 +150,13 @@ def base_bytes(rows: pd.DataFrame, processor: str) -> int:
     """What a process takes besides its network: the median over networks of total less what the network takes.
 
     That is more than the empty process: libraries have buffers of their own once they run. 0 where no memory was
-    measured. A GPU's part is counted where the agent saw it apart from the process's.
+    measured. A GPU's part is counted where the agent saw it apart from the process's. ONNX Runtime's is the process
+    before its session, as all that a network adds is in the factors of its parts.
     """
     found = measured_memory(rows, processor)
     rest = found["total_bytes"] - found["network_bytes"]
+    if engine_of_stack(str(rows["stack"].iloc[0])).name == ONNXRUNTIME:
+        rest = rows.loc[rows["subject"] == "memory", "base_bytes"].dropna().astype(float)
     return max(int(rest.median()), 0) if len(rest) else 0
 
 

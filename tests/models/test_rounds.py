@@ -1,0 +1,95 @@
+"""Rounds become one measurement, and models of ONNX Runtime know nothing of the networks that they estimate."""
+
+import numpy as np
+import pandas as pd
+
+from sitecnn.models.calibrate import fit_board
+from sitecnn.models.evaluate import HELD_OUT, evaluate
+from sitecnn.models.features import features_of, matrix
+from sitecnn.models.fit import sizes_of
+from sitecnn.models.onnxruntime_features import ONNXRUNTIME_FEATURES
+from sitecnn.models.rounds import fitted_rows, over_rounds
+from sitecnn.workload.kernels import SIZE_NAMES
+
+STACK = "onnxruntime-1.32.0+cpu+nchwc-16+fp32+1-threads+clock-unknown"
+RELU = {"kind": "ort_relu", "channels": 16, "in_elements": 1600, "out_elements": 1600}
+
+
+def row(network: str, number: int, samples: list[float], **others: object) -> dict[str, object]:
+    common = {"stack": STACK, "threads": 1, "processor": "cpu", "batch": 1, "mode": "network", "source": "agent"}
+    empty = dict.fromkeys((*SIZE_NAMES, "layer", "layer_type", "layer_index", "variant", "kind", "base_bytes"))
+    told = {"network": network, "round": number, "samples_ns": samples, "median_ns": 1.0, "subject": "kernel"}
+    return empty | common | told | others
+
+
+def test_the_statistic_is_the_least_of_the_rounds_lower_quartiles():
+    rows = pd.DataFrame([row("net", 0, [9, 5, 7, 8], **RELU), row("net", 1, [30, 6, 5, 4], **RELU)])
+    found = over_rounds(rows)
+    # Sorted, the second of four: 7 of the first round, 5 of the second.
+    assert found["median_ns"].tolist() == [5]
+    assert found["subject"].tolist() == ["layer"] and found["layer_type"].tolist() == ["ort_relu"]
+
+
+def test_equal_kernels_of_a_network_stay_apart_in_their_order():
+    rounds = [row("net", number, [time + number] * 4, **RELU) for number in range(2) for time in (10.0, 20.0)]
+    found = over_rounds(pd.DataFrame(rounds))
+    assert found["median_ns"].tolist() == [10, 20] and found["layer_index"].tolist() == [0, 1]
+
+
+def test_rows_without_rounds_stay_as_they_are():
+    rows = pd.DataFrame([row("net", 0, [1.0], **RELU)]).drop(columns="round")
+    assert over_rounds(rows) is rows
+
+
+def test_a_model_is_fitted_on_probes_alone_where_there_are_any():
+    rows = pd.DataFrame([row(name, 0, [1.0], **RELU) for name in ("probe-001", "resnet18")])
+    assert fitted_rows(rows)["network"].tolist() == ["probe-001"]
+    assert fitted_rows(rows[1:])["network"].tolist() == ["resnet18"]
+
+
+def made_campaign() -> pd.DataFrame:
+    """Twenty probes and two networks of ReLUs that take 500 ns and 0.25 ns an element, passes 300 ns more."""
+    random, rows = np.random.default_rng(0), []
+    for name in (*(f"probe-{number:03d}" for number in range(20)), "one", "other"):
+        elements = random.integers(10_000, 1_000_000, 12)
+        times = 500 + 0.25 * elements
+        for count, ns in zip(elements.tolist(), times.tolist(), strict=True):
+            rows.append(row(name, 0, [ns] * 4, **{**RELU, "in_elements": 0, "out_elements": count}))
+        rows.append(row(name, 0, [float(times.sum()) + 300] * 3, subject="forward"))
+        rows.append(row(name, 0, [], subject="memory", base_bytes=74 << 20, total_bytes=90 << 20))
+    found = pd.DataFrame(rows).assign(touched_bytes=np.nan, weights_bytes=np.nan)
+    for name in ("total_bytes", "gpu_total_bytes", "gpu_base_bytes"):
+        found[name] = found.get(name, np.nan)
+    return over_rounds(found)
+
+
+def test_all_networks_beside_probes_are_held_out_and_estimated():
+    found = evaluate(made_campaign(), 0.9)
+    assert sorted(found.networks["network"]) == ["one", "other"] and set(found.networks["split"]) == {HELD_OUT}
+    assert found.networks["error"].abs().max() < 0.03
+
+
+def test_the_base_is_the_process_before_its_session():
+    model = fit_board(made_campaign(), "here", "cpu", {}).stacks[0]
+    assert model.base_bytes == 74 << 20
+
+
+def test_a_convolution_counts_sets_of_four_blocks_and_what_the_last_one_has():
+    # 96 outputs are six blocks of 16: one whole set and two blocks; 8·8 pixels, 32 inputs, 3×3.
+    sizes = {"images": 1, "channels": 32, "height": 8, "width": 8, "out_channels": 96, "out_height": 8, "out_width": 8}
+    sizes |= {"kernel_h": 3, "kernel_w": 3, "stride_h": 1, "stride_w": 1, "pad_h": 1, "pad_w": 1, "group": 1}
+    sizes |= {"in_elements": 2048, "out_elements": 6144, "parameters": 27744, "inputs": 1, "activation": 2}
+    kind = "ort_nchwc_conv_window"
+    features = features_of(kind)
+    table = sizes_of(pd.DataFrame([dict.fromkeys(SIZE_NAMES, np.nan) | sizes]))
+    counts = dict(zip([one.name for one in features], matrix(features, table)[0], strict=True))
+    steps = 8 * 8 * 9 * 32
+    assert [counts[f"steps_of_{blocks}"] for blocks in (1, 2, 3, 4)] == [0, steps, 0, steps]
+    assert counts["exponentials"] == 6144 and counts["clipped_elements"] == 0 and counts["added_elements"] == 0
+    assert counts["edge_steps"] == 8 * 2 * 9 * 32 * 2 and counts["far_out_elements"] == 0
+
+
+def test_every_kind_with_features_has_different_names_for_them():
+    for kind, features in ONNXRUNTIME_FEATURES.items():
+        names = [feature.name for feature in features]
+        assert len(set(names)) == len(names), kind
