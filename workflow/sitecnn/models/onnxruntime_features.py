@@ -266,7 +266,8 @@ ONNXRUNTIME_FEATURES: dict[str, tuple[Feature, ...]] = {
         OUT,
         CALL,
     ),
-    **dict.fromkeys(("ort_softmax", "ort_log_softmax"), (OUT, WINDOW_ROWS, CALL)),
+    # Most have one row, of classes: rows would take what a call costs, and ask it of each row of an attention.
+    **dict.fromkeys(("ort_softmax", "ort_log_softmax"), (OUT, CALL)),
     **dict.fromkeys(("ort_layer_normalization", "ort_skip_layer_normalization"), (OUT, WINDOW_ROWS, FAR, CALL)),
     "ort_lrn": (WINDOWED, FAR, CALL),
     **dict.fromkeys(
