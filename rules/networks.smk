@@ -1,10 +1,14 @@
 # Stages 1 and 2: a CNN's configuration → its layers → its kernels, and all networks' kernels → a board's plan.
+def definition(wildcards):
+    """config/networks/{network}.prototxt or .onnx."""
+    return network_file(Path(), wildcards.network)
+
+
 rule convert:
     input:
-        lambda wildcards: network_file(Path(), wildcards.network),
+        definition,
     output:
-        network="results/networks/{network}/network.prototxt",
-        layers="results/networks/{network}/layers.parquet",
+        "results/networks/{network}/layers.parquet",
     log:
         "results/logs/convert/{network}.log",
     conda:
@@ -13,28 +17,30 @@ rule convert:
         batch=settings.batch,
     shell:
         "sitecnn convert {input:q} --batch {params.batch} --name {wildcards.network} "
-        "-o {output.network:q} --layers {output.layers:q} > {log:q} 2>&1"
-        # 1: it has layers that Caffe lacks. They can be estimated, if not measured, which `plan` will say.
-        " || [ $? -eq 1 ]"
+        "--layers {output:q} > {log:q} 2>&1"
 
 
 rule extract:
     input:
-        rules.convert.output.network,
+        definition,
     output:
         "results/networks/{network}/kernels.parquet",
     log:
         "results/logs/extract/{network}.log",
     conda:
         "../envs/sitecnn.yaml"
+    params:
+        batch=settings.batch,
     shell:
-        "sitecnn extract {input:q} -o {output:q} > {log:q} 2>&1"
+        "sitecnn extract {input:q} --batch {params.batch} --name {wildcards.network} "
+        "-o {output:q} > {log:q} 2>&1"
 
 
 rule plan:
     input:
-        networks=expand(rules.convert.output.network, network=settings.networks),
-        held_out=expand(rules.convert.output.network, network=settings.held_out),
+        networks=[network_file(Path(), name) for name in settings.networks],
+        held_out=[network_file(Path(), name) for name in settings.held_out],
+        board="config/boards/{board}.yaml",
     output:
         "results/campaigns/{board}/plan.jsonl",
     log:
@@ -42,8 +48,9 @@ rule plan:
     conda:
         "../envs/sitecnn.yaml"
     params:
+        batch=settings.batch,
         sweep="--sweep" if settings.sweep else "",
         truth_only="--truth-only" if settings.held_out else "",
     shell:
         "sitecnn plan {input.networks:q} {params.truth_only} {input.held_out:q} {params.sweep} "
-        "-o {output:q} > {log:q} 2>&1"
+        "--board {wildcards.board} --batch {params.batch} -o {output:q} > {log:q} 2>&1"

@@ -2,8 +2,9 @@
 rule write_report:
     input:
         expand(
-            "results/networks/{network}/kernels.parquet",
+            "results/networks/{network}/{table}.parquet",
             network=[*settings.networks, *settings.held_out],
+            table=["layers", "kernels"],
         ),
         [f"results/models/{name}.json" for name in model_names],
         [f"results/evaluation/{name}/networks.parquet" for name in model_names],

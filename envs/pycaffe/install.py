@@ -25,6 +25,8 @@ ENVIRONMENT = HERE / ".venv"
 # Written last, so that an installation cut short begins anew.
 STAMP = ENVIRONMENT / "stamp"
 
+# What the environment has beside Caffe: the other engine is measured by the same Python.
+LOCKS = ("requirements.lock", "onnxruntime.lock")
 RECIPE = ("CMakeLists.txt", "pyproject.toml", "install.py", "caffe.lock", "build.lock", "requirements.lock")
 # What the wheel is compiled with and against, as Debian calls it: another version of one is another wheel.
 COMPILED_WITH = (
@@ -60,10 +62,18 @@ EDITS = (
 
 
 def main() -> None:
-    """Brings `ENVIRONMENT` up to date: nothing if it is, seconds if the wheel was built before, minutes if not."""
+    """Brings `ENVIRONMENT` up to date: nothing if it is, seconds if the wheel was built before, minutes if not.
+
+    `--without-caffe`: without that wheel, where it cannot be built. The next call tries again.
+    """
+    if sys.argv[1:] == ["--without-caffe"]:
+        with step("installing ONNX Runtime into envs/pycaffe/.venv"):
+            make_environment(ENVIRONMENT, Path(sys.executable), *LOCKS)
+        return
     python = find_python()
     key = recipe_key(python)
-    stamp = f"{ENVIRONMENT} {key}"
+    engines = hashlib.sha256((HERE / "onnxruntime.lock").read_bytes()).hexdigest()[:16]
+    stamp = f"{ENVIRONMENT} {key} {engines}"
     if STAMP.is_file() and STAMP.read_text() == stamp:
         return
     with cache() as folder:
@@ -71,7 +81,7 @@ def main() -> None:
         if not any(wheels.glob("*.whl")):
             build_wheel(python, folder / "build", wheels)
         with step("installing Caffe into envs/pycaffe/.venv"):
-            make_environment(ENVIRONMENT, python, "requirements.lock")
+            make_environment(ENVIRONMENT, python, *LOCKS)
             pip(ENVIRONMENT, "install", "--quiet", "--no-deps", "--no-index", *wheels.glob("*.whl"))
     STAMP.write_text(stamp)
 
@@ -201,11 +211,12 @@ def compile_wheel(tools: Path, source: Path, wheels: Path) -> None:
     run([tools / "bin" / "python", "-c", call, wheels], folder=source, environment=environment)
 
 
-def make_environment(environment: Path, python: Path, lock: str) -> None:
-    """A virtual environment with what `lock` names; pip is not in it and need not exist for `python`."""
+def make_environment(environment: Path, python: Path, *locks: str) -> None:
+    """A virtual environment with what `locks` name; pip is not in it and need not exist for `python`."""
     shutil.rmtree(environment, ignore_errors=True)
     run([python, "-m", "venv", "--without-pip", environment])
-    pip(environment, "install", "--quiet", "--require-hashes", "-r", HERE / lock)
+    for lock in locks:
+        pip(environment, "install", "--quiet", "--require-hashes", "-r", HERE / lock)
 
 
 def pip(environment: Path, *arguments: str | Path) -> None:

@@ -34,9 +34,11 @@ def board_yaml(settings: dict[str, Any], found: dict[str, Any]) -> str:
     lines += [f"# Caffe: {_missing(caffe)}", f"# BLAS: {_missing(blas)}", f"# GPU: {_missing(gpu)}"]
     lines += [f"# ONNX Runtime: {_missing(found.get('onnxruntime'))}"]
     lines += [f"{name}: {json.dumps(value)}" for name, value in settings.items() if value]
+    engines = [name for name, part in (("caffe", caffe), ("onnxruntime", found.get("onnxruntime"))) if _is_there(part)]
+    lines += [f"engines: [{', '.join(engines or ['caffe'])}]"]
     threads = sorted({1, int(found.get("cpus") or 1)})
     lines += ["processors:", f"  cpu: {{threads: {threads}}}"]
-    if isinstance(gpu, dict) and "missing" not in gpu:
+    if _is_there(gpu):
         lines += ["  gpu: {threads: [1]}"]
     pinned = found.get("clocks_to_pin")
     lines += [
@@ -45,6 +47,10 @@ def board_yaml(settings: dict[str, Any], found: dict[str, Any]) -> str:
         else "clocks: as_found"
     ]
     return "\n".join([*lines, "budget_minutes: 15", ""])
+
+
+def _is_there(part: Any) -> bool:
+    return isinstance(part, dict) and "missing" not in part
 
 
 def _missing(part: Any) -> str:

@@ -58,6 +58,9 @@ class Board(Strict):
     python_path: list[str] = Field([], description="folders for PYTHONPATH: where pycaffe is")
     library_path: list[str] = Field([], description="folders for LD_LIBRARY_PATH: where Caffe, BLAS or CUDA are")
     program_path: list[str] = Field([], description="folders put before PATH: where the caffe tool is")
+    engines: list[Literal["caffe", "onnxruntime"]] = Field(
+        ["caffe"], min_length=1, description="what is measured of what the board has"
+    )
     processors: dict[Literal["cpu", "gpu"], Processor] = Field(min_length=1, description="what is measured")
     clocks: Literal["as_found", "pinned"] = Field(
         "as_found", description="pinned: held at the highest while measuring, then restored; needs root on the board"

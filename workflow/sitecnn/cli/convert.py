@@ -23,17 +23,23 @@ def add_parser(subparsers: Any) -> None:
     add_network(parser)
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="where to (default: stdout)")
     parser.add_argument("--name", help="name the network so (default: its own)")
-    parser.add_argument("--layers", type=Path, metavar="FILE", help="also write a Parquet table of its layers")
+    parser.add_argument(
+        "--layers", type=Path, metavar="FILE", help="a Parquet table of its layers; without -o, that alone"
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the prototxt; 0, or 1 where it has layers that Caffe lacks, so that it will not load: each is named."""
-    from sitecnn.files import atomic_path, write_text
+    from sitecnn.files import write_text
     from sitecnn.network import write_prototxt
 
     network = read_network(args, args.network)
     network = replace(network, name=args.name or network.name)
+    if args.layers:
+        _write_layers(network, args.layers)
+        if not args.output:
+            return 0
     if args.output and args.output.suffix == ".onnx":
         return _write_onnx(network, args.output)
     text = write_prototxt(network)
@@ -42,16 +48,19 @@ def run(args: argparse.Namespace) -> int:
         print(f"{args.network}: layer {layer.name!r} ({layer.type}): {layer.note}", file=sys.stderr)
     if lacking:
         print(f"{args.network}: only a Caffe that has these layers loads what was written", file=sys.stderr)
-    if args.layers:
-        from sitecnn.workload.table import layer_table
-
-        with atomic_path(args.layers) as path:
-            layer_table(network).to_parquet(path, index=False)
     if args.output:
         write_text(args.output, text)
     else:
         sys.stdout.write(text)
     return 1 if lacking else 0
+
+
+def _write_layers(network: Network, output: Path) -> None:
+    from sitecnn.files import atomic_path
+    from sitecnn.workload.table import layer_table
+
+    with atomic_path(output) as path:
+        layer_table(network).to_parquet(path, index=False)
 
 
 def _write_onnx(network: Network, output: Path) -> int:

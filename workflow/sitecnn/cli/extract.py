@@ -1,6 +1,7 @@
 """`sitecnn extract`: a network's kernels as a table."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ def add_parser(subparsers: Any) -> None:
         epilog="example: sitecnn extract config/networks/vgg16.prototxt -o kernels.parquet",
     )
     add_network(parser)
+    parser.add_argument("--name", help="name the network so (default: its own)")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
     parser.set_defaults(run=run)
 
@@ -24,7 +26,8 @@ def run(args: argparse.Namespace) -> int:
     from sitecnn.files import atomic_path
     from sitecnn.workload.table import kernel_table
 
-    table = kernel_table(read_network(args, args.network))
+    network = read_network(args, args.network)
+    table = kernel_table(replace(network, name=args.name or network.name))
     with atomic_path(args.output) as path:
         table.to_parquet(path, index=False)
     return 0

@@ -1,6 +1,7 @@
 """`sitecnn plan`: what a board is to measure."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ def add_parser(subparsers: Any) -> None:
         help="a board with a model of its CPU, for expected times (default: tx1)",
     )
     parser.add_argument("--sweep", action="store_true", help="and sizes beyond the networks' own (boards/sweep.py)")
+    parser.add_argument("--board", metavar="NAME", help="the engines of this board's file; it is asked what it has")
     engine = parser.add_argument_group("ONNX Runtime", "probe networks and the networks' passes, in rounds")
     engine.add_argument(
         "--engine",
@@ -60,10 +62,26 @@ def run(args: argparse.Namespace) -> int:
     if args.engine:
         return _write_engine_plan(args, [*networks, *truth_only])
     choose = _choice(args, networks) if args.select or args.minutes else heaviest_first
-    tasks = plan(networks, sweep=args.sweep, truth_only=truth_only, choose=choose)
+    if args.board:
+        from sitecnn.boards.config import load_board
+        from sitecnn.boards.engines import board_plan
+
+        named = [
+            [replace(one, name=Path(source).stem) for one, source in zip(*pair, strict=True)]
+            for pair in ((networks, args.networks), (truth_only, args.truth_only))
+        ]
+        board = load_board(args.root, args.board)
+        tasks = board_plan(args.root, board, *named, sweep=args.sweep, choose=choose, probes=_probes(args))
+    else:
+        tasks = plan(networks, sweep=args.sweep, truth_only=truth_only, choose=choose)
     write_text(args.output, plan_lines(tasks))
     print(f"{args.output}: {len(tasks)} measurements")
     return 0
+
+
+def _probes(args: argparse.Namespace) -> dict[str, int]:
+    """What was asked of the probes, beside their defaults."""
+    return {name: value for name in ("probes", "rounds", "seed") if (value := getattr(args, name)) is not None}
 
 
 def _write_engine_plan(args: argparse.Namespace, networks: "list[Network]") -> int:
@@ -77,8 +95,7 @@ def _write_engine_plan(args: argparse.Namespace, networks: "list[Network]") -> i
     engine = engine_of_stack(args.engine)
     if engine.name != ONNXRUNTIME:
         raise SiteCNNError(f"--engine {args.engine}: only onnxruntime is measured by probes; leave it out for Caffe")
-    chosen = {name: getattr(args, name) for name in ("probes", "rounds", "seed") if getattr(args, name) is not None}
-    tasks = engine_plan(networks, engine, **chosen)
+    tasks = engine_plan(networks, engine, **_probes(args))
     write_text(args.output, plan_lines(tasks))
     print(f"{args.output}: {len(tasks)} measurements")
     return 0
