@@ -38,7 +38,11 @@ def reads_network(parser):
     return bool({"network", "networks"} & {action.dest for action in parser._actions if action.dest})
 
 
-READERS = sorted(name for name, parser in leaves().items() if reads_network(parser) and "export" not in name)
+# `dataset export` takes names; a page is asked for its batch in the page, and its network is edited there.
+ELSEWHERE = ("export", "explore")
+READERS = sorted(
+    name for name, parser in leaves().items() if reads_network(parser) and not any(map(name.count, ELSEWHERE))
+)
 FILES_WITH_BATCHES = ("sitecnn import table", "sitecnn import totals", "sitecnn fit")
 
 
