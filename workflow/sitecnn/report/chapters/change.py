@@ -31,6 +31,8 @@ from sitecnn.report.results import Results
 
 QUESTION = "What should I change?"
 
+ADVICE = ["network", "board", "processor", "change", "gain_ms", "gain_low_ms", "gain_high_ms", "saves_bytes", "note"]
+
 MOST_ADVICE = 3
 """Of each network on a processor the changes that gain most; `sitecnn advise` has all."""
 
@@ -40,7 +42,8 @@ def chapter(results: Results) -> Chapter:
     networks = list(_networks(results))
     models = known_models(results.root)
     own = [(found.board, found.processor) for found in results.processors if (found.board, found.processor) in models]
-    advice = pd.DataFrame([row for place_ in own for name in networks for row in advice_rows(results, *place_, *name)])
+    rows = [row for place_ in own for name in networks for row in advice_rows(results, *place_, *name)]
+    advice = pd.DataFrame(rows, columns=ADVICE)
     boards = sorted({board for board, _ in models if {(board, "cpu"), (board, "gpu")} <= set(models)})
     placed = pd.DataFrame([row for board in boards for name in networks for row in placements(results, board, *name)])
     blocks: list[Block] = (
@@ -61,7 +64,7 @@ def _networks(results: Results) -> Iterator[tuple[str, Network]]:
 
 def answer(advice: pd.DataFrame, placed: pd.DataFrame) -> str:
     """The largest gain, and where splitting pays."""
-    gains = advice.dropna(subset="gain_ms").query("gain_low_ms > 0") if len(advice) else advice
+    gains = advice[advice["gain_low_ms"] > 0]
     texts = []
     if len(gains):
         (best,) = gains.nlargest(1, "gain_ms").to_dict("records")
@@ -113,7 +116,6 @@ def _copy(model: BoardModel, other: BoardModel | None) -> Any:
 
 def advice_table(advice: pd.DataFrame) -> Table:
     """A row for each change."""
-    names = ["network", "board", "processor", "change", "gain_ms", "gain_low_ms", "gain_high_ms", "saves_bytes", "note"]
     columns = (
         words("network", "network"),
         words("board", "board"),
@@ -129,7 +131,7 @@ def advice_table(advice: pd.DataFrame) -> Table:
         f"Estimated, the {MOST_ADVICE} largest for each network; `sitecnn advise NETWORK --board BOARD` has all, and "
         "says what reaches a goal (`--budget-ms`, `--budget-fps`). An interval that begins below 0 may be no gain."
     )
-    return Table("advice", "What would gain most", advice.reindex(columns=names), columns, note)
+    return Table("advice", "What would gain most", advice, columns, note)
 
 
 def placements(results: Results, board: str, name: str, network: Network) -> Iterator[dict[str, object]]:
