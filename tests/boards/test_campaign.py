@@ -80,3 +80,18 @@ def test_a_torn_last_line_is_cut_off_and_measured_again(tmp_path):
     path.write_bytes(whole + b'{"record": "measurement", "key": "b"')
     assert Records(path).finished == {"a"}
     assert path.read_bytes() == whole
+
+
+def test_a_gpu_is_not_given_what_onnx_runtime_measures_on_the_cpu(tmp_path, monkeypatch):
+    given = {}
+
+    def finish(root, board, tasks, records, processor, threads):
+        given[processor] = [task.get("engine", "caffe") for task in tasks]
+        return {"owed": 0, "planned": len(tasks)}
+
+    monkeypatch.setattr("sitecnn.boards.campaign._until_done", finish)
+    lines = [{"task": "memory"}, {"task": "probe", "engine": "onnxruntime"}]
+    (tmp_path / "plan.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    both = Board(name="here", python=sys.executable, processors={"cpu": {}, "gpu": {}})
+    profile(tmp_path, both, tmp_path / "plan.jsonl")
+    assert given == {"cpu": ["caffe", "onnxruntime"], "gpu": ["caffe"]}

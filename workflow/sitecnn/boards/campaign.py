@@ -24,6 +24,7 @@ from sitecnn.boards.agent.private import state_folder
 from sitecnn.boards.config import Board
 from sitecnn.errors import SiteCNNError
 from sitecnn.files import write_text
+from sitecnn.workload.engines import CAFFE
 
 RENEW_SECONDS = 4
 """A newline tells the agent that its host is there; after 20 s of silence it ends itself."""
@@ -128,14 +129,16 @@ def profile(root: Path, board: Board, plan: Path) -> dict[str, Any]:
     done = {}
     with exclusively(board):
         for processor, settings in board.processors.items():
+            # ONNX Runtime is measured on the CPU alone.
+            mine = [task for task in tasks if processor == "cpu" or engine_of(task) == CAFFE]  # type: ignore[no-untyped-call]
             for threads in settings.threads:
                 stack = f"{processor}-{threads}-threads"
                 records = Records(record_file(root, board.name, processor, threads))
                 try:
-                    done[stack] = _until_done(root, board, tasks, records, processor, threads)
-                    done[stack] |= _with_failures(stack, tasks, records)
+                    done[stack] = _until_done(root, board, mine, records, processor, threads)
+                    done[stack] |= _with_failures(stack, mine, records)
                 except (SiteCNNError, KeyboardInterrupt) as error:
-                    found = {"stack": stack, "owed": records.owed(tasks), "planned": len(tasks), "reason": str(error)}
+                    found = {"stack": stack, "owed": records.owed(mine), "planned": len(mine), "reason": str(error)}
                     write_text(note, json.dumps({"board": board.name, **found}, indent=2) + "\n")
                     raise
     note.unlink(missing_ok=True)
