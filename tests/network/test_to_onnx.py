@@ -200,7 +200,7 @@ def test_outputs_are_real_caffes(case, caffe_run):
 
 @pytest.mark.caffe
 @settings(
-    max_examples=200,
+    max_examples=150,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.filter_too_much],

@@ -30,6 +30,12 @@ INTEGER = ("ConvInteger", "MatMulInteger", "QGemm")
 SETTING_INPUTS = {"Resize": (1, 2), "Upsample": (1,)}
 """Constant inputs that are floating-point settings, not weights, by position."""
 
+UNCOUNTED = ("Attention", "Einsum", "GroupQueryAttention", "MatMulNBits", "MultiHeadAttention")
+"""Operators whose products are not counted."""
+
+KNOWN = ("", "com.microsoft")
+"""Domains of operators that are known: of others nobody can tell the work."""
+
 NOTE = "an operator of ONNX that no layer of Caffe is equal to"
 
 
@@ -69,16 +75,30 @@ def _precision(graph: Graph) -> str:
 
 
 def _doubts(graph: Graph) -> tuple[str, ...]:
-    """What is to be said of shapes that only the data would tell."""
+    """What is to be said of shapes that no rule tells, and of operators whose products are not counted."""
+    return (*_guessed_shapes(graph), *_uncounted(graph))
+
+
+def _uncounted(graph: Graph) -> list[str]:
+    uncounted = [one for one in graph.operators if one.has_body or one.type in UNCOUNTED or one.domain not in KNOWN]
+    if not uncounted:
+        return []
+    types = ", ".join(dict.fromkeys(one.layer_type for one in uncounted))
+    return [f"the multiply-accumulates within {len(uncounted)} operators are not counted: {types}"]
+
+
+def _guessed_shapes(graph: Graph) -> list[str]:
     if not graph.guessed:
-        return ()
+        return []
     name = graph.guessed[0]
     shape = "x".join(map(str, graph.shapes[name])) or "1"
+    maker = next((one for one in graph.operators if name in one.outputs), None)
+    why = f"is told by no rule of ONNX's ({maker.layer_type})" if maker and maker.domain else "depends on the data"
     more = f" and of {len(graph.guessed) - 1} more" if len(graph.guessed) > 1 else ""
-    return (
-        f"the shape of {name!r}{more} depends on the data: it is guessed, and so is all that hangs on it; "
-        f"give it: --input {name}:{shape}",
-    )
+    return [
+        f"the shape of {name!r}{more} {why}: it is guessed, and so is all that hangs on it; "
+        f"give it: --input {name}:{shape}"
+    ]
 
 
 def _hands_on(task: Task) -> bool:
@@ -143,10 +163,15 @@ def _layer(place: Node, entry: _Entry, shapes: dict[str, Shape], graph: Graph) -
         outputs = tuple(graph.shapes[top] for top in place.tops)
         weights = _weights(own)
         inferred = Inferred(outputs, tuple(constant.shape for constant in weights), own)
-        sizes = tuple(1 if constant.dtype in ("int8", "uint8") else FLOAT_BYTES for constant in weights)
+        stored = _stored_bytes(entry.node, graph)
+        sizes = tuple(
+            1 if constant.dtype in ("int8", "uint8") else stored.get(prod(constant.shape), FLOAT_BYTES)
+            for constant in weights
+        )
     else:
         inferred = LAYER_TYPES[definition.type].infer(definition, inputs)
-        sizes = (FLOAT_BYTES,) * len(inferred.parameters)
+        stored = _stored_bytes(entry.node, graph)
+        sizes = tuple(stored.get(prod(shape), FLOAT_BYTES) for shape in inferred.parameters)
     shapes.update(zip(place.tops, inferred.outputs, strict=True))
     return Layer(
         name=definition.name,
@@ -163,6 +188,16 @@ def _layer(place: Node, entry: _Entry, shapes: dict[str, Shape], graph: Graph) -
         note=NOTE if own else _fork_note(definition.type),
         node=entry.node,
     )
+
+
+def _stored_bytes(node: OnnxNode | None, graph: Graph) -> dict[int, int]:
+    """Bytes of one value by the number of values, for the weights of a node that the file keeps as integers."""
+    names = {node.inputs[position]: constant for position, constant in node.operator.constants} if node else {}
+    return {
+        prod(constant.shape): 1 if graph.stored[name] in ("int8", "uint8") else FLOAT_BYTES
+        for name, constant in names.items()
+        if name in graph.stored
+    }
 
 
 def _fork_note(type_name: str) -> str:

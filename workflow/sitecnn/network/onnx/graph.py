@@ -1,35 +1,41 @@
 """An ONNX file → its operators in order, with the shape of every tensor; by the onnx package's own checks."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from math import prod
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
-import numpy
 import onnx
+import onnx.inliner
 from google.protobuf.message import DecodeError
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, numpy_helper
 from onnx.checker import ValidationError
-from onnx.reference import ReferenceEvaluator
 from onnx.shape_inference import InferenceError
 
 from sitecnn.errors import SiteCNNError
 from sitecnn.network.graph import Shape
+from sitecnn.network.onnx.folding import attributes_of, fold, is_large, reads, shapes_of
+from sitecnn.network.onnx.guesses import guess
 
-LARGE_BYTES = 1 << 16
-"""Tensors above this are weights: only their shape matters, and their values are dropped."""
-
-FOLDED = frozenset(
-    {
-        *("Add", "Cast", "Ceil", "Concat", "Constant", "ConstantOfShape", "Div", "Equal", "Expand", "Floor"),
-        *("Gather", "Identity", "Max", "Min", "Mul", "Neg", "Reshape", "Shape", "Slice"),
-        *("Squeeze", "Sub", "Transpose", "Unsqueeze", "Where"),
-    }
+SIZES = (
+    (224, 224),
+    (640, 640),
+    (48, 320),
+    (32, 128),
+    (256, 256),
+    (384, 384),
+    (300, 300),
+    (112, 112),
+    (64, 64),
+    (32, 32),
 )
-"""Operators whose small constant results are worked out, as exporters compute shapes by them."""
+"""Heights and widths that images mostly have, tried in this order for an example that the network can take."""
 
-MOST_FOLDED_VALUES = 4096
+CONSTANTS_APART = 4
+"""The format from which on constants need not be inputs; inference in older ones does not see those that are not."""
+
+STEPS = (128, 16, 1)
+"""Open lengths of what is no image."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,11 @@ class Operator:
     version: int = 1
 
     @property
+    def has_body(self) -> bool:
+        """Whether there are graphs within it, as in If and Loop."""
+        return any(isinstance(value, GraphProto) for value in self.attributes.values())
+
+    @property
     def layer_type(self) -> str:
         """The type as layers have it: with its domain where that is not ONNX's own."""
         return f"{self.domain}.{self.type}" if self.domain else self.type
@@ -57,7 +68,8 @@ class Operator:
 class Graph:
     """Operators that work on data; of tensors the shapes, numpy's names of the types, the values of small constants.
 
-    `guessed` are tensors of which only the data would tell the shape.
+    `guessed` are tensors of which ONNX's rules do not tell the shape. `stored` has numpy's name of the type in which
+    the file keeps a weight, where it is not the type that operators read it in.
     """
 
     name: str
@@ -69,6 +81,7 @@ class Graph:
     constants: frozenset[str]
     values: Mapping[str, Any]
     guessed: tuple[str, ...] = ()
+    stored: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_graph(data: bytes, origin: str, batch: int | None, inputs: Mapping[str, Shape]) -> tuple[Graph, list[str]]:
@@ -79,17 +92,21 @@ def read_graph(data: bytes, origin: str, batch: int | None, inputs: Mapping[str,
         raise SiteCNNError(f"{origin}: not an ONNX file: its protobuf encoding is broken") from None
     _check_external_data(model.graph, origin)
     weights = _drop_weights(model.graph)
+    model.ir_version = max(model.ir_version, CONSTANTS_APART)
     data_inputs = [given for given in model.graph.input if given.name not in weights]
     inner = {name for node in model.graph.node for name in node.output}
-    given = {name: shape for name, shape in inputs.items() if name not in inner}
-    notes = _fix_inputs(data_inputs, batch, given, origin)
+    asked = {name: shape for name, shape in inputs.items() if name not in inner}
+    if unsized := _open_inputs(data_inputs, asked, origin):
+        raise SiteCNNError(_question(unsized, data, origin, batch, inputs))
+    notes = _fix_inputs(data_inputs, batch, asked)
     try:
         _check(model)
-        model, guessed = _guess(_fold(model), inputs)
-    except (ValidationError, InferenceError, DecodeError, ValueError, TypeError) as error:
+        model, guessed, sure = guess(fold(onnx.inliner.inline_local_functions(model), weights), inputs)
+    except (ValidationError, InferenceError, DecodeError, RuntimeError, ValueError, TypeError) as error:
         raise SiteCNNError(f"{origin}: not a valid ONNX network: {_first_line(error)}") from None
     graph = _graph(model, weights)
-    doubtful = tuple(name for name in guessed if name not in inputs)
+    read = {name for node in model.graph.node for name in reads(node)} | set(graph.outputs)
+    doubtful = tuple(name for name in guessed if name in read and name not in inputs and name not in sure)
     return replace(graph, shapes={**guessed, **graph.shapes}, guessed=doubtful), notes
 
 
@@ -122,61 +139,111 @@ def _drop_weights(graph: GraphProto) -> set[str]:
     """Large or external initializers become inputs of their shape; the names of all initializers come back."""
     names = {tensor.name for tensor in graph.initializer}
     listed = {given.name for given in graph.input}
-    small = [tensor for tensor in graph.initializer if not _is_large(tensor)]
-    for tensor in graph.initializer:
-        if _is_large(tensor) and tensor.name not in listed:
+    small = [tensor for tensor in graph.initializer if not is_large(tensor)]
+    large = [tensor for tensor in graph.initializer if is_large(tensor)]
+    nodes = []
+    for node in graph.node:
+        values = [one.t for one in node.attribute if one.name == "value"]
+        if node.op_type == "Constant" and len(node.output) == 1 and values and is_large(values[0]):
+            values[0].name = node.output[0]
+            large.append(values[0])
+            names.add(node.output[0])
+        else:
+            nodes.append(node)
+    for tensor in large:
+        if tensor.name not in listed:
             graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    if len(nodes) < len(graph.node):
+        del graph.node[:]
+        graph.node.extend(nodes)
+    # Old files list constants among the inputs too; there they would count as what a caller may give anew.
+    fixed = {tensor.name for tensor in small}
+    inputs = [given for given in graph.input if given.name not in fixed]
+    del graph.input[:]
+    graph.input.extend(inputs)
     del graph.initializer[:]
     graph.initializer.extend(small)
     return names
 
 
-def _is_large(tensor: TensorProto) -> bool:
-    return tensor.data_location == TensorProto.EXTERNAL or tensor.ByteSize() > LARGE_BYTES
-
-
-def _fix_inputs(data: list[ValueInfoProto], batch: int | None, inputs: Mapping[str, Shape], origin: str) -> list[str]:
-    """Give every input the shape asked for, in place; an open batch is 1, other open dimensions must be told."""
+def _open_inputs(data: list[ValueInfoProto], asked: Mapping[str, Shape], origin: str) -> dict[str, list[int | None]]:
+    """Inputs of which more than the batch is open, an empty list for one without a shape; refuses what has none."""
     names = {given.name for given in data}
-    if unknown := inputs.keys() - names:
+    if unknown := asked.keys() - names:
         known = ", ".join(sorted(names)) or "none"
         raise SiteCNNError(f"{origin}: no input is called {min(unknown)!r}; its inputs are: {known}")
+    unsized = {}
+    for given in data:
+        if not given.type.HasField("tensor_type"):
+            kind = (given.type.WhichOneof("value") or "value without a type").removesuffix("_type")
+            raise SiteCNNError(
+                f"{origin}: input {given.name!r} is a {kind}; export the model with a tensor in its place"
+            )
+        dims = _dims(given, asked.get(given.name))
+        if dims is None or None in dims[1:]:
+            unsized[given.name] = [1 if dims[0] is None else dims[0], *dims[1:]] if dims else []
+    return unsized
+
+
+def _question(
+    unsized: Mapping[str, list[int | None]], data: bytes, origin: str, batch: int | None, inputs: Mapping[str, Shape]
+) -> str:
+    """What to give, with the first usual example that the network can be read with."""
+    examples = [
+        {name: _example(dims, size, steps) for name, dims in unsized.items()}
+        for size, steps in zip(SIZES, (STEPS + STEPS[-1:] * len(SIZES)), strict=False)
+    ]
+    taken = next((one for one in examples if _is_taken(one, data, origin, batch, inputs)), examples[0])
+    typed = " ".join(f"--input {name}:{'x'.join(map(str, shape))}" for name, shape in taken.items())
+    name, dims = next(iter(unsized.items()))
+    shown = "x".join("?" if dim is None else str(dim) for dim in dims)
+    what = f"is {shown}, open where there is a question mark" if dims else "has no shape"
+    more = f"; open are also {', '.join(list(unsized)[1:])}" if len(unsized) > 1 else ""
+    return f"{origin}: input {name!r} {what}{more}; give its shape, for example: {typed}"
+
+
+def _is_taken(
+    example: Mapping[str, Shape], data: bytes, origin: str, batch: int | None, inputs: Mapping[str, Shape]
+) -> bool:
+    try:
+        graph, _ = read_graph(data, origin, batch, {**inputs, **example})
+    except SiteCNNError:
+        return False
+    return all(min(shape, default=1) > 0 for shape in graph.shapes.values())
+
+
+def _fix_inputs(data: list[ValueInfoProto], batch: int | None, asked: Mapping[str, Shape]) -> list[str]:
+    """Give every input the shape asked for, in place; an open batch is 1."""
     notes = []
     for given in data:
-        dims = _dims(given, inputs.get(given.name), origin)
+        dims = _dims(given, asked.get(given.name)) or []
         if dims and (batch or dims[0] is None):
             notes += [f"input {given.name!r} has an open batch, taken as {batch or 1}"] if dims[0] is None else []
             dims[0] = batch or 1
-        if None in dims:
-            shown = "x".join("?" if dim is None else str(dim) for dim in dims)
-            example = "x".join(map(str, _example(dims)))
-            raise SiteCNNError(
-                f"{origin}: input {given.name!r} is {shown}, open where there is a question mark; "
-                f"give its shape, for example: --input {given.name}:{example}"
-            )
         shape = given.type.tensor_type.shape
+        shape.SetInParent()
         del shape.dim[:]
         shape.dim.extend(onnx.TensorShapeProto.Dimension(dim_value=dim) for dim in dims)
     return notes
 
 
-def _dims(given: ValueInfoProto, asked: Shape | None, origin: str) -> list[int | None]:
-    """Dimensions of an input, None where they are open."""
+def _dims(given: ValueInfoProto, asked: Shape | None) -> list[int | None] | None:
+    """Dimensions of an input, None where they are open: exporters write names, -1 or 0 for those."""
     if asked is not None:
         return list(asked)
     if not given.type.tensor_type.HasField("shape"):
-        name = given.name
-        raise SiteCNNError(f"{origin}: input {name!r} has no shape; give it: --input {name}:1x3x224x224")
+        return None
     dims = given.type.tensor_type.shape.dim
-    return [dim.dim_value if dim.HasField("dim_value") and dim.dim_value != -1 else None for dim in dims]
+    return [dim.dim_value if dim.HasField("dim_value") and dim.dim_value not in (-1, 0) else None for dim in dims]
 
 
-def _example(dims: list[int | None]) -> list[int]:
-    """A shape as an image's is: open channels are 3, open lengths 224; of what is no image, 128 steps."""
-    if len(dims) != 4:
-        return [128 if dim is None else dim for dim in dims]
-    usual = (1, 224, 224, 3) if dims[3] in (1, 3) and dims[1] not in (1, 3) else (1, 3, 224, 224)
-    return [likely if dim is None else dim for dim, likely in zip(dims, usual, strict=True)]
+def _example(dims: list[int | None], size: tuple[int, int], steps: int) -> Shape:
+    """A shape as an image's is, of 3 channels, or of so many steps."""
+    if dims and len(dims) != 4:
+        return tuple((1 if axis == 0 else steps) if dim is None else dim for axis, dim in enumerate(dims))
+    last = len(dims) == 4 and dims[3] in (1, 3) and dims[1] not in (1, 3)
+    usual = (1, *size, 3) if last else (1, 3, *size)
+    return tuple(likely if dim is None else dim for dim, likely in zip(dims or [None] * 4, usual, strict=True))
 
 
 def _check(model: ModelProto) -> None:
@@ -185,114 +252,23 @@ def _check(model: ModelProto) -> None:
     for output in outputs:
         # The checker asks for a shape, which the standard lets a file leave out.
         output.shape.SetInParent()
+    _import_domains(model)
     onnx.checker.check_model(model)
     for output in outputs:
         output.ClearField("shape")
+    given = {value.name: value for value in model.graph.input}
+    for value in model.graph.output:
+        if value.name in given:
+            value.CopyFrom(given[value.name])
     del model.graph.value_info[:]
 
 
-def _inferred(model: ModelProto) -> ModelProto:
-    return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
-
-
-def _fold(model: ModelProto) -> ModelProto:
-    """The model with small constants worked out, in as many rounds as they need, and all shapes inferred."""
-    while True:
-        model = _inferred(model)
-        shapes = _shapes(model.graph)
-        values = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-        kept = []
-        for node in model.graph.node:
-            found = _worked_out(node, shapes, values, model.opset_import)
-            values.update(found)
-            model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in found.items())
-            if not found:
-                kept.append(node)
-        if len(kept) == len(model.graph.node):
-            return model
-        del model.graph.node[:]
-        model.graph.node.extend(kept)
-
-
-def _guess(model: ModelProto, inputs: Mapping[str, Shape]) -> tuple[ModelProto, dict[str, Shape]]:
-    """The model with shapes inferred from guesses, and the shapes that no inference could tell.
-
-    What depends on the data (NonZero, NonMaxSuppression, Loop) is `inputs`' where that tells it, else its open lengths
-    are 1, else it is shaped as the first input. What hangs on it then follows ONNX's rules.
-    """
-    guessed: dict[str, Shape] = {}
-    for _ in range(len(model.graph.node) + 1):
-        shapes = _shapes(model.graph)
-        shapes |= guessed
-        open_nodes = [node for node in model.graph.node if any(n and n not in shapes for n in node.output)]
-        if not open_nodes:
-            break
-        ready = [node for node in open_nodes if all(n in shapes for n in node.input if n)]
-        partial = {value.name: value for value in (*model.graph.value_info, *model.graph.output)}
-        for node in ready or open_nodes[:1]:
-            for name in node.output:
-                if name and name not in shapes:
-                    guessed[name] = inputs.get(name) or _likely(node, name, partial, shapes)
-                    _set_shape(model, partial.get(name), name, guessed[name])
-        model = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    return model, guessed
-
-
-def _likely(node: NodeProto, name: str, partial: Mapping[str, ValueInfoProto], shapes: Mapping[str, Shape]) -> Shape:
-    if name in partial and partial[name].type.tensor_type.HasField("shape"):
-        dims = partial[name].type.tensor_type.shape.dim
-        return tuple(dim.dim_value if dim.HasField("dim_value") else 1 for dim in dims)
-    return next((shapes[given] for given in node.input if given in shapes), (1,))
-
-
-def _set_shape(model: ModelProto, known: ValueInfoProto | None, name: str, shape: Shape) -> None:
-    if known is None:
-        known = model.graph.value_info.add(name=name)
-    if not known.type.tensor_type.elem_type:
-        known.type.tensor_type.elem_type = TensorProto.FLOAT
-    del known.type.tensor_type.shape.dim[:]
-    known.type.tensor_type.shape.dim.extend(onnx.TensorShapeProto.Dimension(dim_value=dim) for dim in shape)
-
-
-def _worked_out(node: NodeProto, shapes: Mapping[str, Shape], values: Mapping[str, Any], opsets: Any) -> dict[str, Any]:
-    """The node's results if they are few and known before any data is, else none."""
-    if node.domain not in ("", "ai.onnx") or node.op_type not in FOLDED:
-        return {}
-    if node.op_type == "Shape" and node.input[0] in shapes:
-        dims = numpy.array(shapes[node.input[0]], dtype=numpy.int64)
-        part = slice(_attributes(node).get("start", 0), _attributes(node).get("end", len(dims)))
-        return {node.output[0]: dims[part]}
-    given = {name: values[name] for name in node.input if name in values}
-    if len(given) != len({name for name in node.input if name}) or not _is_small(node, given):
-        return {}
-    graph = onnx.helper.make_graph([node], "", [_untyped(name) for name in given], [_untyped(node.output[0])])
-    try:
-        results: Any = ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=opsets)).run(None, given)
-    except Exception:  # numpy's own, of any kind: a constant that cannot be worked out stays unknown
-        return {}
-    result = numpy.asarray(results[0])
-    return {node.output[0]: result} if result.size <= MOST_FOLDED_VALUES else {}
-
-
-def _is_small(node: NodeProto, given: Mapping[str, Any]) -> bool:
-    """Whether the result cannot be large, whatever a hostile file makes of it."""
-    if node.op_type in ("ConstantOfShape", "Expand"):
-        return bool(abs(numpy.prod(given[node.input[-1]].astype(float))) <= MOST_FOLDED_VALUES)
-    return prod(int(value.size) or 1 for value in given.values()) <= MOST_FOLDED_VALUES**2
-
-
-def _untyped(name: str) -> ValueInfoProto:
-    return ValueInfoProto(name=name)
-
-
-def _shapes(graph: GraphProto) -> dict[str, Shape]:
-    """The shape of every tensor whose dimensions are all known."""
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    for given in (*graph.input, *graph.value_info, *graph.output):
-        tensor = given.type.tensor_type
-        if tensor.HasField("shape") and all(dim.HasField("dim_value") for dim in tensor.shape.dim):
-            shapes[given.name] = tuple(dim.dim_value for dim in tensor.shape.dim)
-    return shapes
+def _import_domains(model: ModelProto) -> None:
+    """Some exporters leave out the operator sets of other libraries, which the checker asks for."""
+    imported = {"" if given.domain == "ai.onnx" else given.domain for given in model.opset_import}
+    for domain in sorted({node.domain for node in model.graph.node} - imported - {"ai.onnx"}):
+        if domain:
+            model.opset_import.append(onnx.helper.make_opsetid(domain, 1))
 
 
 def _types(graph: GraphProto) -> dict[str, str]:
@@ -312,30 +288,34 @@ def _version(node: NodeProto, opsets: Mapping[str, int]) -> int:
         return opset
 
 
-def _attributes(node: NodeProto) -> dict[str, Any]:
-    found = {given.name: onnx.helper.get_attribute_value(given) for given in node.attribute if given.type}
-    return {
-        name: value.decode(errors="replace") if isinstance(value, bytes) else value for name, value in found.items()
-    }
-
-
 def _graph(model: ModelProto, weights: set[str]) -> Graph:
     """What works on data; a tensor that comes of weights alone is a weight."""
     graph = model.graph
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     constants = weights | values.keys()
+    shapes, types = shapes_of(graph), _types(graph)
+    stored: dict[str, str] = {}
     opsets = {"" if given.domain == "ai.onnx" else given.domain: given.version for given in model.opset_import}
     operators = []
     for index, node in enumerate(graph.node):
-        if all(name in constants for name in node.input if name):
-            constants = constants | set(node.output)
+        if reads(node) <= constants:
+            constants.update(node.output)
+            if node.input and (source := _stored_as(node, stored, types)):
+                stored[node.output[0]] = source
             continue
         name = node.name or node.output[0] or f"{node.op_type}_{index}"
         domain = "" if node.domain == "ai.onnx" else node.domain
         tensors = tuple(node.input), tuple(node.output)
         version = _version(node, opsets)
-        operators.append(Operator(name, node.op_type, *tensors, _attributes(node), domain, version))
+        operators.append(Operator(name, node.op_type, *tensors, attributes_of(node), domain, version))
     inputs = tuple(given.name for given in graph.input if given.name not in weights)
     outputs = tuple(given.name for given in graph.output)
-    shapes, types = _shapes(graph), _types(graph)
-    return Graph(graph.name, inputs, outputs, tuple(operators), shapes, types, frozenset(constants), values)
+    fixed = frozenset(constants)
+    return Graph(graph.name, inputs, outputs, tuple(operators), shapes, types, fixed, values, stored=stored)
+
+
+def _stored_as(node: NodeProto, stored: Mapping[str, str], types: Mapping[str, str]) -> str:
+    """The type in which the file keeps a weight that is worked out of another, empty where it is as it is read."""
+    if node.op_type == "DequantizeLinear":
+        return types.get(node.input[0], "")
+    return stored.get(node.input[0], "")
