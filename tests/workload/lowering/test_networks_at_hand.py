@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sitecnn.network import load_network
+from sitecnn.network import Network, load_network
 from sitecnn.network.onnx import EXTERNAL_FILE, external_bytes, to_onnx
 from sitecnn.workload.engines import Engine
 from sitecnn.workload.lowering import engine_memory, lower
@@ -17,16 +17,32 @@ FILES = sorted(path for path in NETWORKS.iterdir() if path.suffix in (".prototxt
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_networks_at_hand_run_as_lowered(path: Path, tmp_path: Path) -> None:
     network = load_network(path)
-    file = tmp_path / "network.onnx"
-    file.write_bytes(to_onnx(network, "external"))
-    with (tmp_path / EXTERNAL_FILE).open("wb") as zeros:
-        zeros.truncate(external_bytes(network))
+    file = _onnx_file(network, tmp_path)
     again = load_network(file)
     for block in {machine_block(tmp_path), 0}:
         engine = Engine("onnxruntime", nchwc_block=block)
         kernels = lower(network, engine)
         assert counted(kernels) == executed(str(file), tmp_path, block)
         assert counted(lower(again, engine)) == counted(kernels)
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.suffix == ".onnx"], ids=lambda path: path.stem)
+def test_onnx_files_at_hand_run_as_lowered(path: Path, tmp_path: Path) -> None:
+    """The file itself, not what we write of it."""
+    network = load_network(path)
+    file = _onnx_file(network, tmp_path)
+    file.write_bytes(path.read_bytes())
+    for block in {machine_block(tmp_path), 0}:
+        assert counted(lower(network, Engine("onnxruntime", nchwc_block=block))) == executed(str(file), tmp_path, block)
+
+
+def _onnx_file(network: Network, folder: Path) -> Path:
+    """The network's ONNX file, and weights of zeros beside it."""
+    file = folder / "network.onnx"
+    file.write_bytes(to_onnx(network, "external"))
+    with (folder / EXTERNAL_FILE).open("wb") as zeros:
+        zeros.truncate(external_bytes(network))
+    return file
 
 
 def test_memory_of_a_chain_is_its_weights_and_its_two_largest_neighbours() -> None:
