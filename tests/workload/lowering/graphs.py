@@ -134,6 +134,51 @@ def random_network(seed: int) -> bytes:
     return builder.model(*sorted(unread - {"x"}) or [pieces[-1].name])
 
 
+def random_orders(seed: int) -> bytes:
+    """Layers of channels first and last with Transposes between them, none of two of the same tensor."""
+    draw = random.Random(seed)
+    builder = Builder((1, 32, 8, 8))
+    tensors = {builder.conv("x", 32, 32, 3): True}
+    turned: set[str] = set()
+    for _ in range(draw.randint(5, 14)):
+        given = draw.choice(list(tensors)[-3:])
+        step = draw.choice([step for step in ORDER_STEPS if step != _turn or given not in turned])
+        turned |= {given} if step == _turn else set()
+        name = step(builder, draw, given, tensors)
+        tensors[name] = tensors[given] != (step == _turn)
+    unread = tensors.keys() - {name for node in builder.nodes for name in node.input}
+    return builder.model(*[builder.op("Sigmoid", name) for name in sorted(unread)])
+
+
+def _turn(builder: Builder, draw: random.Random, given: str, tensors: dict[str, bool]) -> str:
+    return builder.op("Transpose", given, perm=[0, 2, 3, 1] if tensors[given] else [0, 3, 1, 2])
+
+
+def _work(builder: Builder, draw: random.Random, given: str, tensors: dict[str, bool]) -> str:
+    """What can only work in the order that its input has."""
+    if tensors[given]:
+        return builder.conv(given, 32, 32, 3)
+    return builder.op("LayerNormalization", given, builder.weight(32), builder.weight(32))
+
+
+def _scale_or_shift(builder: Builder, draw: random.Random, given: str, tensors: dict[str, bool]) -> str:
+    constant = builder.weight(32, 1, 1) if tensors[given] else builder.weight(32)
+    return builder.op(draw.choice(("Mul", "Add")), *draw.sample([given, constant], 2))
+
+
+def _sum(builder: Builder, draw: random.Random, given: str, tensors: dict[str, bool]) -> str:
+    same = [name for name, is_first in tensors.items() if is_first == tensors[given]]
+    return builder.op("Add", given, draw.choice(same))
+
+
+def _simple(builder: Builder, draw: random.Random, given: str, tensors: dict[str, bool]) -> str:
+    return builder.op(draw.choice(("Relu", "Sigmoid", "Tanh")), given)
+
+
+ORDER_STEPS = (_turn, _turn, _work, _scale_or_shift, _sum, _sum, _simple)
+"""What `random_orders` draws from; `tensors` are all so far, and whether their channels come first."""
+
+
 class _Blob:
     def __init__(self, name: str, channels: int, size: int) -> None:
         self.name, self.channels, self.size = name, channels, size

@@ -13,7 +13,7 @@ from sitecnn.workload.engines import Engine
 from sitecnn.workload.lowering import LoweredKernel, lower
 from sitecnn.workload.lowering.onnxruntime.rules import SINCE as SINCE_RELEASE
 from sitecnn.workload.lowering.releases import RELEASES
-from tests.workload.lowering.graphs import Builder, counted, executed, machine_block, random_network
+from tests.workload.lowering.graphs import Builder, counted, executed, machine_block, random_network, random_orders
 
 VERSION = onnxruntime.__version__
 
@@ -38,6 +38,11 @@ def check(model: bytes, folder: Path, block: int, level: str = "all") -> None:
 @pytest.mark.parametrize("seed", range(120))
 def test_random_networks_run_as_lowered(seed: int, block: int, tmp_path: Path) -> None:
     check(random_network(seed), tmp_path, block)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_transposes_are_moved_as_onnxruntime_moves_them(seed: int, block: int, tmp_path: Path) -> None:
+    check(random_orders(seed), tmp_path, block)
 
 
 @pytest.mark.parametrize("level", ["basic", "extended"])
@@ -90,6 +95,14 @@ def _normalised(b: Builder, x: str) -> str:
 
 def _joined(b: Builder, x: str) -> str:
     return b.op("Concat", x, b.op("Transpose", b.conv("x", 3, 32), perm=[0, 2, 3, 1]), axis=3)
+
+
+def _residual_of_channels_last(b: Builder, x: str) -> str:
+    """ConvNeXt's: scaled and added with channels first, which the end of the stage puts last."""
+    x = b.op("Transpose", _perceptron(b, x), perm=[0, 2, 3, 1])
+    x = b.op("Transpose", b.op("LayerNormalization", x, b.weight(32), b.weight(32)), perm=[0, 3, 1, 2])
+    scaled = b.op("Mul", b.weight(32, 1, 1), _perceptron(b, b.conv(x, 32, 32, 3)))
+    return b.op("Transpose", b.op("Add", scaled, x), perm=[0, 2, 3, 1])
 
 
 def _mean(b: Builder, x: str) -> str:
@@ -180,6 +193,7 @@ PARTS: dict[str, Part] = {
     "Transposes before a Concat": lambda b, x: b.op(
         "Transpose", _joined(b, b.op("Transpose", x, perm=[0, 2, 3, 1])), perm=[0, 3, 1, 2]
     ),
+    "a residual of channels last": _residual_of_channels_last,
     "a mean of channels last": _mean,
     "attention": _attention,
     "channels last at the end": lambda b, x: b.op("Softmax", b.op("Transpose", x, perm=[0, 2, 3, 1]), axis=-1),

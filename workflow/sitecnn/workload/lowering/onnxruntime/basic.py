@@ -7,7 +7,7 @@ from sitecnn.network.settings import Constant
 from sitecnn.workload.lowering.onnxruntime.graph import Graph, Node
 from sitecnn.workload.lowering.onnxruntime.patterns import layer_normalization
 from sitecnn.workload.lowering.onnxruntime.rules import Rules
-from sitecnn.workload.lowering.onnxruntime.transposes import cancel_transposes, move_transpose
+from sitecnn.workload.lowering.onnxruntime.transposes import move_transposes
 
 Rule = Callable[[Graph, Node, Rules], bool]
 """Changes the graph at a node; whether it did."""
@@ -240,7 +240,6 @@ STEPS: tuple[Callable[[Graph, Rules], bool], ...] = (
     _share_equal_nodes,
     *map(_everywhere, (_product, _reshape)),
     _everywhere(lambda graph, node, rules: layer_normalization(graph, node)),
-    _everywhere(lambda graph, node, rules: cancel_transposes(graph, node)),
-    _everywhere(lambda graph, node, rules: move_transpose(graph, node)),
+    _everywhere(lambda graph, node, rules: move_transposes(graph, node)),
 )
 """In the order of graph_transformer_utils.cc, Level1."""

@@ -7,7 +7,7 @@ from sitecnn.network.settings import Constant
 from sitecnn.workload.lowering.onnxruntime.graph import Graph, Node
 from sitecnn.workload.lowering.onnxruntime.patterns import bias_gelu, gelu, quick_gelu, skip_layer_normalization
 from sitecnn.workload.lowering.onnxruntime.rules import CONV_ACTIVATIONS, Rules
-from sitecnn.workload.lowering.onnxruntime.transposes import cancel_transposes, move_transpose, permutation
+from sitecnn.workload.lowering.onnxruntime.transposes import move_transposes, permutation
 
 Pass = Callable[[Graph, Node, Rules], object]
 
@@ -123,8 +123,7 @@ PASSES: tuple[Pass, ...] = (
     _conv_activation,
     lambda graph, node, rules: gelu(graph, node),
     _split,
-    *(lambda graph, node, rules: move_transpose(graph, node),) * 2,
-    lambda graph, node, rules: cancel_transposes(graph, node),
+    *(lambda graph, node, rules: move_transposes(graph, node),) * 3,
     _transposed_product,
     lambda graph, node, rules: bias_gelu(graph, node),
     lambda graph, node, rules: skip_layer_normalization(graph, node),

@@ -18,6 +18,12 @@ WITH_CONSTANT = frozenset({"Add", "Sub", "Mul", "Div"})
 MOVABLE = ELEMENTWISE | WITH_CONSTANT | {"Sum", "Max", "Min", "Concat", "Softmax", "LogSoftmax", "Pad"}
 """Operators that can work in another order of axes."""
 
+PASSABLE = MOVABLE | {
+    *("Transpose", "Split", "Squeeze", "Unsqueeze", "Slice", "Tile", "Shape", "ArgMax", "Where", "Reshape"),
+    *("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "QuantizeLinear", "DequantizeLinear"),
+}
+"""Operators that a Transpose before them may go past, so that it may vanish."""
+
 REDUCING = frozenset({"ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"})
 
 
@@ -26,24 +32,17 @@ def permutation(node: Node, rank: int) -> tuple[int, ...]:
     return tuple(node.attributes.get("perm") or range(rank - 1, -1, -1))
 
 
-def cancel_transposes(graph: Graph, node: Node) -> bool:
-    """Take a Transpose out together with those before it, past what can work in the other order between them."""
+def move_transposes(graph: Graph, node: Node) -> bool:
+    """Take Transposes before a node away or behind it; of nodes in their order, each meets what the one before left."""
+    return _cancel(graph, node) or _pass_split(graph, node) or _push_where_cheaper(graph, node)
+
+
+def _cancel(graph: Graph, node: Node) -> bool:
+    """Join a Transpose with one right before it, or have a reduction read what is before its own."""
     if node.op in REDUCING:
         return _reduce(graph, node)
-    if node.op != "Transpose":
-        return False
-    maker = graph.makers.get(node.inputs[0])
-    if maker is not None and maker.op == "Transpose" and graph.follower(maker) is node:
-        return _join(graph, maker, node)
-    between = _between(graph, node)
-    if not between:
-        return False
-    order = _inverse(permutation(node, len(graph.shape(node.output))))
-    for part in between:
-        _turn(graph, part, order)
-    last = graph.makers[node.inputs[0]]
-    graph.fuse(last, node)
-    return True
+    maker = graph.makers.get(node.inputs[0]) if node.op == "Transpose" else None
+    return maker is not None and maker.op == "Transpose" and _join(graph, maker, node)
 
 
 def _inverse(order: tuple[int, ...]) -> tuple[int, ...]:
@@ -51,40 +50,97 @@ def _inverse(order: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _join(graph: Graph, first: Node, last: Node) -> bool:
-    """Two Transposes in a row are one, or none."""
+    """Two Transposes in a row are one, or none; the first stays where others read it."""
     rank = len(graph.shape(first.inputs[0]))
     one, two = permutation(first, rank), permutation(last, rank)
     joint, given = tuple(one[axis] for axis in two), first.inputs[0]
-    if joint == tuple(range(rank)) and last.output in graph.outputs:
-        return False
-    graph.remove(first)
-    if joint == tuple(range(rank)):
-        graph.remove(last)
-        graph.replace(last.output, given)
-    else:
+    if joint != tuple(range(rank)):
         graph.set_input(last, 0, given)
-        last.attributes["perm"] = joint
-        last.layers = (*last.layers, *first.layers)
+        last.attributes = {**last.attributes, "perm": joint}
+    elif not _take_away(graph, last, given):
+        return False
+    if not graph.users[first.output] and first.output not in graph.outputs:
+        graph.remove(first)
+        if last in graph:
+            last.layers = (*last.layers, *first.layers)
     return True
 
 
-def _between(graph: Graph, last: Node) -> list[Node]:
-    """What lies between a Transpose and those before it that undo it, none where anything else does."""
-    order = _inverse(permutation(last, len(graph.shape(last.output))))
-    found: dict[int, Node] = {}
-    waiting = [last.inputs[0]]
+def _take_away(graph: Graph, node: Node, same: str) -> bool:
+    """Remove a node whose output equals another tensor; where it is a result, that tensor's maker makes it instead."""
+    if node.output not in graph.outputs:
+        graph.remove(node)
+        graph.replace(node.output, same)
+        return True
+    maker = graph.makers.get(same)
+    if maker is None or same in graph.outputs or maker.output != same:
+        return False
+    graph.remove(node)
+    graph.set_output(maker, node.output)
+    graph.replace(same, node.output)
+    return True
+
+
+def _push_where_cheaper(graph: Graph, node: Node) -> bool:
+    """Move a Transpose from before a node to behind it where that costs less, by the estimate of ProcessTranspose."""
+    if node.op not in MOVABLE or not _keeps_rank(graph, node):
+        return False
+    makers = [graph.makers.get(name) for name in graph.data(node)]
+    rank = len(graph.shape(node.output))
+    for order in {permutation(maker, rank): None for maker in makers if maker is not None and maker.op == "Transpose"}:
+        if _push_cost(graph, node, order) < 0:
+            _push(graph, node, order)
+            return True
+    return False
+
+
+def _push_cost(graph: Graph, node: Node, order: tuple[int, ...]) -> int:
+    """Axes that more would be transposed of; only what comes to another Transpose gets its output's for nothing."""
+    cost = sum(_input_cost(graph, name, order) for name in graph.data(node))
+    if cost < 0 and not _leads_to_transpose(graph, node.output):
+        cost += _long_axes(graph, node.output)
+    return cost
+
+
+def _input_cost(graph: Graph, name: str, order: tuple[int, ...]) -> int:
+    maker = graph.makers.get(name)
+    if maker is None or maker.op != "Transpose":
+        return _long_axes(graph, name)
+    vanishes = name not in graph.outputs and all(user.op in PASSABLE for user in graph.users[name])
+    return -_long_axes(graph, name) if vanishes and permutation(maker, len(order)) == order else 0
+
+
+def _long_axes(graph: Graph, name: str) -> int:
+    return sum(size != 1 for size in graph.shape(name))
+
+
+def _leads_to_transpose(graph: Graph, name: str) -> bool:
+    """Whether a tensor reaches a Transpose by operators that can work in another order."""
+    waiting, seen = [name], {name}
     while waiting:
-        name = waiting.pop()
+        for user in graph.users[waiting.pop()]:
+            if user.op == "Transpose":
+                return True
+            if user.op in MOVABLE and user.output not in seen:
+                seen.add(user.output)
+                waiting.append(user.output)
+    return False
+
+
+def _push(graph: Graph, node: Node, order: tuple[int, ...]) -> None:
+    """Have a node work in the order before its Transposes; what else it reads is transposed back, then its output."""
+    output, shape = node.output, graph.shape(node.output)
+    for position, name in enumerate(list(node.inputs)):
         maker = graph.makers.get(name)
-        if maker is None or id(maker) in found:
-            return []
-        if maker.op == "Transpose" and permutation(maker, len(order)) == order:
-            continue
-        if maker.op not in MOVABLE or graph.follower(maker) is None or not _keeps_rank(graph, maker):
-            return []
-        found[id(maker)] = maker
-        waiting += graph.data(maker)
-    return list(found.values())
+        is_turned = maker is not None and maker.op == "Transpose" and permutation(maker, len(order)) == order
+        if name and not graph.is_weight(name) and not is_turned:
+            turned = f"{output}/turned{position}"
+            graph.shapes[turned] = _turned(graph.shape(name), order)
+            graph.add(Node("Transpose", [name], [turned], node.layers[:1], {"perm": _inverse(order)}), before=node)
+            graph.set_input(node, position, turned)
+    _turn(graph, node, order)
+    graph.shapes[output] = shape
+    _transpose_behind(graph, node, 0, output, order)
 
 
 def _keeps_rank(graph: Graph, node: Node) -> bool:
@@ -131,7 +187,7 @@ def _turn_constant(graph: Graph, node: Node, position: int, order: tuple[int, ..
     graph.set_input(node, position, name)
 
 
-def move_transpose(graph: Graph, node: Node) -> bool:
+def _pass_split(graph: Graph, node: Node) -> bool:
     """Move a Transpose from before a Split or a Squeeze to behind it, where it may meet another."""
     maker = graph.makers.get(node.inputs[0]) if node.op in ("Split", "Squeeze") else None
     if maker is None or maker.op != "Transpose" or graph.follower(maker) is not node:
