@@ -84,7 +84,7 @@ def _uncounted(graph: Graph) -> list[str]:
     if not uncounted:
         return []
     types = ", ".join(dict.fromkeys(one.layer_type for one in uncounted))
-    return [f"the multiply-accumulates within {len(uncounted)} operators are not counted: {types}"]
+    return [f"the multiply-accumulates within these operators are not counted: {types}"]
 
 
 def _guessed_shapes(graph: Graph) -> list[str]:
