@@ -7,6 +7,7 @@ import os
 import random
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -19,8 +20,10 @@ from sitecnn.boards.agent import onnx_bytes
 from sitecnn.boards.agent.errors import Refused
 from sitecnn.boards.agent.onnx_bench import OnnxBench
 from sitecnn.boards.agent.onnx_join import join
-from sitecnn.boards.agent.onnx_session import nodes_of
+from sitecnn.boards.agent.onnx_session import OnnxRuntime, nodes_of
 from sitecnn.boards.config import Board
+from sitecnn.network import load_network
+from sitecnn.network.onnx import external_bytes, to_onnx
 from tests.boards.agents import gemm_task, is_held, lines, lock_name, measurements, read, start_with_files
 from tests.boards.test_agent_process import host, whole_campaign
 
@@ -234,3 +237,18 @@ def test_a_host_knows_what_each_engine_still_owes(tmp_path):
     records = campaign.Records(campaign.record_file(tmp_path, "here", "cpu", 1))
     assert set(records.stacks) == {"caffe", "onnxruntime"}
     assert records.owed(tasks) == 0 and records.owed([*tasks, task(round=1), gemm_task(5)]) == 2
+
+
+def test_a_network_with_stored_variances_gives_finite_numbers_of_the_agents_weights(tmp_path, monkeypatch):
+    """The weights of an older agent, which could be negative, are made anew."""
+    monkeypatch.setattr("sitecnn.boards.agent.onnx_session.state_folder", lambda: str(tmp_path))
+    engine = OnnxRuntime(1)
+    network = load_network(Path(__file__).parents[2] / "config" / "networks" / "mobilenet-v1.prototxt")
+    older = Path(engine.folder, "weights.bin")
+    np.random.default_rng(0).normal(0, 0.05, external_bytes(network)).astype(np.float32).tofile(older)
+    engine.make_weights(external_bytes(network))
+    weights = np.fromfile(older, np.float32)
+    assert weights.min() > 0.009 and weights.max() < 0.11 and weights.std() > 0.01
+    session = engine.session(to_onnx(network, "external"))
+    outputs = session.run(None, engine.inputs(session))
+    assert all(np.isfinite(values).all() for values in outputs)

@@ -18,7 +18,8 @@ WEIGHTS_FILE = "weights.bin"
 WEIGHTS_BYTES = 128 << 20
 """All models' weights lie in one file of random values; a task says so if its model needs a longer one."""
 
-WEIGHTS_SCALE = 0.05
+WEIGHTS_RANGE = (0.01, 0.1)
+"""Least and largest weight: some are variances or divisors, and none may become NaN, infinite or denormal."""
 
 
 def import_onnxruntime():
@@ -49,9 +50,9 @@ class OnnxRuntime(object):
     def make_weights(self, size_bytes):
         """A file of at least so many bytes of random floats; it is made once."""
         path = os.path.join(self.folder, WEIGHTS_FILE)
-        if os.path.exists(path) and os.path.getsize(path) >= size_bytes:
+        if self._has_weights(path, size_bytes):
             return
-        pool = self.random.standard_normal(1 << 20).astype(self.numpy.float32) * self.numpy.float32(WEIGHTS_SCALE)
+        pool = self.random.uniform(*WEIGHTS_RANGE, size=1 << 20).astype(self.numpy.float32)
         descriptor, temporary = tempfile.mkstemp(dir=self.folder)
         try:
             with os.fdopen(descriptor, "wb") as target:
@@ -61,6 +62,14 @@ class OnnxRuntime(object):
         except (IOError, OSError) as error:
             os.unlink(temporary)
             raise Refused("%s: no room for %d MB of weights: %s" % (self.folder, size_bytes >> 20, error.strerror))
+
+    def _has_weights(self, path, size_bytes):
+        """Whether the file is there and long enough; older agents' files have values outside the range."""
+        if not os.path.exists(path) or os.path.getsize(path) < size_bytes:
+            return False
+        first = self.numpy.fromfile(path, self.numpy.float32, 1024)
+        least, largest = self.numpy.float32(WEIGHTS_RANGE)
+        return bool(((first >= least) & (first <= largest)).all())
 
     def session(self, model, profile=None):
         """A session of a model given as bytes; `profile` is the folder for its profile if it is to have one."""
