@@ -8,6 +8,8 @@ import onnxruntime
 import pytest
 from onnx import helper
 
+from sitecnn.boards.probes import probe_models
+from sitecnn.boards.probes.graph import WEIGHTS_BYTES
 from sitecnn.network.onnx import parse_onnx
 from sitecnn.workload.engines import Engine
 from sitecnn.workload.lowering import LoweredKernel, lower
@@ -234,6 +236,69 @@ def test_channels_decide_the_layout(
     behind = Builder()
     first = behind.op("Relu", behind.conv("x", 3, inputs))
     check(behind.model(behind.conv(first, inputs, outputs, size, group=group)), tmp_path, block)
+
+
+SPLITS = (
+    ((1, 400, 96), (0, 2, 1), (1, 96, 20, 20)),
+    ((2, 400, 96), (0, 2, 1), (2, 4, 24, 20, 20)),
+    ((2, 400, 96), (0, 2, 1), (2, 96, 400, 1)),
+    ((2, 400, 96), (0, 2, 1), (192, 400)),
+    ((2, 400, 96), (0, 2, 1), (2, 8, 4800)),
+    ((2, 400, 96), (0, 2, 1), (1, 2, 96, 20, 20)),
+    ((1, 1, 400, 96), (0, 1, 3, 2), (1, 96, 20, 20)),
+    ((2, 20, 20, 96), (0, 3, 1, 2), (2, 96, 400)),
+    ((1, 400, 96), (0, 2, 1), (1, 1, 96, 20, 20)),
+    ((1, 400, 96), (0, 2, 1), (1, 96, 20, 20, 1)),
+    ((1, 400, 96), (0, 2, 1), (1, 96, 20, 1, 20)),
+    ((3, 4, 6, 6), (1, 0, 3, 2), (4, 3, 2, 3, 6)),
+    ((1, 4, 1, 6), (3, 0, 1, 2), (2, 3, 1, 4, 1)),
+)
+"""Shapes, orders of axes, and shapes that a Reshape makes of what the Transpose made."""
+
+
+@pytest.mark.parametrize("turned_back", [False, True])
+@pytest.mark.parametrize("read_twice", [False, True])
+@pytest.mark.parametrize(("shape", "order", "target"), SPLITS)
+def test_a_transpose_moves_behind_a_reshape_that_splits_axes(
+    shape: tuple[int, ...],
+    order: tuple[int, ...],
+    target: tuple[int, ...],
+    read_twice: bool,
+    turned_back: bool,
+    block: int,
+    tmp_path: Path,
+) -> None:
+    builder = Builder(shape)
+    turned = builder.op("Transpose", builder.op("Relu", "x"), perm=order)
+    last = builder.op("Reshape", turned, builder.sizes(*target))
+    if turned_back:
+        last = builder.op("Transpose", last, perm=[0, *range(2, len(target)), 1])
+    outputs = [builder.op("Abs", last), *([builder.op("Neg", turned)] if read_twice else [])]
+    check(builder.model(*outputs), tmp_path, block)
+
+
+def test_a_transpose_stays_before_a_reshape_up_to_1_28() -> None:
+    """As 1.27.0, 1.28.0, 1.29.0 and 1.31.0 ran it."""
+    builder = Builder((2, 400, 96))
+    turned = builder.op("Transpose", builder.op("Relu", "x"), perm=[0, 2, 1])
+    model = builder.model(builder.op("Reshape", turned, builder.sizes(2, 96, 20, 20)))
+    for version in ("1.27.0", "1.28.0"):
+        assert [one.op for one in lowered(model, 0, version=version)] == ["Relu", "Transpose", "Reshape"]
+    for version in ("1.29.0", "1.31.0"):
+        assert [one.op for one in lowered(model, 0, version=version)] == ["Relu", "Reshape", "Transpose"]
+
+
+KNOWN = pytest.mark.xfail(strict=True, reason="a probe of seed 1 still runs other kernels than it is lowered to")
+
+
+@pytest.mark.parametrize("seed", [pytest.param(1, marks=KNOWN), 2])
+def test_probes_run_as_lowered(seed: int, block: int, tmp_path: Path) -> None:
+    with (tmp_path / "weights.bin").open("wb") as zeros:
+        zeros.truncate(WEIGHTS_BYTES)
+    for number, model in enumerate(probe_models(seed=seed, count=48)):
+        file = tmp_path / "probe.onnx"
+        file.write_bytes(model.SerializeToString())
+        assert counted(lowered(file.read_bytes(), block)) == executed(str(file), tmp_path, block), number
 
 
 SINCE = {

@@ -240,6 +240,6 @@ STEPS: tuple[Callable[[Graph, Rules], bool], ...] = (
     _share_equal_nodes,
     *map(_everywhere, (_product, _reshape)),
     _everywhere(lambda graph, node, rules: layer_normalization(graph, node)),
-    _everywhere(lambda graph, node, rules: move_transposes(graph, node)),
+    _everywhere(move_transposes),
 )
 """In the order of graph_transformer_utils.cc, Level1."""

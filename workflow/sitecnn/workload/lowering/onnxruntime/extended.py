@@ -123,7 +123,7 @@ PASSES: tuple[Pass, ...] = (
     _conv_activation,
     lambda graph, node, rules: gelu(graph, node),
     _split,
-    *(lambda graph, node, rules: move_transposes(graph, node),) * 3,
+    *(move_transposes,) * 3,
     _transposed_product,
     lambda graph, node, rules: bias_gelu(graph, node),
     lambda graph, node, rules: skip_layer_normalization(graph, node),

@@ -28,11 +28,12 @@ SINCE: dict[str, Release] = {
     "BatchNormalization of operator set 15 stays on blocks": (1, 25),
     "Resize of operator sets 18 and 19 stays on blocks": (1, 25),
     "a Mul by a constant a channel stays on blocks": (1, 25),
+    "a Transpose moves behind a Reshape that splits axes": (1, 29),
     "Conv on blocks applies HardSwish": (1, 30),
     "BatchNormalization joins ConvTranspose": (1, 32),
 }
 """What newer releases do, with the first that does. Read off graphs that 1.17.3, 1.18.1, 1.19.2, 1.20.1, 1.21.1,
-1.22.1, 1.23.2, 1.24.1, 1.25.1, 1.26.0, 1.27.0, 1.28.0, 1.29.0, 1.30.0 and 1.32.0 wrote."""
+1.22.1, 1.23.2, 1.24.1, 1.25.1, 1.26.0, 1.27.0, 1.28.0, 1.29.0, 1.30.0, 1.31.0 and 1.32.0 wrote."""
 
 
 @dataclass(frozen=True)

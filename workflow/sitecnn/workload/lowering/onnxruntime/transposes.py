@@ -1,8 +1,11 @@
 """Transposes that cancel: what is between them works in the other order, transpose_optimization/*.cc."""
 
+from math import prod
+
 from sitecnn.network.graph import Shape
 from sitecnn.network.settings import Constant
 from sitecnn.workload.lowering.onnxruntime.graph import Graph, Node
+from sitecnn.workload.lowering.onnxruntime.rules import Rules
 
 ELEMENTWISE = frozenset(
     {
@@ -32,8 +35,10 @@ def permutation(node: Node, rank: int) -> tuple[int, ...]:
     return tuple(node.attributes.get("perm") or range(rank - 1, -1, -1))
 
 
-def move_transposes(graph: Graph, node: Node) -> bool:
+def move_transposes(graph: Graph, node: Node, rules: Rules) -> bool:
     """Take Transposes before a node away or behind it; of nodes in their order, each meets what the one before left."""
+    if node.op == "Reshape":
+        return rules.has("a Transpose moves behind a Reshape that splits axes") and _split_axes(graph, node)
     return _cancel(graph, node) or _pass_split(graph, node) or _push_where_cheaper(graph, node)
 
 
@@ -212,6 +217,39 @@ def _pass_split(graph: Graph, node: Node) -> bool:
     return True
 
 
+def _split_axes(graph: Graph, node: Node) -> bool:
+    """A Reshape that makes several axes of each splits those before the Transpose, which then turns the parts."""
+    maker = graph.makers.get(node.inputs[0])
+    if maker is None or maker.op != "Transpose":
+        return False
+    order = permutation(maker, len(graph.shape(maker.output)))
+    groups = _groups(graph.shape(maker.output), graph.shape(node.output))
+    if groups is None:
+        return False
+    unturned = [axis for place in _inverse(order) for axis in groups[place]]
+    graph.set_input(node, 0, maker.inputs[0])
+    layers = node.layers
+    if not graph.users[maker.output] and maker.output not in graph.outputs:
+        graph.remove(maker)
+        layers = maker.layers
+    _transpose_behind(graph, node, 0, node.output, _inverse(tuple(unturned)), layers)
+    return True
+
+
+def _groups(whole: Shape, split: Shape) -> list[list[int]] | None:
+    """The axes of `split` that each axis of `whole` becomes, the fewest from the left; None where they do not fit."""
+    groups: list[list[int]] = []
+    axis = 0
+    for size in whole:
+        first = axis
+        while axis < len(split) and (axis == first or prod(split[first:axis]) < size):
+            axis += 1
+        if prod(split[first:axis]) != size or axis == first:
+            return None
+        groups.append(list(range(first, axis)))
+    return groups if axis == len(split) else None
+
+
 def _set_axes(graph: Graph, node: Node, axes: list[int]) -> None:
     if "axes" in node.attributes:
         node.attributes = {**node.attributes, "axes": tuple(axes)}
@@ -221,7 +259,9 @@ def _set_axes(graph: Graph, node: Node, axes: list[int]) -> None:
     graph.set_input(node, 1, name)
 
 
-def _transpose_behind(graph: Graph, node: Node, position: int, output: str, order: tuple[int, ...]) -> None:
+def _transpose_behind(
+    graph: Graph, node: Node, position: int, output: str, order: tuple[int, ...], layers: tuple[int, ...] = ()
+) -> None:
     """Have an output made in another order and turned behind it."""
     if order == tuple(range(len(order))):
         return
@@ -231,7 +271,7 @@ def _transpose_behind(graph: Graph, node: Node, position: int, output: str, orde
     graph.makers[name] = node
     place = graph.nodes.index(node) + 1
     behind = graph.nodes[place] if place < len(graph.nodes) else None
-    graph.add(Node("Transpose", [name], [output], node.layers[:1], {"perm": order}), before=behind)
+    graph.add(Node("Transpose", [name], [output], layers or node.layers[:1], {"perm": order}), before=behind)
 
 
 def _reduce(graph: Graph, node: Node) -> bool:
