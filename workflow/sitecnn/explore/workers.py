@@ -1,6 +1,7 @@
 """Worker processes as the page sees them: asked one question at a time, stopped where an answer does not come."""
 
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
@@ -51,7 +52,9 @@ class Worker:
             self.process.wait()
             for stream in (self.process.stdin, self.process.stdout):
                 if stream is not None:
-                    stream.close()
+                    # What a dead process had not read yet cannot be written any more.
+                    with contextlib.suppress(OSError):
+                        stream.close()
             self.process = None
 
     async def ask(self, do: str, **request: Any) -> Any:
