@@ -30,7 +30,11 @@ def served(root: Path, *arguments: str) -> Iterator[str]:
         yield address[0]
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 @contextmanager
