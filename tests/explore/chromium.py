@@ -14,7 +14,7 @@ import pytest
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 AXE = Path(__file__).parents[1] / "report" / "node_modules" / "axe-core" / "axe.min.js"
 NETWORKS = Path(__file__).parents[2] / "config" / "networks"
-WAIT_MS = 30_000
+WAIT_MS = 90_000
 
 
 @contextmanager

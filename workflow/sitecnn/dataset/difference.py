@@ -42,7 +42,8 @@ def _samples(rows: pd.DataFrame) -> pd.DataFrame:
     timed = rows[(rows["status"] == "ok") & rows["samples_ns"].notna()]
     groups = timed.groupby(IDENTITY, dropna=False, sort=False)["samples_ns"]
     joined = [(*key, np.concatenate(list(lists))) for key, lists in groups if isinstance(key, tuple)]
-    return pd.DataFrame(joined, columns=[*IDENTITY, "samples_ns"])
+    # A column that is empty on one side only must not be of another type there.
+    return pd.DataFrame(joined, columns=[*IDENTITY, "samples_ns"]).astype(object)
 
 
 def shifts(found: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:

@@ -22,6 +22,7 @@ from sitecnn.models.fit import (
 )
 from sitecnn.models.rounds import is_probe
 from sitecnn.models.threads import at_threads
+from sitecnn.workload.engines import CAFFE, engine_of_stack
 
 OURS = "sitecnn"
 """What the board model is called among the methods."""
@@ -84,8 +85,10 @@ def evaluate(rows: pd.DataFrame, level: float, held_out: Collection[str] = ()) -
         for case in _cases(part.assign(stack=str(stack)), fold, {*held_out, *fold.never_fitted}, level)
     ]
     found += _thread_cases(rows, held_out, level)
-    parts = [_memory(part).assign(stack=str(stack)) for stack, part in rows.groupby("stack", sort=True)]
-    memory = pd.concat(parts, ignore_index=True)
+    # Of another engine the rows do not tell what a network takes: its lowering does.
+    stacks = [(str(stack), part) for stack, part in rows.groupby("stack", sort=True)]
+    parts = [_memory(part).assign(stack=name) for name, part in stacks if engine_of_stack(name).name == CAFFE]
+    memory = pd.concat(parts, ignore_index=True) if parts else _memory(rows.head(0)).assign(stack="")
     if not found:
         return Evaluation(pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), memory)
     networks, layers = (pd.concat(tables, ignore_index=True) for tables in zip(*found, strict=True))

@@ -25,6 +25,7 @@ from sitecnn.report.page import (
     words,
 )
 from sitecnn.report.results import ProcessorResults, Results
+from sitecnn.workload.engines import ENGINES, engine_of_stack
 
 MOST_NAMED = 3
 
@@ -102,17 +103,19 @@ def boards_table(times: pd.DataFrame) -> Table:
 
 
 def all_changes(results: Results) -> dict[str, pd.DataFrame]:
-    """What changed, by name: from the older folder to this one, and from each stack to the next measured."""
+    """What changed, by name: from the older folder to this one, and from each stack of an engine to the next."""
     older = {found.name: found for found in results.before}
     changes = {}
     for found in results.measured:
         if found.name in older and len(older[found.name].measurements):
             before = older[found.name].measurements
             changes[f"{found.name}, the older folder to this one"] = compare(before, found.measurements)
-        for one, other in pairwise(stacks_by_date(found)):
-            rows = found.measurements
-            table = compare(rows[rows["stack"] == one], rows[rows["stack"] == other])
-            changes[f"{found.name}, {one} to {other}"] = table
+        rows = found.measurements
+        for engine in ENGINES:
+            stacks = [stack for stack in stacks_by_date(found) if engine_of_stack(stack).name == engine]
+            for one, other in pairwise(stacks):
+                table = compare(rows[rows["stack"] == one], rows[rows["stack"] == other])
+                changes[f"{found.name}, {one} to {other}"] = table
     return {name: table for name, table in changes.items() if len(table)}
 
 
