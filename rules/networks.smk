@@ -1,12 +1,7 @@
 # Stages 1 and 2: a CNN's configuration → its layers → its kernels, and all networks' kernels → a board's plan.
-def definition(wildcards):
-    """config/networks/{network}.prototxt or .onnx."""
-    return network_file(Path(), wildcards.network)
-
-
 rule convert:
     input:
-        definition,
+        lambda wildcards: network_file(Path(), wildcards.network),
     output:
         "results/networks/{network}/layers.parquet",
     log:
@@ -22,7 +17,7 @@ rule convert:
 
 rule extract:
     input:
-        definition,
+        lambda wildcards: network_file(Path(), wildcards.network),
     output:
         "results/networks/{network}/kernels.parquet",
     log:

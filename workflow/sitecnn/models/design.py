@@ -153,7 +153,7 @@ def transfer(
         kinds=own_scale,
         networks=tuple(sorted(rows["network"].dropna().unique())),
         least_ns={name: faster * ns for name, ns in model.least_ns.items()},
-        base_bytes=base_bytes(rows, processor_of(rows)),
+        base_bytes=base_bytes(rows, processor_of(rows), stack),
         unexplained_sd={part: float(np.hypot(sd, SCALED_SD)) for part, sd in model.unexplained_sd.items()},
         **_passes(model, rows, faster),
     )

@@ -88,7 +88,7 @@ def evaluate(rows: pd.DataFrame, level: float, held_out: Collection[str] = ()) -
     # Of another engine the rows do not tell what a network takes: its lowering does.
     stacks = [(str(stack), part) for stack, part in rows.groupby("stack", sort=True)]
     parts = [_memory(part).assign(stack=name) for name, part in stacks if engine_of_stack(name).name == CAFFE]
-    memory = pd.concat(parts, ignore_index=True) if parts else _memory(rows.head(0)).assign(stack="")
+    memory = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(MEMORY))
     if not found:
         return Evaluation(pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), memory)
     networks, layers = (pd.concat(tables, ignore_index=True) for tables in zip(*found, strict=True))
@@ -99,6 +99,10 @@ def evaluate(rows: pd.DataFrame, level: float, held_out: Collection[str] = ()) -
         summary=summarise(networks, layers),
         memory=memory,
     )
+
+
+MEMORY = ("network", "batch", "total_bytes", "network_bytes", "estimate_bytes", "error", "stack")
+"""The columns of what was found of processes' memory."""
 
 
 def _memory(rows: pd.DataFrame) -> pd.DataFrame:

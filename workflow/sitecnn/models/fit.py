@@ -139,14 +139,14 @@ def fit_stack(rows: pd.DataFrame, stack: str) -> StackModel:
         forward_ratio=ratio,
         forward_ratio_sd=ratio_sd,
         unexplained_sd={"layer": 0.0, "network": 0.0},
-        base_bytes=base_bytes(rows, processor),
+        base_bytes=base_bytes(rows, processor, stack),
         networks=tuple(sorted(rows["network"].dropna().unique())),
         layer_overhead_ns=overhead_ns,
         least_ns={name: ns / HEADROOM for name, ns in least.items()},
     )
 
 
-def base_bytes(rows: pd.DataFrame, processor: str) -> int:
+def base_bytes(rows: pd.DataFrame, processor: str, stack: str) -> int:
     """What a process takes besides its network: the median over networks of total less what the network takes.
 
     That is more than the empty process: libraries have buffers of their own once they run. 0 where no memory was
@@ -155,7 +155,7 @@ def base_bytes(rows: pd.DataFrame, processor: str) -> int:
     """
     found = measured_memory(rows, processor)
     rest = found["total_bytes"] - found["network_bytes"]
-    if engine_of_stack(str(rows["stack"].iloc[0])).name == ONNXRUNTIME:
+    if engine_of_stack(stack).name == ONNXRUNTIME:
         rest = rows.loc[rows["subject"] == "memory", "base_bytes"].dropna().astype(float)
     return max(int(rest.median()), 0) if len(rest) else 0
 
