@@ -14,10 +14,18 @@ from onnx import ModelProto, TensorProto, checker, helper, numpy_helper, shape_i
 from onnx.reference import ReferenceEvaluator
 
 from sitecnn.boards.probes import engine_plan, layers, probe_models
+from sitecnn.boards.probes.caffe import RECIPE, CaffeGenerator, caffe_probes
 from sitecnn.boards.probes.graph import WEIGHTS_BYTES, Graph
 from sitecnn.cli import main
+from sitecnn.network import parse_prototxt
 from sitecnn.network.onnx import parse_onnx
 from sitecnn.workload.engines import Engine
+from sitecnn.workload.kernels import layer_kernel, macs
+
+RARE_KINDS = [
+    *("sigmoid", "tanh", "elu", "exp", "bnll", "mvn", "log", "prelu", "abs_val", "threshold", "bias", "slice"),
+    *("reduction", "tile", "power", "pow", "relu6", "hard_sigmoid", "hard_swish", "upsample", "normalize", "permute"),
+]
 
 
 @cache
@@ -173,3 +181,38 @@ def test_an_engine_without_probes_is_refused(tmp_path):
     network = Path(__file__).parents[2] / "config" / "networks" / "alexnet.prototxt"
     assert main(["plan", str(network), "--engine", "caffe-1.0", "-o", str(tmp_path / "plan")]) == 2
     assert not (tmp_path / "plan").exists()
+
+
+def test_a_caffe_probe_has_the_shapes_that_caffe_would_infer():
+    for number, (name, text) in enumerate(caffe_probes(seed=1, count=12).items()):
+        network = parse_prototxt(text, name)
+        assert network.name == name == f"caffe-probe-{number + 1:03d}"
+        assert all(layer.outputs[0][-1] > 0 for layer in network.layers)
+    generator = CaffeGenerator(1, RECIPE)
+    for number in range(1, 13):
+        graph = generator.chain(number)
+        found = {
+            top: shape
+            for layer in parse_prototxt(graph.text(), graph.name).layers
+            for top, shape in zip(layer.tops, layer.outputs, strict=True)
+        }
+        assert {name: math.prod(shape) for name, shape in graph.shapes.items()}.items() <= {
+            name: math.prod(shape) for name, shape in found.items()
+        }.items()
+
+
+def test_caffe_probes_have_every_kind_that_caffe_networks_have():
+    texts = caffe_probes(seed=1, count=45)
+    assert texts == caffe_probes(seed=1, count=45) != caffe_probes(seed=2, count=45)
+    every = [layer for name, text in texts.items() for layer in parse_prototxt(text, name).layers]
+    kinds = {layer_kernel(layer) for layer in every}
+    by_kind = Counter(kernel.kind for kernel in kinds)
+    for kind in ("convolution", "relu", "batch_norm", "scale", "pooling", "eltwise", "inner_product", "concat", "lrn"):
+        assert by_kind[kind] >= 8, kind
+    for kind in ("softmax", "deconvolution", *RARE_KINDS):
+        assert by_kind[kind] >= 3, kind
+    convolutions = [kernel for kernel in kinds if kernel.kind == "convolution"]
+    assert max(map(macs, every)) > 100e6
+    assert sum(kernel["group"] == kernel["channels"] for kernel in convolutions) >= 8
+    products = [kernel["parameters"] for kernel in kinds if kernel.kind == "inner_product"]
+    assert 16e6 < max(products) < 27e6

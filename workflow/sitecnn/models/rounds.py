@@ -12,7 +12,7 @@ import pandas as pd
 
 from sitecnn.workload.kernels import SIZE_NAMES
 
-PROBE = re.compile(r"probe-\d+")
+PROBE = re.compile(r"(caffe-)?probe-\d+")
 """Names of probe networks, as plans give them."""
 
 IDENTITY = ("stack", "network", "batch", "subject", "kind", "variant", *SIZE_NAMES)

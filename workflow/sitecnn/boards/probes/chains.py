@@ -1,6 +1,8 @@
 """Probe networks from a seed: chains of blocks from an image down to a few pixels, and what CNNs have at their end."""
 
 import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from onnx import ModelProto
@@ -12,6 +14,7 @@ from sitecnn.boards.probes.blocks import (
     OWN_ACTIVATIONS,
     POOLS,
     WIDTHS,
+    Block,
     Probe,
     grouped,
     resolution,
@@ -68,34 +71,55 @@ LARGEST_PRODUCT = 25e6
 
 def probe_models(seed: int, count: int) -> list[ModelProto]:
     """`count` probe networks at batch 1, called `probe-001` and so on; the same for the same seed."""
-    return _Generator(seed).models(count)
+    generator = Generator(seed, Recipe())
+    return [generator.chain(number).model() for number in range(1, count + 1)]
 
 
-class _Generator:
+@dataclass(frozen=True)
+class Recipe:
+    """What an engine's probes are made of: the weights of decks, and lists that chains go through in turn."""
+
+    name: str = "probe"
+    graph: Callable[[str, int], Graph] = Graph
+    blocks: Mapping[str, tuple[float, Block]] = field(default_factory=lambda: BLOCKS)
+    fused: Mapping[str, float] = field(default_factory=lambda: FUSED_ACTIVATIONS)
+    own: Mapping[str, float] = field(default_factory=lambda: OWN_ACTIVATIONS)
+    pools: Mapping[tuple[str, int, int, int], float] = field(default_factory=lambda: POOLS)
+    sizes: Mapping[int, float] = field(default_factory=lambda: dict.fromkeys(SIZES, 1) | {224: 2})
+    stems: Mapping[tuple[int, int], float] = field(default_factory=lambda: STEMS)
+    downs: Mapping[str, float] = field(default_factory=lambda: DOWNS)
+    heads: Mapping[str, float] = field(default_factory=lambda: HEADS)
+    grains: tuple[tuple[int, ...], ...] = GRAINS
+    most_macs: tuple[float, ...] = MOST_MACS
+    lengths: tuple[int, ...] = (2, 3, 3, 4)
+    """Blocks at each height."""
+
+
+class Generator:
     """Decks that go on from chain to chain, so that all chains together have what one alone could not."""
 
-    def __init__(self, seed: int) -> None:
-        self.generator = random.Random(seed)  # noqa: S311  # sizes, no secrets
+    def __init__(self, seed: int, recipe: Recipe) -> None:
+        self.recipe, self.generator = recipe, random.Random(seed)  # noqa: S311  # sizes, no secrets
         self.draws = EvenDraws(self.generator)
-        weights = {name: weight for name, (weight, _) in BLOCKS.items()}
+        weights = {name: weight for name, (weight, _) in recipe.blocks.items()}
         self.blocks = [Deck(self.generator, weights) for _ in WIDTHS]
-        self.sizes = Deck(self.generator, dict.fromkeys(SIZES, 1) | {224: 2})
-        self.stems, self.downs, self.heads = (Deck(self.generator, deck) for deck in (STEMS, DOWNS, HEADS))
-        self.fused, self.own = Deck(self.generator, FUSED_ACTIVATIONS), Deck(self.generator, OWN_ACTIVATIONS)
-        self.pools = Deck(self.generator, POOLS)
-
-    def models(self, count: int) -> list[ModelProto]:
-        return [self.chain(number).model() for number in range(1, count + 1)]
+        self.sizes = Deck(self.generator, recipe.sizes)
+        self.stems, self.downs = Deck(self.generator, recipe.stems), Deck(self.generator, recipe.downs)
+        self.heads = Deck(self.generator, recipe.heads)
+        self.fused, self.own = Deck(self.generator, recipe.fused), Deck(self.generator, recipe.own)
+        self.pools = Deck(self.generator, recipe.pools)
 
     def chain(self, number: int) -> Graph:
-        graph = Graph(f"probe-{number:03d}", self.sizes.draw())
-        grains, most_macs = GRAINS[number % len(GRAINS)], MOST_MACS[number % len(MOST_MACS)]
+        """The next probe; all before it must have been drawn."""
+        recipe = self.recipe
+        graph = recipe.graph(f"{recipe.name}-{number:03d}", self.sizes.draw())
+        grains, most_macs = recipe.grains[number % len(recipe.grains)], recipe.most_macs[number % len(recipe.most_macs)]
         probe = Probe(graph, self.generator, self.draws, self.fused, self.own, self.pools, grains, most_macs)
         tensor = self.stem(probe)
         while True:
-            for _ in range(self.generator.choice((2, 3, 3, 4))):
+            for _ in range(self.generator.choice(recipe.lengths)):
                 _, height = probe.shape(tensor)
-                _, block = BLOCKS[self.blocks[resolution(height)].draw()]
+                _, block = recipe.blocks[self.blocks[resolution(height)].draw()]
                 tensor = block(probe, tensor)
             if probe.shape(tensor)[1] < LEAST_HEIGHT or len(graph.nodes) > MOST_NODES:
                 self.head(probe, tensor)
