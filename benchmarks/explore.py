@@ -1,0 +1,128 @@
+"""`sitecnn explore` as a person meets it, in Chromium: how soon the page is there, a key answered, a large drawing shown.
+
+    .venv/bin/python benchmarks/explore.py                    two cores, as the project's promise has it
+    .venv/bin/python benchmarks/explore.py --only keys        one part of it: start, parts or keys
+
+Promised: the page usable within 2 s of the command; from a key to new numbers of ResNet-50 on all shipped boards a
+median of at most 150 ms. Leave the machine alone meanwhile.
+"""
+
+import argparse
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(HERE))
+
+from sitecnn.explore.answers import answers, load_stacks  # noqa: E402
+from sitecnn.explore.details import details  # noqa: E402
+from sitecnn.explore.question import Question, Source  # noqa: E402
+from sitecnn.explore.trials import trials  # noqa: E402
+from tests.explore.chromium import EDITOR, chromium, open_page, served  # noqa: E402
+
+NETWORK = HERE / "config" / "networks" / "resnet50.prototxt"
+LAYER = 'top: "res5a_branch2a"\n        convolution_param { num_output: 512'
+"""What is typed behind: the outputs of a convolution that only one other reads."""
+
+WATCH = """() => {
+    window.times = [];
+    let pressed = null;
+    document.addEventListener("keydown", (event) => { pressed = event.timeStamp; }, true);
+    const shown = () => document.querySelector("table.answers td[data-v]")?.dataset.v;
+    let last = shown();
+    new MutationObserver(() => {
+        if (shown() === last || pressed === null) return;
+        last = shown();
+        const since = pressed;
+        pressed = null;
+        requestAnimationFrame(() => setTimeout(() => window.times.push(performance.now() - since)));
+    }).observe(document.querySelector("main"), {childList: true, subtree: true, characterData: true, attributes: true});
+}"""
+
+
+def start(root, browser, rounds=7):
+    """From the command to numbers that are shown and a text that takes keys."""
+    served_s, usable_s = [], []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        with served(root, str(NETWORK)) as address:
+            served_s.append(time.perf_counter() - began)
+            page = browser.new_context(viewport={"width": 1400, "height": 900}).new_page()
+            page.goto(address)
+            page.wait_for_selector("table.answers td[data-v]")
+            page.wait_for_function(f"{EDITOR}.state.doc.length > 1000")
+            usable_s.append(time.perf_counter() - began)
+            page.context.close()
+    say("start: the address is printed", [1e3 * one for one in served_s])
+    say("start: page usable, at most 2000", [1e3 * one for one in usable_s])
+
+
+def keys(root, browser, presses=24):
+    """From a key to new numbers: with the page at rest, and while layers, drawing and advice are still on their way."""
+    with served(root, str(NETWORK)) as address:
+        page = open_page(browser, address)
+        page.evaluate(f"""([layer]) => {{
+            const view = {EDITOR};
+            const at = view.state.doc.toString().indexOf(layer) + layer.length;
+            view.dispatch({{selection: {{anchor: at}}, scrollIntoView: true}});
+            view.focus();
+        }}""", [LAYER])
+        page.evaluate(WATCH)
+        for what, pause_s in (("at rest, at most 150", 3.0), ("one each 0.4 s", 0.4)):
+            page.evaluate("window.times.length = 0")
+            for number in range(presses):
+                page.keyboard.press("Backspace" if number % 2 else "0")
+                time.sleep(pause_s)
+            page.wait_for_function(f"window.times.length >= {presses // 2}")
+            say(f"keys: numbers, {what}", page.evaluate("window.times"))
+        page.context.close()
+
+
+def parts(root):
+    """What the worker takes for an answer, without the way to it and back."""
+    stacks = load_stacks(root)
+    text = NETWORK.read_text()
+    found = {"network": [], "boards": [], "details": [], "trials": []}
+    for number in range(20):
+        question = Question(Source(NETWORK.name, text.replace(LAYER, f"{LAYER[:-3]}{512 + number}")))
+        for name, run in (
+            ("network", lambda: question.network),
+            ("boards", lambda: answers(question, None, stacks)),
+            ("details", lambda: details(question, None, stacks[0])),
+            ("trials", lambda: trials(question, stacks[0], root)),
+        ):
+            began = time.perf_counter()
+            run()
+            found[name].append(1e3 * (time.perf_counter() - began))
+    for name, times in found.items():
+        say(f"worker: {name}", times)
+
+
+def say(what, times_ms):
+    print(
+        f"{what:42} median {statistics.median(times_ms):7.0f} ms"
+        f"   from {min(times_ms):6.0f} to {max(times_ms):6.0f} ({len(times_ms)})",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=["start", "keys", "parts"])
+    only = parser.parse_args().only
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
+    with tempfile.TemporaryDirectory() as folder, chromium() as browser:
+        root = Path(folder)
+        (root / "config").mkdir()
+        shutil.copytree(HERE / "config" / "networks", root / "config" / "networks")
+        if only in (None, "start"):
+            start(root, browser)
+        if only in (None, "parts"):
+            parts(root)
+        if only in (None, "keys"):
+            keys(root, browser)
