@@ -1,4 +1,4 @@
-"""`sitecnn explore` as a person meets it, in Chromium: how soon the page is there, a key answered, a large drawing shown.
+"""`sitecnn explore` as a person meets it, in Chromium: how soon it is there, and how soon a key is answered.
 
     .venv/bin/python benchmarks/explore.py                    two cores, as the project's promise has it
     .venv/bin/python benchmarks/explore.py --only keys        one part of it: start, parts or keys
@@ -22,6 +22,7 @@ sys.path.insert(0, str(HERE))
 from sitecnn.explore.answers import answers, load_stacks  # noqa: E402
 from sitecnn.explore.details import details  # noqa: E402
 from sitecnn.explore.question import Question, Source  # noqa: E402
+from sitecnn.explore.reading import network_of  # noqa: E402
 from sitecnn.explore.trials import trials  # noqa: E402
 from tests.explore.chromium import EDITOR, chromium, open_page, served  # noqa: E402
 
@@ -66,12 +67,15 @@ def keys(root, browser, presses=24):
     """From a key to new numbers: with the page at rest, and while layers, drawing and advice are still on their way."""
     with served(root, str(NETWORK)) as address:
         page = open_page(browser, address)
-        page.evaluate(f"""([layer]) => {{
+        page.evaluate(
+            f"""([layer]) => {{
             const view = {EDITOR};
             const at = view.state.doc.toString().indexOf(layer) + layer.length;
             view.dispatch({{selection: {{anchor: at}}, scrollIntoView: true}});
             view.focus();
-        }}""", [LAYER])
+        }}""",
+            [LAYER],
+        )
         page.evaluate(WATCH)
         for what, pause_s in (("at rest, at most 150", 3.0), ("one each 0.4 s", 0.4)):
             page.evaluate("window.times.length = 0")
@@ -87,17 +91,18 @@ def parts(root):
     """What the worker takes for an answer, without the way to it and back."""
     stacks = load_stacks(root)
     text = NETWORK.read_text()
-    found = {"network": [], "boards": [], "details": [], "trials": []}
+    runs = {
+        "network": network_of,
+        "boards": lambda question: answers(question, None, stacks),
+        "details": lambda question: details(question, None, stacks[0]),
+        "trials": lambda question: trials(question, stacks[0], root),
+    }
+    found = {name: [] for name in runs}
     for number in range(20):
         question = Question(Source(NETWORK.name, text.replace(LAYER, f"{LAYER[:-3]}{512 + number}")))
-        for name, run in (
-            ("network", lambda: question.network),
-            ("boards", lambda: answers(question, None, stacks)),
-            ("details", lambda: details(question, None, stacks[0])),
-            ("trials", lambda: trials(question, stacks[0], root)),
-        ):
+        for name, run in runs.items():
             began = time.perf_counter()
-            run()
+            run(question)
             found[name].append(1e3 * (time.perf_counter() - began))
     for name, times in found.items():
         say(f"worker: {name}", times)

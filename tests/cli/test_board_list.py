@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 
 from sitecnn.cli import main
-from sitecnn.estimation.boards import SHIPPED
+from sitecnn.models.known import SHIPPED
 from tests.estimation.boards import board_model, stack_model, write_board
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from sitecnn.cli import main
 from sitecnn.cli.colour import paint
-from sitecnn.estimation.boards import SHIPPED
+from sitecnn.models.known import SHIPPED
 from tests.estimation.boards import NETWORKS, board_model, stack_model, without_kinds, write_board
 
 ALEXNET, VGG = str(NETWORKS / "alexnet.prototxt"), str(NETWORKS / "vgg16.prototxt")

@@ -11,11 +11,12 @@ import pytest
 import sitecnn
 from sitecnn.errors import SiteCNNError
 from sitecnn.estimation.answer import Budget, answer
-from sitecnn.estimation.boards import choose_stack, free_bytes, known_models, other_processor
+from sitecnn.estimation.boards import choose_stack, free_bytes, other_processor
 from sitecnn.estimation.estimate import Milliseconds
 from sitecnn.estimation.sums import sums
 from sitecnn.estimation.work import layer_columns
 from sitecnn.models.board_model import estimate_pass
+from sitecnn.models.known import known_models
 from sitecnn.network import parse_prototxt
 from sitecnn.workload.kernels import macs
 from sitecnn.workload.memory import footprint_bytes, memory
@@ -187,7 +188,7 @@ def test_the_largest_batch_fits_and_one_more_does_not():
 
 def test_own_models_come_before_shipped_ones_and_names_are_matched(tmp_path, monkeypatch):
     shipped = tmp_path / "shipped"
-    monkeypatch.setattr("sitecnn.estimation.boards.SHIPPED", shipped / "results" / "models")
+    monkeypatch.setattr("sitecnn.models.known.SHIPPED", shipped / "results" / "models")
     write_board(shipped, board_model("gpu", "tx1", origin="shipped"))
     write_board(shipped, board_model("cpu", "rk-3399", origin="shipped"))
     assert sitecnn.load_board("tx1", "gpu", root=tmp_path).provenance["origin"] == "shipped"

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from sitecnn.cli import main
-from sitecnn.estimation.boards import SHIPPED
 from sitecnn.models.board_model import load
+from sitecnn.models.known import SHIPPED
 from tests.explore.chromium import CHROMIUM, NETWORKS, chromium, copy_networks, open_page, rows, served
 
 pytest.importorskip("nicegui")

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from sitecnn.cli import main
-from sitecnn.explore.question import Question, Source, line_of, network_of
+from sitecnn.explore.question import Question, Source
+from sitecnn.explore.reading import line_of, network_of
 from sitecnn.explore.tab import safe_name
 from sitecnn.explore.workers import Refused, Worker
 from tests.explore.chromium import NETWORKS, copy_networks, served
@@ -172,7 +173,7 @@ def test_errors_of_dropped_files_show_no_path(tmp_path):
     file.parent.mkdir()
     file.write_bytes(b"\x08\x07broken")
     with pytest.raises(Exception, match=r"broken\.onnx") as error:
-        network_of(Source("broken.onnx", file=str(file)), None)
+        network_of(Question(Source("broken.onnx", file=str(file))))
     assert "secret" not in str(error.value)
 
 

@@ -49,9 +49,10 @@ def run(args: argparse.Namespace) -> int:
 def _answers(args: argparse.Namespace) -> "list[Answer]":
     """The answers network by network and batch by batch, the fastest of each first."""
     from sitecnn.estimation.answer import Budget, answer
-    from sitecnn.estimation.boards import known_models, load_board
+    from sitecnn.estimation.boards import load_board
     from sitecnn.estimation.work import can_run
     from sitecnn.models.board_model import load
+    from sitecnn.models.known import known_models
 
     models = known_models(args.root)
     if not models:

@@ -6,21 +6,10 @@ from pathlib import Path
 
 from sitecnn.errors import SiteCNNError
 from sitecnn.models.board_model import BoardModel, StackModel, load
+from sitecnn.models.known import PROCESSORS, known_models
 from sitecnn.models.threads import at_threads
 from sitecnn.network.graph import Network
 from sitecnn.workload.engines import engine_of_network, engine_of_stack
-
-SHIPPED = Path(__file__).parents[1] / "models" / "shipped"
-"""Models fitted from public measurements, as `{board}-{processor}.json`."""
-
-PROCESSORS = ("cpu", "gpu")
-
-
-def known_models(root: Path) -> dict[tuple[str, str], Path]:
-    """(board, processor) → model file; of two models the person's own, in `root`/results/models, counts."""
-    files = [*sorted(SHIPPED.glob("*.json")), *sorted((root / "results" / "models").glob("*.json"))]
-    named = ((file.stem.rpartition("-"), file) for file in files)
-    return {(board, processor): file for (board, _, processor), file in named if processor in PROCESSORS and board}
 
 
 def load_board(board: str | Path, processor: str | None = None, *, root: Path | str = Path()) -> BoardModel:

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sitecnn.boards.config import load_board
-from sitecnn.estimation.boards import SHIPPED, known_models
 from sitecnn.models.board_model import UNSEEN, BoardModel, StackModel, load
+from sitecnn.models.known import SHIPPED, known_models
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ from typing import Any
 
 from sitecnn.errors import SiteCNNError
 from sitecnn.estimation.answer import Budget
-from sitecnn.estimation.boards import known_models
 from sitecnn.estimation.estimate import Estimate, estimate
 from sitecnn.estimation.work import can_run
 from sitecnn.explore.change import Change, change, rate_change
 from sitecnn.explore.question import Question
+from sitecnn.explore.reading import budget_of, network_of
 from sitecnn.models.board_model import BoardModel, StackModel, load
+from sitecnn.models.known import known_models
 from sitecnn.network.graph import Network
 
 
@@ -45,8 +46,8 @@ def load_stacks(root: Path, boards: Sequence[str] = ()) -> list[Stack]:
 
 def answers(question: Question, pinned: Question | None, stacks: Sequence[Stack]) -> list[dict[str, Any]]:
     """A row for each stack that can run the network, the fastest first, with changes since `pinned` if it is given."""
-    network = question.network
-    before = pinned.network if pinned else None
+    network = network_of(question)
+    before = network_of(pinned) if pinned else None
     rows = [_row(network, before, stack, question) for stack in stacks if can_run(network, stack.model)]
     return sorted(rows, key=lambda row: (not row["is_whole"], float(row["forward_ms"]["estimate"])))
 
@@ -67,7 +68,7 @@ def _row(network: Network, before: Network | None, stack: Stack, question: Quest
         "modelled_fraction": found.modelled_fraction,
         "extrapolated_fraction": found.extrapolated_fraction,
         "is_whole": found.is_whole,
-        **verdict(found, question.budget),
+        **verdict(found, budget_of(question)),
     }
     if before is not None and can_run(before, stack.model):
         row["change"] = _change(before, network, found, stack, question.level)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from sitecnn.errors import SiteCNNError
@@ -11,6 +12,7 @@ from sitecnn.explore.answers import Stack
 from sitecnn.explore.change import layer_changes, type_changes
 from sitecnn.explore.layout import draw
 from sitecnn.explore.question import Question
+from sitecnn.explore.reading import at_batch, budget_of, network_of
 from sitecnn.network.graph import Network
 from sitecnn.workload.kernels import macs
 
@@ -24,8 +26,9 @@ def chosen(stacks: Sequence[Stack], key: str) -> Stack:
 
 def details(question: Question, pinned: Question | None, stack: Stack) -> dict[str, Any]:
     """The document of `estimate --json` for the stack, with each layer's MACs, shapes and share, and the drawing."""
-    network = question.network
-    found = answer(network, stack.board, question.budget, level=question.level, at_batch=question.at_batch).document()
+    network = network_of(question)
+    budget, other_batch = budget_of(question), partial(at_batch, question)
+    found = answer(network, stack.board, budget, level=question.level, at_batch=other_batch).document()
     whole = sum(layer["ms"]["estimate"] for layer in found["layers"])
     for layer, row in zip(network.layers, found["layers"], strict=True):
         row["macs"] = macs(layer)
@@ -35,8 +38,9 @@ def details(question: Question, pinned: Question | None, stack: Stack) -> dict[s
         row["share"] = row["ms"]["estimate"] / whole if whole else 0.0
     fused = {row["name"]: row["fused_into"] for row in found["layers"] if row.get("fused_into")}
     result = {"document": found, "drawing": draw(network, fused).document(), "notes": network.notes}
-    if pinned is not None and can_run(pinned.network, stack.model):
-        result["changes"] = _changes(pinned.network, network, stack, question.level)
+    before = network_of(pinned) if pinned else None
+    if before is not None and can_run(before, stack.model):
+        result["changes"] = _changes(before, network, stack, question.level)
     return result
 
 

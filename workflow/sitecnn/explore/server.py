@@ -50,6 +50,7 @@ def serve(service: Service, listener: socket.socket, *, browser: bool) -> None:
         storage_secret=None,
         reconnect_timeout=5.0,
         show_welcome_message=False,
+        gzip_middleware_factory=None,
     )
     config = uvicorn.Config(
         Guard(app, port), log_level="warning", access_log=False, timeout_graceful_shutdown=1, server_header=False

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from sitecnn.explore.answers import Stack
 from sitecnn.explore.change import change
 from sitecnn.explore.edits import with_batch, with_outputs, with_resolution, with_width
 from sitecnn.explore.question import Question, Source
+from sitecnn.explore.reading import at_batch, network_of
 from sitecnn.network.graph import Network
 
 BATCH = re.compile(r"batch (\d+)")
@@ -49,18 +51,18 @@ def _situation(question: Question, stack: Stack, root: Path) -> Situation:
     gpu = (
         stack.model
         if stack.board.processor == "gpu"
-        else choose_stack(other, network=question.network)
+        else choose_stack(other, network=network_of(question))
         if other
         else None
     )
     return Situation(
-        network=question.network,
+        network=network_of(question),
         board=stack.board,
         model=stack.model,
         level=question.level,
         other=other,
         copy=(measured_copy(gpu) if gpu else None) or ZERO_COPY,
-        at_batch=question.at_batch,
+        at_batch=partial(at_batch, question),
     )
 
 
@@ -87,7 +89,7 @@ def _sizes(question: Question, stack: Stack) -> list[dict[str, Any]]:
     for edit in ({what: factor} for what, factors in SIZES.items() for factor in factors):
         try:
             text = applied(question.source.text, edit)
-            after = replace(question, source=Source(question.source.name, text)).network
+            after = network_of(replace(question, source=Source(question.source.name, text)))
         except SiteCNNError:
             continue
         if text != question.source.text:
@@ -96,8 +98,9 @@ def _sizes(question: Question, stack: Stack) -> list[dict[str, Any]]:
 
 
 def _size(question: Question, stack: Stack, edit: dict[str, float], after: Network) -> dict[str, Any]:
-    images = question.network.batch
-    whole = change(question.network, after, stack.model, question.level)
+    network = network_of(question)
+    images = network.batch
+    whole = change(network, after, stack.model, question.level)
     gain = {"estimate": -whole.estimate / images, "low": -whole.high / images, "high": -whole.low / images}
     ((what, factor),) = edit.items()
     return {

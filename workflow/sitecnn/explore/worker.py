@@ -15,7 +15,8 @@ from sitecnn.errors import SiteCNNError
 from sitecnn.explore.answers import Stack, answers, load_stacks
 from sitecnn.explore.details import chosen, details
 from sitecnn.explore.prototxt import layer_blocks
-from sitecnn.explore.question import Question, line_of, question_from
+from sitecnn.explore.question import Question, question_from
+from sitecnn.explore.reading import line_of, network_of
 from sitecnn.explore.trials import applied, trials
 from sitecnn.network.caffe.writer import write_prototxt
 from sitecnn.network.load import MOST_TEXT_BYTES, ONNX_START
@@ -69,7 +70,7 @@ def _open(request: Request, stacks: Sequence[Stack], root: Path) -> dict[str, An
 
 def _answers(request: Request, stacks: Sequence[Stack], root: Path) -> dict[str, Any]:
     question, pinned = _questions(request)
-    network = question.network
+    network = network_of(question)
     parts = memory(network)
     return {
         "rows": answers(question, pinned, stacks),
@@ -108,7 +109,7 @@ def _apply(request: Request, stacks: Sequence[Stack], root: Path) -> dict[str, A
 
 def _convert(request: Request, stacks: Sequence[Stack], root: Path) -> dict[str, Any]:
     """The network as a prototxt, as `sitecnn convert` writes it."""
-    return {"text": write_prototxt(_questions(request)[0].network)}
+    return {"text": write_prototxt(network_of(_questions(request)[0]))}
 
 
 def _questions(request: Request) -> tuple[Question, Question | None]:
