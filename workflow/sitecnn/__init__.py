@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sitecnn.errors import BoardError, ConfigError, DatasetError, ModelError, NetworkError, SiteCNNError
     from sitecnn.estimation.boards import load_board
     from sitecnn.estimation.estimate import Estimate, Milliseconds, estimate
     from sitecnn.estimation.many import ForwardTimes, estimate_many
@@ -24,15 +25,21 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "BoardError",
     "BoardModel",
+    "ConfigError",
     "Copy",
+    "DatasetError",
     "Estimate",
     "ForwardTimes",
     "Layer",
     "Link",
     "MemoryPlan",
     "Milliseconds",
+    "ModelError",
     "Network",
+    "NetworkError",
+    "SiteCNNError",
     "__version__",
     "estimate",
     "estimate_many",
@@ -45,15 +52,21 @@ __all__ = [
 ]
 
 _HOMES = {
+    "BoardError": "sitecnn.errors",
     "BoardModel": "sitecnn.models.board_model",
+    "ConfigError": "sitecnn.errors",
     "Copy": "sitecnn.estimation.placement",
+    "DatasetError": "sitecnn.errors",
     "Estimate": "sitecnn.estimation.estimate",
     "ForwardTimes": "sitecnn.estimation.many",
     "Layer": "sitecnn.network",
     "Link": "sitecnn.estimation.offload",
     "MemoryPlan": "sitecnn.estimation.memory_plan",
     "Milliseconds": "sitecnn.estimation.estimate",
+    "ModelError": "sitecnn.errors",
     "Network": "sitecnn.network",
+    "NetworkError": "sitecnn.errors",
+    "SiteCNNError": "sitecnn.errors",
     "estimate": "sitecnn.estimation.estimate",
     "estimate_many": "sitecnn.estimation.many",
     "load_board": "sitecnn.estimation.boards",

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import ConfigError, NetworkError
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=100)]
 """A network's or board's name: it becomes a file name and a Snakemake wildcard, and nothing else."""
@@ -37,24 +37,24 @@ Model = TypeVar("Model", bound=Strict)
 
 
 def read_yaml(path: Path, model: type[Model]) -> Model:
-    """A YAML file as `model`; SiteCNNError names the file, the key and the mend for whatever is wrong in it."""
+    """A YAML file as `model`; ConfigError names the file, the key and the mend for whatever is wrong in it."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SiteCNNError(f"{path}: cannot be read: {error.strerror}") from error
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SiteCNNError(f"{path}: not YAML: {error}") from error
+        raise ConfigError(f"{path}: not YAML: {error}") from error
     if not isinstance(content, dict):
-        raise SiteCNNError(f"{path}: expected `key: value` lines, found {type(content).__name__}")
+        raise ConfigError(f"{path}: expected `key: value` lines, found {type(content).__name__}")
     return validate(content, model, str(path))
 
 
 def validate(content: dict[str, Any], model: type[Model], origin: str) -> Model:
-    """`content` as `model`; SiteCNNError names `origin` and the first key that is wrong, with the nearest match."""
+    """`content` as `model`; ConfigError names `origin` and the first key that is wrong, with the nearest match."""
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise SiteCNNError(f"{origin}: {_explain(error, model)}") from error
+        raise ConfigError(f"{origin}: {_explain(error, model)}") from error
 
 
 def load_config(root: Path, overrides: Mapping[str, Any] | None = None) -> Config:
@@ -69,16 +69,16 @@ def load_config(root: Path, overrides: Mapping[str, Any] | None = None) -> Confi
     for board in config.boards:
         if not (root / "config" / "boards" / f"{board}.yaml").is_file():
             known = sorted(file.stem for file in (root / "config" / "boards").glob("*.yaml"))
-            raise SiteCNNError(f"{path}: boards: no file config/boards/{board}.yaml; there are: {', '.join(known)}")
+            raise ConfigError(f"{path}: boards: no file config/boards/{board}.yaml; there are: {', '.join(known)}")
     for network in (*config.networks, *config.held_out):
         network_file(root, network)
     if both := sorted(set(config.networks) & set(config.held_out)):
-        raise SiteCNNError(f"{path}: held_out: {both[0]!r} is in `networks` too; a network is fitted or held out")
+        raise ConfigError(f"{path}: held_out: {both[0]!r} is in `networks` too; a network is fitted or held out")
     return config
 
 
 def network_file(root: Path, network: str) -> Path:
-    """config/networks/{network}.prototxt or .onnx; SiteCNNError if neither is there."""
+    """config/networks/{network}.prototxt or .onnx; ConfigError if neither is there."""
     folder = root / "config" / "networks"
     for suffix in (".prototxt", ".onnx"):
         if (folder / (network + suffix)).is_file():
@@ -86,7 +86,7 @@ def network_file(root: Path, network: str) -> Path:
     known = sorted(file.stem for file in folder.glob("*.*"))
     near = difflib.get_close_matches(network, known, 1)
     hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known) or 'none'}"
-    raise SiteCNNError(f"{folder}: no network {network!r} (.prototxt or .onnx); {hint}")
+    raise NetworkError(f"{folder}: no network {network!r} (.prototxt or .onnx); {hint}")
 
 
 def _explain(error: ValidationError, model: type[Strict]) -> str:

@@ -7,20 +7,20 @@ from typing import Any
 from sitecnn.boards.campaign import probe
 from sitecnn.boards.config import Board
 from sitecnn.config import validate
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import ConfigError
 from sitecnn.files import write_text
 
 
 def add(root: Path, settings: dict[str, Any], *, force: bool) -> tuple[Path, dict[str, Any]]:
     """Probe the board that `settings` describe and write config/boards/{name}.yaml; (path, what was found).
 
-    SiteCNNError, and no file, if a setting is wrong, the board cannot be reached, or the file is there already.
+    ConfigError, and no file, if a setting is wrong, the board cannot be reached, or the file is there already.
     """
     origin = f"sitecnn board add {settings['name']}"
     board = validate({**settings, "processors": {"cpu": {"threads": [1]}}}, Board, origin)
     path = root / "config" / "boards" / f"{board.name}.yaml"
     if path.exists() and not force:
-        raise SiteCNNError(f"{path}: is there already; --force replaces it")
+        raise ConfigError(f"{path}: is there already; --force replaces it")
     found = probe(root, board)
     write_text(path, board_yaml(settings, found))
     return path, found

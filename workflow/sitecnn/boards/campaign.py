@@ -22,7 +22,7 @@ from sitecnn.boards.agent.errors import Refused
 from sitecnn.boards.agent.keys import engine_of, task_key
 from sitecnn.boards.agent.private import state_folder
 from sitecnn.boards.config import Board
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import BoardError
 from sitecnn.files import write_text
 from sitecnn.workload.engines import CAFFE
 
@@ -82,7 +82,7 @@ class Records:
                 os.fsync(out.fileno())
         except OSError as error:
             mend = "what was measured is kept; mend that and run the same command again"
-            raise SiteCNNError(f"{self.path}: {error.strerror}; {mend}") from error
+            raise BoardError(f"{self.path}: {error.strerror}; {mend}") from error
         self._learn(line)
         return record
 
@@ -118,12 +118,12 @@ def profile(root: Path, board: Board, plan: Path) -> dict[str, Any]:
     """Measure all that `plan` still owes on every processor and thread count of a board.
 
     Returns the `done` record of each stack, with how many tasks `failed`, how many are `usable`, and the `reasons` of
-    failures with their counts. SiteCNNError if the agent cannot start or leaves something owed; then
+    failures with their counts. BoardError if the agent cannot start or leaves something owed; then
     results/campaigns/{board}/interrupted.json says what. A campaign is complete only when its last record says so,
     whatever the exit status.
     """
     if not plan.is_file():
-        raise SiteCNNError(f"{plan}: no such plan; `sitecnn plan NETWORK... -o {plan}` writes one")
+        raise BoardError(f"{plan}: no such plan; `sitecnn plan NETWORK... -o {plan}` writes one")
     tasks = [json.loads(line) for line in plan.read_text(encoding="utf-8").splitlines() if line]
     note = root / "results" / "campaigns" / board.name / "interrupted.json"
     done = {}
@@ -137,7 +137,7 @@ def profile(root: Path, board: Board, plan: Path) -> dict[str, Any]:
                 try:
                     done[stack] = _until_done(root, board, mine, records, processor, threads)
                     done[stack] |= _with_failures(stack, mine, records)
-                except (SiteCNNError, KeyboardInterrupt) as error:
+                except (BoardError, KeyboardInterrupt) as error:
                     found = {"stack": stack, "owed": records.owed(mine), "planned": len(mine), "reason": str(error)}
                     write_text(note, json.dumps({"board": board.name, **found}, indent=2) + "\n")
                     raise
@@ -161,18 +161,18 @@ def _with_failures(stack: str, tasks: list[dict[str, Any]], records: Records) ->
 
 
 def probe(root: Path, board: Board) -> dict[str, Any]:
-    """What the agent finds on the board; SiteCNNError if it cannot be started there."""
+    """What the agent finds on the board; BoardError if it cannot be started there."""
     try:
         command = transports.agent_command(root, board, ["--probe"])
         finished = subprocess.run(command, capture_output=True, check=False, env=transports.environment(board))
     except ConnectionError as error:
-        raise SiteCNNError(str(error)) from error
+        raise BoardError(str(error)) from error
     except OSError as error:
         raise _no_program(board, error) from error
     if finished.returncode:
         reason = (finished.stderr.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
         where = f"config/boards/{board.name}.yaml: python: {board.python}"
-        raise SiteCNNError(f"board {board.name}: the agent's probe failed: {reason} ({where})")
+        raise BoardError(f"board {board.name}: the agent's probe failed: {reason} ({where})")
     found: dict[str, Any] = json.loads(finished.stdout)
     return found
 
@@ -200,7 +200,7 @@ def _until_done(
             raise _no_program(board, error) from error
         waits = deque(WAITS_S) if len(records.finished) > before else waits
         if not waits:
-            raise SiteCNNError(
+            raise BoardError(
                 f"board {board.name}: given up after {len(WAITS_S)} tries that brought nothing: {reason};"
                 f" {records.owed(tasks)} measurements are owed, run the same command again to go on"
             )
@@ -227,7 +227,7 @@ def run_agent(
 ) -> tuple[dict[str, Any] | None, int, str]:
     """Start the agent once and keep what it sends: (its `done` record if it came, exit status, the last it said).
 
-    SiteCNNError, ConnectionError or OSError if it cannot be started.
+    BoardError, ConnectionError or OSError if it cannot be started.
     """
     arguments = ["--plan", "-", "--records", "-", "--processor", processor, "--threads", str(threads)]
     arguments += ["--budget-s", str(board.budget_minutes * 60), "--commit", commit()]
@@ -315,31 +315,31 @@ def _pass_on(source: IO[bytes], last: deque[str]) -> None:
 
 
 def _raise_if_hopeless(board: Board, status: int, said: str, records: Records) -> None:
-    """SiteCNNError for an end that another try would only repeat."""
+    """BoardError for an end that another try would only repeat."""
     kept = f"what was measured is kept, run the same command again to go on (records: {records.path})"
     if status == CANNOT_START:
-        raise SiteCNNError(f"board {board.name}: the agent stopped with status 2: {said}; {kept}")
+        raise BoardError(f"board {board.name}: the agent stopped with status 2: {said}; {kept}")
     if status in (126, 127) or "Traceback" in said or "can't open file" in said:
         where = f"config/boards/{board.name}.yaml: python: {board.python}"
-        raise SiteCNNError(f"{where}: cannot be started on the board (status {status}): {said}; {kept}")
+        raise BoardError(f"{where}: cannot be started on the board (status {status}): {said}; {kept}")
     if board.transport == "local" and status not in (0, 1) and status > 0:
-        raise SiteCNNError(f"board {board.name}: the agent stopped with status {status}: {said}; {kept}")
+        raise BoardError(f"board {board.name}: the agent stopped with status {status}: {said}; {kept}")
     failure = transports.refused(board, status, said)
-    if isinstance(failure, SiteCNNError):
+    if isinstance(failure, BoardError):
         raise failure
 
 
-def _over_budget(board: Board, done: dict[str, Any], records: Records) -> SiteCNNError:
-    return SiteCNNError(
+def _over_budget(board: Board, done: dict[str, Any], records: Records) -> BoardError:
+    return BoardError(
         f"board {board.name}: its budget of {board.budget_minutes:g} minutes is used up, {done['owed']} of"
         f" {done['planned']} measurements are still owed; run the same command again to go on, or raise budget_minutes"
         f" (records: {records.path})"
     )
 
 
-def _no_program(board: Board, error: OSError) -> SiteCNNError:
+def _no_program(board: Board, error: OSError) -> BoardError:
     mend = "./run report builds the local one" if board.transport == "local" else "is it installed here?"
-    return SiteCNNError(
+    return BoardError(
         f"config/boards/{board.name}.yaml: python: {error.filename or board.transport} cannot be started:"
         f" {error.strerror}; {mend}"
     )
@@ -353,7 +353,7 @@ def exclusively(board: Board) -> Iterator[None]:
     try:
         folder = Path(state_folder())  # type: ignore[no-untyped-call]  # Python 2's
     except Refused as error:
-        raise SiteCNNError(str(error)) from error
+        raise BoardError(str(error)) from error
     with (folder / f"{sha256(address.encode()).hexdigest()[:16]}.lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from sitecnn.config import Name, Strict, read_yaml
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import ConfigError
 
 Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.,:/@+=&|*()-]*$", max_length=200)]
 """A constraint, resource or node of Slurm: no spaces, no quotes, nothing that begins like an option."""
@@ -77,11 +77,11 @@ class Board(Strict):
 
 
 def load_board(root: Path, name: str) -> Board:
-    """`root`/config/boards/`name`.yaml; SiteCNNError if it is missing, malformed or about another board."""
+    """`root`/config/boards/`name`.yaml; ConfigError if it is missing, malformed or about another board."""
     if "/" in name or name.startswith("."):
-        raise SiteCNNError(f"board {name!r}: a board's name is the name of its file in config/boards, without a folder")
+        raise ConfigError(f"board {name!r}: a board's name is the name of its file in config/boards, without a folder")
     path = root / "config" / "boards" / f"{name}.yaml"
     board = read_yaml(path, Board)
     if board.name != name:
-        raise SiteCNNError(f"{path}: name: {board.name!r} does not match the file's own name {name!r}; rename either")
+        raise ConfigError(f"{path}: name: {board.name!r} does not match the file's own name {name!r}; rename either")
     return board

@@ -12,7 +12,7 @@ from typing import Any
 from sitecnn.boards import transports
 from sitecnn.boards.campaign import Records, probe, run_agent
 from sitecnn.boards.config import Board
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import BoardError
 from sitecnn.workload.kernels import gemm
 
 HOT_C = 75
@@ -37,7 +37,7 @@ def examine(root: Path, board: Board) -> Iterator[Check]:
     start = time.perf_counter()
     try:
         found = probe(root, board)
-    except SiteCNNError as error:
+    except BoardError as error:
         yield Check("connection, host key, Python", False, str(error))
         return
     yield Check("connection, host key", True, f"{board.transport}, answered in {time.perf_counter() - start:.1f} s")
@@ -114,7 +114,7 @@ def _trial(root: Path, board: Board) -> Check:
         records = Records(Path(folder) / "trial.jsonl")
         try:
             done, status, said = run_agent(root, board, tasks, records, processor, 1)
-        except (SiteCNNError, ConnectionError) as error:
+        except (BoardError, ConnectionError) as error:
             return Check("trial", False, str(error))
         lines = [json.loads(line) for line in records.path.read_text().splitlines()]
     steady = sum(line.get("status") == "ok" for line in lines)

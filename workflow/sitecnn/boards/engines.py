@@ -9,7 +9,7 @@ from sitecnn.boards.campaign import probe
 from sitecnn.boards.config import Board
 from sitecnn.boards.plan import Task, plan
 from sitecnn.boards.probes import engine_plan
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import BoardError
 from sitecnn.network.graph import Network
 from sitecnn.workload.engines import CAFFE, ONNXRUNTIME, Engine
 from sitecnn.workload.kernels import Kernel
@@ -27,7 +27,7 @@ def board_plan(
 ) -> list[Task]:
     """The tasks of all engines in the board's file; what an engine cannot measure is said on stderr and left out.
 
-    Only a board that has another engine than Caffe is asked what it has. SiteCNNError if nothing is left to measure.
+    Only a board that has another engine than Caffe is asked what it has. BoardError if nothing is left to measure.
     """
     if board.engines == [CAFFE]:
         return plan(networks, sweep=sweep, truth_only=truth_only, choose=choose)
@@ -41,7 +41,7 @@ def board_plan(
         engine = Engine(ONNXRUNTIME, version=found["version"], nchwc_block=found.get("nchwc_block") or 0)
         tasks += engine_plan([*networks, *truth_only], engine, **probes)
     if not tasks:
-        raise SiteCNNError(
+        raise BoardError(
             f"board {board.name}: it has none of the engines in config/boards/{board.name}.yaml"
             f" ({', '.join(board.engines)}); install one for {board.python}, or correct `engines:`"
         )

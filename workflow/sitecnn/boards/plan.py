@@ -8,7 +8,7 @@ from typing import Any
 
 from sitecnn.boards.context import in_context, up_to
 from sitecnn.boards.sweep import SMALL_GEMM, gemm_sizes, sweep_layers
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import NetworkError
 from sitecnn.network import write_prototxt
 from sitecnn.network.graph import Layer, Network
 from sitecnn.workload.kernels import Kernel, unique_kernels
@@ -76,7 +76,7 @@ def plan(
 def _refuse_unmodelled(network: Network) -> None:
     for layer in network.layers:
         if not layer.modelled:
-            raise SiteCNNError(
+            raise NetworkError(
                 f"{network.name}: layer {layer.name!r} ({layer.type}): Caffe cannot run it, so it cannot be measured;"
                 " estimate the network instead, or leave it out of config/config.yaml"
             )

@@ -5,7 +5,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from sitecnn.cli.arguments import add_board_name, add_level, add_network, read_network
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import ModelError
 
 if TYPE_CHECKING:
     from sitecnn.estimation.answer import Answer
@@ -56,7 +56,7 @@ def _answers(args: argparse.Namespace) -> "list[Answer]":
 
     models = known_models(args.root)
     if not models:
-        raise SiteCNNError("no board has a model yet: `./run report` makes this machine's, `sitecnn import` others'")
+        raise ModelError("no board has a model yet: `./run report` makes this machine's, `sitecnn import` others'")
     wanted = args.board.split(",") if args.board else sorted({board for board, _ in models})
     for board in wanted:
         if not any(board == name for name, _ in models):

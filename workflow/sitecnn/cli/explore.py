@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sitecnn.cli.arguments import add_board_name
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import ModelError, NetworkError, SiteCNNError
 
 DEFAULT_PORT = 8123
 
@@ -67,12 +67,12 @@ def _service(root: Path, boards: list[str], first: Path | None) -> Any:
 def _network(name: str) -> Path:
     path = Path(name)
     if not path.is_file():
-        raise SiteCNNError(f"{name}: not a file; give a .prototxt or .onnx file")
+        raise NetworkError(f"{name}: not a file; give a .prototxt or .onnx file")
     return path
 
 
 def _check_boards(boards: list[str], known: set[str]) -> None:
     if not known:
-        raise SiteCNNError("no board has a model yet: `./run report` makes this machine's, `sitecnn import` others'")
+        raise ModelError("no board has a model yet: `./run report` makes this machine's, `sitecnn import` others'")
     if missing := [board for board in boards if board not in known]:
-        raise SiteCNNError(f"no model of board {missing[0]!r}; there are: {', '.join(sorted(known))}")
+        raise ModelError(f"no model of board {missing[0]!r}; there are: {', '.join(sorted(known))}")

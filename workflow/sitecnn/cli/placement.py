@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from sitecnn.cli.arguments import add_board_name, add_copy, add_level, add_network, copy_of, read_network
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import ModelError
 
 if TYPE_CHECKING:
     from sitecnn.estimation.placement import Copy, Placement
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     one = load_board(args.board, root=args.root)
     other = other_processor(one, args.root)
     if other is None:
-        raise SiteCNNError(
+        raise ModelError(
             f"board {one.board!r}: only its {one.processor} has a model and placement needs both processors'; "
             f"measure the other or import its times (`sitecnn import`)"
         )

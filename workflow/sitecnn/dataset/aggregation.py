@@ -20,7 +20,7 @@ from sitecnn.dataset.files import ORDER, Connection, Files, board_of, quoted, se
 from sitecnn.dataset.record_files import LONGEST_QUOTE, Source, Stretch, all_continue, record_files, stretches
 from sitecnn.dataset.schema import NETWORKS, RUNS
 from sitecnn.dataset.store import Manifest
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import DatasetError
 
 KEYS = {"runs": "run", "networks": "network, batch, definition_sha256, layer_index"}
 """What tells the rows of these tables apart."""
@@ -33,7 +33,7 @@ MOST_DEFINITIONS = 500
 
 
 def aggregate(root: Path) -> dict[str, Any]:
-    """Bring results/dataset up to the records; returns its summary. SiteCNNError if the disk is full."""
+    """Bring results/dataset up to the records; returns its summary. DatasetError if the disk is full."""
     with store.locked(root):
         before = store.current(root)
         manifest = store.read_manifest(before) if before else Manifest()
@@ -59,14 +59,14 @@ def summary(root: Path) -> dict[str, Any]:
 
 @contextmanager
 def _disk_errors(root: Path) -> Iterator[None]:
-    """What a disk refuses, as a SiteCNNError."""
+    """What a disk refuses, as a DatasetError."""
     try:
         yield
     except OSError as error:
-        raise SiteCNNError(f"{store.folder(root)}: {error.strerror}; the dataset is as it was before") from None
+        raise DatasetError(f"{store.folder(root)}: {error.strerror}; the dataset is as it was before") from None
     except (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.FatalException) as error:
         said = str(error).splitlines()[0]
-        raise SiteCNNError(f"{store.folder(root)}: {said}; the dataset is as it was before") from None
+        raise DatasetError(f"{store.folder(root)}: {said}; the dataset is as it was before") from None
 
 
 def _write(root: Path, before: Path | None, manifest: Manifest, sources: list[Source]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from sitecnn.dataset.schema import NETWORKS
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import NetworkError
 from sitecnn.network import Layer, Network, parse_prototxt
 from sitecnn.workload.kernels import SIZE_NAMES, kind_on, layer_kernel, macs
 from sitecnn.workload.memory import data_bytes, touched_bytes, weights_bytes, workspace_bytes
@@ -33,7 +33,7 @@ def read_definitions(prototxts: Iterable[str]) -> tuple[pa.Table, pa.Table]:
     for prototxt in prototxts:
         try:
             network = network_of(prototxt)
-        except SiteCNNError as error:
+        except NetworkError as error:
             unread.append({"prototxt": prototxt, "reason": str(error)})
         else:
             named = {"prototxt": prototxt, "batch": network.batch}
@@ -56,7 +56,7 @@ def network_rows(named: Iterable[tuple[str, str]]) -> pa.Table:
 
 @lru_cache(maxsize=256)
 def network_of(prototxt: str) -> Network:
-    """The network of a record's text; alike texts are read once. SiteCNNError if it is none."""
+    """The network of a record's text; alike texts are read once. NetworkError if it is none."""
     return parse_prototxt(prototxt, "record")
 
 

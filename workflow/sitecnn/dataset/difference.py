@@ -8,7 +8,7 @@ import pandas as pd
 from scipy.stats import mannwhitneyu, wilcoxon
 
 from sitecnn.dataset.store import existing, read_measurements
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import DatasetError
 from sitecnn.workload.kernels import SIZE_NAMES
 
 IDENTITY = ["subject", "network", "batch", "layer", "layer_index", "layer_type", "kind", "variant", *SIZE_NAMES, "mode"]
@@ -88,15 +88,15 @@ def _discoveries(p: "np.ndarray[Any, np.dtype[np.float64]]", level: float) -> "n
 
 
 def of_stack(root: Path, board: str, processor: str, part: str | None) -> pd.DataFrame:
-    """The measurements of the one stack whose name holds `part`; SiteCNNError where that is none or several."""
+    """The measurements of the one stack whose name holds `part`; DatasetError where that is none or several."""
     existing(root)
     rows = read_measurements(root, board, processor)
     stacks = sorted(rows["stack"].dropna().unique())
     found = [stack for stack in stacks if part == stack] or [stack for stack in stacks if part is None or part in stack]
     if not stacks:
-        raise SiteCNNError(f"{root}: no measurements of {board} {processor}; see `sitecnn dataset summary`")
+        raise DatasetError(f"{root}: no measurements of {board} {processor}; see `sitecnn dataset summary`")
     if len(found) != 1:
         said = f"{len(found) or 'no'} stacks have {part!r} in their name" if part else f"{len(stacks)} stacks"
-        raise SiteCNNError(f"{root}: {board} {processor}: {said}: give --stack, --against, one of {', '.join(stacks)}")
+        raise DatasetError(f"{root}: {board} {processor}: {said}: give --stack, --against, one of {', '.join(stacks)}")
     chosen: pd.DataFrame = rows[rows["stack"] == found[0]]
     return chosen

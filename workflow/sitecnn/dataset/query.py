@@ -10,24 +10,24 @@ from sitecnn.dataset import store
 from sitecnn.dataset.files import quoted
 from sitecnn.dataset.schema import TABLES
 from sitecnn.dataset.statements import MEMORY_LIMIT
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import DatasetError
 
 
 def query(root: Path, sql: str) -> pa.Table:
-    """The rows of one SELECT over the views measurements, runs and networks; SiteCNNError if it is none or fails."""
+    """The rows of one SELECT over the views measurements, runs and networks; DatasetError if it is none or fails."""
     generation = store.existing(root)
     if not store.read_manifest(generation).is_current():
-        raise SiteCNNError(f"{store.folder(root)}: written by another SiteCNN: run `sitecnn aggregate` first")
+        raise DatasetError(f"{store.folder(root)}: written by another SiteCNN: run `sitecnn aggregate` first")
     with TemporaryDirectory() as scratch, duckdb.connect() as connection:
         _make_views(connection, generation)
         _lock(connection, generation, Path(scratch))
         try:
             statements = connection.extract_statements(sql)
             if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
-                raise SiteCNNError(f"--root {root}: a query is one SELECT over {', '.join(TABLES)}")
+                raise DatasetError(f"--root {root}: a query is one SELECT over {', '.join(TABLES)}")
             return connection.sql(sql).to_arrow_table()
         except duckdb.Error as error:
-            raise SiteCNNError(f"query: {' '.join(str(error).split())}") from None
+            raise DatasetError(f"query: {' '.join(str(error).split())}") from None
 
 
 def _make_views(connection: duckdb.DuckDBPyConnection, generation: Path) -> None:

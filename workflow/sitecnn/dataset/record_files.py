@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import DatasetError
 
 STRETCH_BYTES = 64 << 20
 """Of a record file read at once: about 80,000 kernels."""
@@ -109,7 +109,7 @@ def _tail(path: Path, end: int) -> str:
 def stretches(sources: Iterable[Source]) -> Iterator[Stretch]:
     """The whole new lines of `sources`, which learn how far they were read; torn last lines are left for later.
 
-    SiteCNNError if a line is longer than any record.
+    DatasetError if a line is longer than any record.
     """
     stretch = Stretch()
     for source in sources:
@@ -133,7 +133,7 @@ def _whole_lines(source: Source) -> Iterator[bytes]:
             data = rest + new
             size = data.rfind(b"\n") + 1
             if not size and len(data) > LONGEST_LINE_BYTES:
-                raise SiteCNNError(
+                raise DatasetError(
                     f"{source.path}:{source.lines + 1}: more than {LONGEST_LINE_BYTES} bytes in a line: take it out"
                 )
             if size:

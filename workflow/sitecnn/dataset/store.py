@@ -26,7 +26,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from sitecnn.dataset.schema import MEASUREMENTS, SCHEMA_VERSION, TABLES, conform, upgrade
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import DatasetError
 
 VISIBLE = ("measurements", "runs", "networks", "refused.jsonl")
 WRITTEN_BY = f"sitecnn {version('sitecnn')}"
@@ -70,14 +70,14 @@ def current(root: Path) -> Path | None:
 
 
 def read_manifest(generation: Path) -> Manifest:
-    """The manifest of a generation; SiteCNNError where it is damaged or a newer SiteCNN wrote it."""
+    """The manifest of a generation; DatasetError where it is damaged or a newer SiteCNN wrote it."""
     path = generation / "manifest.json"
     try:
         manifest = Manifest(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise SiteCNNError(f"{path}: no manifest: {error}; remove {generation.parent.parent} and aggregate") from None
+        raise DatasetError(f"{path}: no manifest: {error}; remove {generation.parent.parent} and aggregate") from None
     if manifest.schema > SCHEMA_VERSION:
-        raise SiteCNNError(f"{path}: schema {manifest.schema} is newer than this SiteCNN's {SCHEMA_VERSION}; update it")
+        raise DatasetError(f"{path}: schema {manifest.schema} is newer than this SiteCNN's {SCHEMA_VERSION}; update it")
     return manifest
 
 
@@ -180,10 +180,10 @@ def read_table_of(generation: Path, name: str) -> pa.Table:
 
 
 def existing(root: Path) -> Path:
-    """The current generation; SiteCNNError where there is none."""
+    """The current generation; DatasetError where there is none."""
     generation = current(root)
     if generation is None:
-        raise SiteCNNError(
+        raise DatasetError(
             f"{folder(root)}: no dataset yet; run `sitecnn profile` or `sitecnn import`, then `sitecnn aggregate`"
         )
     return generation

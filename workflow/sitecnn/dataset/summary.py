@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from sitecnn.dataset import store
 from sitecnn.dataset.schema import MEASUREMENTS
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import DatasetError
 from sitecnn.files import atomic_path
 
 FILTERS = ("board", "processor", "stack", "network", "subject", "kind", "source", "status")
@@ -63,7 +63,7 @@ def export(root: Path, target: Path, chosen: dict[str, list[str]]) -> int:
     A CSV's lists (samples_ns, fused, power_mw) are joined by spaces. Memory does not grow with the dataset.
     """
     if target.suffix not in (".csv", ".parquet"):
-        raise SiteCNNError(f"{target}: the ending says the format: .csv or .parquet")
+        raise DatasetError(f"{target}: the ending says the format: .csv or .parquet")
     where = ds.scalar(True)
     for name, values in chosen.items():
         where &= ds.field(name).isin(values)

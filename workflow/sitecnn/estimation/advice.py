@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import NetworkError
 from sitecnn.estimation.boards import choose_stack, free_bytes
 from sitecnn.estimation.estimate import Milliseconds, difference, estimate_memory
 from sitecnn.estimation.memory_plan import memory_plan
@@ -156,7 +156,7 @@ def _batch(now: Situation) -> list[Advice]:
     for images in (batch for batch in BATCHES if batch > now.network.batch):
         try:
             network = now.at_batch(images)
-        except SiteCNNError:
+        except NetworkError:
             # Shapes written out for one batch are refused at another.
             break
         if free is not None and estimate_memory(network, now.model, now.board.processor).total > free:

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import NetworkError
 from sitecnn.estimation.boards import choose_stack, free_bytes
 from sitecnn.estimation.estimate import Estimate, Milliseconds, estimate, estimate_memory, forward_ms
 from sitecnn.estimation.memory_plan import MemoryPlan, largest_batch, memory_plan
@@ -113,7 +113,7 @@ def answer(
     engine: str | None = None,
     at_batch: Callable[[int], Network] | None = None,
 ) -> Answer:
-    """An estimate held against a budget; SiteCNNError for a stack that the board's model does not have.
+    """An estimate held against a budget; ModelError for a stack that the board's model does not have.
 
     `at_batch` gives the same network with another number of images, for finding the largest that fits.
     """
@@ -141,13 +141,13 @@ def answer(
 def _others(network: Network, stacks: Sequence[StackModel], level: float) -> Iterator[tuple[str, Milliseconds]]:
     """The pass on other stacks, without those whose engine cannot run the network."""
     for stack in stacks:
-        with suppress(SiteCNNError):
+        with suppress(NetworkError):
             yield stack.stack, forward_ms(network, stack, level)
 
 
 def _largest(total_bytes: Callable[[int], int], limit_bytes: int) -> int | None:
     try:
         return largest_batch(total_bytes, limit_bytes)
-    except SiteCNNError:
+    except NetworkError:
         # A network whose shapes are written out for one batch is refused at another.
         return None

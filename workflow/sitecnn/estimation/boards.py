@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import ModelError
 from sitecnn.models.board_model import BoardModel, StackModel, load
 from sitecnn.models.known import PROCESSORS, known_models
 from sitecnn.models.threads import at_threads
@@ -17,14 +17,14 @@ def load_board(board: str | Path, processor: str | None = None, *, root: Path | 
 
     `board` is a name (`tx1`), looked up in `root`/results/models and among the models that come with SiteCNN, or
     the path of a model's .json file. Without `processor` it is the CPU, or the only one that has a model. Raises
-    SiteCNNError, with the nearest match, if there is no such model.
+    ModelError, with the nearest match, if there is no such model.
     """
     if str(board).endswith(".json"):
         return load(Path(board))
     models = known_models(Path(root))
     wanted = processor or next((which for which in PROCESSORS if (str(board), which) in models), "cpu")
     if (str(board), wanted) not in models:
-        raise SiteCNNError(_missing(str(board), processor, models))
+        raise ModelError(_missing(str(board), processor, models))
     return load(models[str(board), wanted])
 
 
@@ -38,13 +38,13 @@ def load_processors(board: str | Path, processor: str | None = None, *, root: Pa
 def with_stack(
     boards: Sequence[BoardModel], stack: str | None, threads: int | None, engine: str | None = None
 ) -> list[BoardModel]:
-    """Those boards that have such a stack; SiteCNNError, the first one's, if none has."""
+    """Those boards that have such a stack; ModelError, the first one's, if none has."""
     found, errors = [], []
     for board in boards:
         try:
             choose_stack(board, stack, threads, engine=engine)
             found.append(board)
-        except SiteCNNError as error:
+        except ModelError as error:
             errors.append(error)
     if not found:
         raise errors[0]
@@ -66,7 +66,7 @@ def choose_stack(
     engine: str | None = None,
     network: Network | None = None,
 ) -> StackModel:
-    """The first stack of a board whose name holds `stack`, with `threads` threads and of `engine`; else SiteCNNError.
+    """The first stack of a board whose name holds `stack`, with `threads` threads and of `engine`; else ModelError.
 
     Of several that fit it is one of the engine that the `network` was written for, where there is one, and in the
     precision that all networks have, fp32. A number of threads between two that were measured is read between them.
@@ -91,7 +91,7 @@ def choose_stack(
     )
     asked = " ".join(filter(None, wishes))
     there = "; ".join(f"{one.stack!r} ({one.threads} threads)" for one in board.stacks)
-    raise SiteCNNError(
+    raise ModelError(
         f"board {board.board!r} {board.processor}: no {asked or 'stack'}; its model has: {there or 'none'}"
     )
 

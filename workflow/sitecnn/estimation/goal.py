@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import NetworkError
 from sitecnn.estimation.advice import BATCHES, Situation
 from sitecnn.estimation.answer import Budget
 from sitecnn.estimation.boards import choose_stack, free_bytes
@@ -121,7 +121,7 @@ def _batches(now: Situation) -> Iterator[Change]:
         assert now.at_batch
         try:
             network = now.at_batch(images)
-        except SiteCNNError:
+        except NetworkError:
             # Shapes written out for one batch are refused at another.
             return
         if free is not None and estimate_memory(network, now.model, now.board.processor).total > free:

@@ -48,7 +48,7 @@ def estimate_many(
 
     All are on one stack, which is chosen as for the first.
 
-    Raises SiteCNNError for a stack that the board's model does not have.
+    Raises ModelError for a stack that the board's model does not have.
     """
     model = choose_stack(board, stack, threads, engine=engine, network=networks[0] if networks else None)
     works = [work_of(network, model) for network in networks]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import NetworkError
 from sitecnn.network.graph import Layer, Network, Parameter, Shape
 from sitecnn.network.settings import Convolution, InnerProduct
 from sitecnn.workload.engines import CAFFE, engine_of_network, engine_of_stack
@@ -44,7 +44,7 @@ def smaller(network: Network, at_inputs: Callable[[Mapping[str, Shape]], Network
     for change, shapes in image_sizes(network):
         try:
             yield change, at_inputs(shapes)
-        except SiteCNNError:
+        except NetworkError:
             return
 
 
@@ -53,7 +53,7 @@ def why_no_smaller_images(network: Network, at_inputs: Callable[[Mapping[str, Sh
     for change, shapes in image_sizes(network) if at_inputs else ():
         try:
             at_inputs(shapes)  # type: ignore[misc]  # the loop is over nothing where it is None
-        except SiteCNNError as error:
+        except NetworkError as error:
             return f"{change}: {error}"
         break
     return ""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import NetworkError
 from sitecnn.estimation.sums import Groups, Kinds
 from sitecnn.models.board_model import StackModel
 from sitecnn.models.features import Array, Sizes
@@ -48,7 +48,7 @@ def work_of(network: Network, model: StackModel) -> Work:
     """What a stack runs of a network, as its engine lowers it.
 
     Of a stack that was imported layer by layer, the layers at which the times of an engine's kernels stand.
-    Raises SiteCNNError where the engine cannot run a layer, or its lowering is not known.
+    Raises NetworkError where the engine cannot run a layer, or its lowering is not known.
     """
     engine, count = engine_of_stack(model.stack), len(network.layers)
     if engine.name == CAFFE:
@@ -73,7 +73,7 @@ def can_run(network: Network, model: StackModel) -> bool:
     """Whether the stack's engine can run the network, as far as is known."""
     try:
         work_of(network, model)
-    except SiteCNNError:
+    except NetworkError:
         return False
     return True
 

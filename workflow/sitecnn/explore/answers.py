@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import ModelError
 from sitecnn.estimation.answer import Budget
 from sitecnn.estimation.estimate import Estimate, estimate
 from sitecnn.estimation.work import can_run
@@ -35,11 +35,11 @@ class Stack:
 
 
 def load_stacks(root: Path, boards: Sequence[str] = ()) -> list[Stack]:
-    """Every stack that has a model, of `boards` or of all; SiteCNNError for a board without a model."""
+    """Every stack that has a model, of `boards` or of all; ModelError for a board without a model."""
     models = known_models(root)
     if missing := [board for board in boards if all(board != name for name, _ in models)]:
         names = ", ".join(sorted({name for name, _ in models}))
-        raise SiteCNNError(f"no model of board {missing[0]!r}; there are: {names or 'none'}")
+        raise ModelError(f"no model of board {missing[0]!r}; there are: {names or 'none'}")
     wanted = [load(file) for (board, _), file in sorted(models.items()) if not boards or board in boards]
     return [Stack(replace(model, stacks=(one,))) for model in wanted for one in model.stacks]
 

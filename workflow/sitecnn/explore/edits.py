@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import NetworkError
 from sitecnn.explore.prototxt import Block, Field, edited, layer_blocks, scan
 
 WEIGHTED = ("Convolution", "Deconvolution", "InnerProduct", "CONVOLUTION", "DECONVOLUTION", "INNER_PRODUCT")
@@ -11,15 +11,15 @@ PIXEL_STEP = 32
 
 
 def with_outputs(text: str, layer: str, outputs: int) -> str:
-    """`layer` with so many outputs; SiteCNNError if it has no `num_output` in the text."""
+    """`layer` with so many outputs; NetworkError if it has no `num_output` in the text."""
     for block in layer_blocks(text):
         if block.name == layer and (field := block.first("num_output")):
             return edited(text, [(field, str(outputs))])
-    raise SiteCNNError(f"layer {layer!r} has no num_output in the text")
+    raise NetworkError(f"layer {layer!r} has no num_output in the text")
 
 
 def with_batch(text: str, images: int) -> str:
-    """So many images per pass in every input and data layer; SiteCNNError if the text has no such number."""
+    """So many images per pass in every input and data layer; NetworkError if the text has no such number."""
     fields = [shape[0] for shape in _input_shapes(text)] + [
         field for block in layer_blocks(text) for field in block.every("batch_size")
     ]
@@ -27,7 +27,7 @@ def with_batch(text: str, images: int) -> str:
 
 
 def with_resolution(text: str, factor: float) -> str:
-    """Height and width of the inputs times `factor`, in steps of 32; SiteCNNError if the text has none."""
+    """Height and width of the inputs times `factor`, in steps of 32; NetworkError if the text has none."""
     fields = [dim for shape in _input_shapes(text) if len(shape) == 4 for dim in shape[2:]] + [
         field for block in layer_blocks(text) for field in block.every("crop_size")
     ]
@@ -63,7 +63,7 @@ def _input_shapes(text: str) -> list[list[Field]]:
 def _replaced(text: str, fields: list[Field], value_of: Callable[[int], int], what: str) -> str:
     numbers = [field for field in fields if field.value.isdecimal()]
     if not numbers:
-        raise SiteCNNError(f"the text has no {what} that could be changed")
+        raise NetworkError(f"the text has no {what} that could be changed")
     return edited(text, [(field, str(value_of(int(field.value)))) for field in numbers])
 
 

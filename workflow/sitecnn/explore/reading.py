@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import NetworkError
 from sitecnn.estimation.answer import Budget
 from sitecnn.explore.prototxt import layer_blocks
 from sitecnn.explore.question import Question, Source
@@ -19,7 +19,7 @@ LAYER = re.compile(r"layer '((?:[^'\\]|\\.)*)'")
 
 
 def network_of(question: Question) -> Network:
-    """The network; SiteCNNError, without a path of this machine, for a file that is wrong."""
+    """The network; NetworkError, without a path of this machine, for a file that is wrong."""
     return _network(question.source, question.batch)
 
 
@@ -38,12 +38,12 @@ def budget_of(question: Question) -> Budget:
 def _network(source: Source, batch: int | None) -> Network:
     if not source.file:
         if len(source.text.encode()) > MOST_TEXT_BYTES:
-            raise SiteCNNError(f"{source.name}: larger than {MOST_TEXT_BYTES >> 20} MiB, which no definition is")
+            raise NetworkError(f"{source.name}: larger than {MOST_TEXT_BYTES >> 20} MiB, which no definition is")
         return parse_prototxt(source.text, source.name, batch=batch)
     try:
         return load_network(source.file, batch=batch)
-    except SiteCNNError as error:
-        raise SiteCNNError(str(error).replace(source.file, source.name).replace(str(Path(source.file)), "")) from None
+    except NetworkError as error:
+        raise NetworkError(str(error).replace(source.file, source.name).replace(str(Path(source.file)), "")) from None
 
 
 def line_of(message: str, text: str) -> int | None:

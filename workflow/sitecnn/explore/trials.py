@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import NetworkError
 from sitecnn.estimation.advice import Situation, advise
 from sitecnn.estimation.boards import choose_stack, other_processor
 from sitecnn.estimation.placement import ZERO_COPY, measured_copy
@@ -33,7 +33,7 @@ def trials(question: Question, stack: Stack, root: Path) -> list[dict[str, Any]]
 
 
 def applied(text: str, edit: Mapping[str, Any]) -> str:
-    """The text after an edit; SiteCNNError where the text has no such number."""
+    """The text after an edit; NetworkError where the text has no such number."""
     match edit:
         case {"batch": int(images)}:
             return with_batch(text, images)
@@ -43,7 +43,7 @@ def applied(text: str, edit: Mapping[str, Any]) -> str:
             return with_resolution(text, factor)
         case {"width": float(factor)}:
             return with_width(text, factor)
-    raise SiteCNNError("no such edit")
+    raise NetworkError("no such edit")
 
 
 def _situation(question: Question, stack: Stack, root: Path) -> Situation:
@@ -77,7 +77,7 @@ def _edit(question: Question, advised: str) -> dict[str, Any] | None:
         return None
     try:
         applied(question.source.text, edit)
-    except SiteCNNError:
+    except NetworkError:
         # ONNX has no text; in a prototxt the number may come from elsewhere.
         return None
     return edit
@@ -90,7 +90,7 @@ def _sizes(question: Question, stack: Stack) -> list[dict[str, Any]]:
         try:
             text = applied(question.source.text, edit)
             after = network_of(replace(question, source=Source(question.source.name, text)))
-        except SiteCNNError:
+        except NetworkError:
             continue
         if text != question.source.text:
             found.append(_size(question, stack, edit, after))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import NetworkError, SiteCNNError
 from sitecnn.explore.answers import Stack, answers, load_stacks
 from sitecnn.explore.details import chosen, details
 from sitecnn.explore.prototxt import layer_blocks
@@ -62,9 +62,9 @@ def _open(request: Request, stacks: Sequence[Stack], root: Path) -> dict[str, An
     if start.startswith(ONNX_START):
         return {"name": name, "text": "", "file": str(path)}
     if len(start) > MOST_TEXT_BYTES:
-        raise SiteCNNError(f"{name}: larger than {MOST_TEXT_BYTES >> 20} MiB, which no network definition is")
+        raise NetworkError(f"{name}: larger than {MOST_TEXT_BYTES >> 20} MiB, which no network definition is")
     if b"\0" in start:
-        raise SiteCNNError(f"{name}: neither text nor ONNX: is it a .caffemodel? its .prototxt is needed")
+        raise NetworkError(f"{name}: neither text nor ONNX: is it a .caffemodel? its .prototxt is needed")
     return {"name": name, "text": start.decode("utf-8-sig", errors="replace"), "file": ""}
 
 
@@ -96,7 +96,7 @@ def _locate(request: Request, stacks: Sequence[Stack], root: Path) -> dict[str, 
     for block in layer_blocks(text):
         if block.name == request["layer"]:
             return {"first": _line(text, block.start), "last": _line(text, block.end)}
-    raise SiteCNNError(f"layer {request['layer']!r} is not in the text")
+    raise NetworkError(f"layer {request['layer']!r} is not in the text")
 
 
 def _line(text: str, position: int) -> int:

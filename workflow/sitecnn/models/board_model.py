@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import ModelError
 from sitecnn.files import write_text
 from sitecnn.models.features import FREE_KINDS, MULTIPLYING, Array, Sizes, features_named, least_elements, macs, matrix
 from sitecnn.workload.kernels import ON_VALUES
@@ -291,17 +291,17 @@ def save(model: BoardModel, path: Path) -> None:
 
 
 def load(path: Path) -> BoardModel:
-    """Read a model; SiteCNNError if the file is not one or of another schema."""
+    """Read a model; ModelError if the file is not one or of another schema."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["schema"] != SCHEMA:
-            raise SiteCNNError(f"{path}: model schema {content['schema']}, this SiteCNN reads {SCHEMA}; fit it again")
+            raise ModelError(f"{path}: model schema {content['schema']}, this SiteCNN reads {SCHEMA}; fit it again")
         stacks = tuple(_stack(stack) for stack in content["stacks"])
         return BoardModel(content["board"], content["processor"], stacks, content["provenance"])
     except OSError as error:
-        raise SiteCNNError(f"{path}: cannot be read: {error.strerror}") from error
+        raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise SiteCNNError(f"{path}: not a board model ({type(error).__name__}: {error}); fit it again") from error
+        raise ModelError(f"{path}: not a board model ({type(error).__name__}: {error}); fit it again") from error
 
 
 def _stack(content: dict[str, Any]) -> StackModel:

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.stats import t as student
 
 from sitecnn import __version__
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import ModelError
 from sitecnn.models.board_model import WIDEST_SD, BoardModel, PassEstimate, StackModel, estimate_pass
 from sitecnn.models.design import transfer
 from sitecnn.models.fit import fit_stack, measured_passes, sizes_of, without_networks
@@ -55,12 +55,12 @@ def fit_board(
     """Fit and calibrate every stack found in `rows`; `provenance` is kept in the model.
 
     A stack of which only totals are known is the board's first one scaled to them; `definition` (name, batch) gives
-    their networks. SiteCNNError if there is nothing but totals.
+    their networks. ModelError if there is nothing but totals.
     """
     parts = {str(stack): part for stack, part in rows.groupby("stack", sort=True)}
     stacks = tuple(calibrated(part, stack) for stack, part in parts.items() if has_pieces(part))
     if not stacks:
-        raise SiteCNNError(
+        raise ModelError(
             f"board {board!r}, processor {processor!r}: of no stack kernels or layers were measured, only totals;"
             " scale the model of a similar board: --like BOARD"
         )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import ModelError, NetworkError
 from sitecnn.models.board_model import StackModel, estimate_kernels
 from sitecnn.models.features import Array, Sizes
 from sitecnn.models.fit import base_bytes, forward_pass, processor_of, scaled, sizes_of
@@ -131,11 +131,11 @@ def transfer(
     A kind's scale is the median ratio of measured to estimated, drawn towards that of all kinds as if that were
     OTHERS_WEIGHT measurements; kinds that were not measured take it whole. How much the kinds differ from each other
     is the scale's error. Where only the sums of a network's layers by type are known, `definition` (name, batch) gives
-    the network. SiteCNNError if nothing was measured that the model knows.
+    the network. ModelError if nothing was measured that the model knows.
     """
     own = _log_ratios(model, rows, definition)
     if not own:
-        raise SiteCNNError(f"stack {stack!r}: no kernel or layer was measured whose kind the other board's model has")
+        raise ModelError(f"stack {stack!r}: no kernel or layer was measured whose kind the other board's model has")
     medians = np.array([np.median(values) for values in own.values()])
     level = float(np.median(medians))
     spread = float(np.sqrt(((medians - level) ** 2).mean())) if len(own) > 1 else KIND_SD
@@ -182,7 +182,7 @@ def _log_ratios(
     for group, part in rows[rows["subject"] == "type"].groupby(["network", "batch"]):
         name, batch = group
         if definition is None:
-            raise SiteCNNError(f"{name!r}: of its layers only sums by type are known; --networks DIR tells its layers")
+            raise NetworkError(f"{name!r}: of its layers only sums by type are known; --networks DIR tells its layers")
         for layer_type, measured_ns in zip(part["layer_type"], part["median_ns"], strict=True):
             kinds, sizes = _layers_of(definition(str(name), int(batch)), str(layer_type))
             estimate = estimate_kernels(model, kinds, sizes)

@@ -12,7 +12,7 @@ from scipy.optimize import nnls
 
 from sitecnn.dataset import read_measurements
 from sitecnn.dataset.store import read_table
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import DatasetError, ModelError
 from sitecnn.models.board_model import UNSEEN, KindModel, StackModel
 from sitecnn.models.features import ELEMENTWISE, FEATURES, Array, Feature, Sizes, features_of, macs, matrix
 from sitecnn.models.priors import (
@@ -63,19 +63,19 @@ HEADROOM = 2.0
 
 
 def load_measurements(root: Path, board: str, processor: str) -> pd.DataFrame:
-    """The usable measurements of a (board, processor), unstable ones too; SiteCNNError if there are none."""
+    """The usable measurements of a (board, processor), unstable ones too; ModelError if there are none."""
     measured = read_measurements(root, board, processor)
     rows = measured
     rows = rows.loc[(rows["status"] != "failed") & ((rows["median_ns"] > 0) | (rows["subject"] == "memory"))]
     if rows.empty and len(measured):
         reason = measured.loc[measured["status"] == "failed", "reason"].value_counts().index
         why = f"most often: {reason[0]}; mend that" if len(reason) else "none has a time; measure again"
-        raise SiteCNNError(
+        raise DatasetError(
             f"{root / 'results' / 'dataset'}: of {len(measured)} measurements on board {board!r}, processor"
             f" {processor!r}, none is usable; {why}, move results/records/{board} away and run `sitecnn profile` again"
         )
     if rows.empty:
-        raise SiteCNNError(
+        raise DatasetError(
             f"{root / 'results' / 'dataset'}: nothing measured on board {board!r}, processor {processor!r};"
             f" run `sitecnn profile` or `sitecnn import`, then `sitecnn aggregate`"
         )
@@ -120,7 +120,7 @@ def fit_stack(rows: pd.DataFrame, stack: str) -> StackModel:
     if processor == "gpu":
         timed = without_zeros(timed)
     if timed.empty:
-        raise SiteCNNError(f"stack {stack!r}: no kernel and no layer was measured, only passes; nothing can be fitted")
+        raise ModelError(f"stack {stack!r}: no kernel and no layer was measured, only passes; nothing can be fitted")
     least = _fastest(timed)
     kinds = _fit_kinds(timed, processor, least)
     if only_gemms:

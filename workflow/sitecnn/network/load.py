@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import NetworkError
 from sitecnn.network.caffe.reader import parse_prototxt
 from sitecnn.network.graph import Network, Shape
 
@@ -31,7 +31,7 @@ def load_network(
     """The network in a prototxt or ONNX file, told apart by what is in it; `-` is standard input.
 
     `batch` replaces the first dimension of every input, `inputs` gives inputs' shapes by name. Layers that are
-    not Caffe's own stay as `modelled=False`, or are errors if `strict`. Raises SiteCNNError, of one line that
+    not Caffe's own stay as `modelled=False`, or are errors if `strict`. Raises NetworkError, of one line that
     names file, layer and reason, for anything that is wrong with the file.
     """
     origin = "standard input" if str(source) == STANDARD_INPUT else str(source)
@@ -40,7 +40,7 @@ def load_network(
         try:
             from sitecnn.network.onnx import parse_onnx
         except ModuleNotFoundError:
-            raise SiteCNNError(f"{origin}: ONNX needs the onnx package: pip install 'sitecnn[onnx]'") from None
+            raise NetworkError(f"{origin}: ONNX needs the onnx package: pip install 'sitecnn[onnx]'") from None
         return parse_onnx(data, origin, batch=batch, inputs=inputs, strict=strict)
     return parse_prototxt(_decoded(data, origin), origin, batch=batch, inputs=inputs, strict=strict)
 
@@ -51,12 +51,12 @@ def _read(source: str | Path, origin: str) -> bytes:
     try:
         # A device or a pipe would never end, or block before it begins.
         if not stat.S_ISREG(Path(source).stat().st_mode):
-            raise SiteCNNError(f"{origin}: not a file; give a .prototxt or .onnx file, or - for standard input")
+            raise NetworkError(f"{origin}: not a file; give a .prototxt or .onnx file, or - for standard input")
         with Path(source).open("rb") as file:
             return _read_limited(file, origin)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "no such name"
-        raise SiteCNNError(f"{origin}: cannot be read: {reason}") from None
+        raise NetworkError(f"{origin}: cannot be read: {reason}") from None
 
 
 def _read_limited(file: BinaryIO, origin: str) -> bytes:
@@ -66,17 +66,17 @@ def _read_limited(file: BinaryIO, origin: str) -> bytes:
         return start
     limit = MOST_ONNX_BYTES if start.startswith(ONNX_START) else MOST_TEXT_BYTES
     if limit == MOST_TEXT_BYTES:
-        raise SiteCNNError(f"{origin}: larger than {limit >> 20} MiB, which no network definition is")
+        raise NetworkError(f"{origin}: larger than {limit >> 20} MiB, which no network definition is")
     data = bytearray(start)
     while chunk := file.read(CHUNK_BYTES):
         data += chunk
         if len(data) > limit:
-            raise SiteCNNError(f"{origin}: larger than {limit >> 30} GiB, which no ONNX file can be")
+            raise NetworkError(f"{origin}: larger than {limit >> 30} GiB, which no ONNX file can be")
     return bytes(data)
 
 
 def _decoded(data: bytes, origin: str) -> str:
     """The text; comments in other encodings than UTF-8 do no harm, bytes that are no text are refused."""
     if b"\0" in data:
-        raise SiteCNNError(f"{origin}: neither text nor ONNX: is it a .caffemodel? its .prototxt is needed")
+        raise NetworkError(f"{origin}: neither text nor ONNX: is it a .caffemodel? its .prototxt is needed")
     return data.decode("utf-8-sig", errors="replace")

@@ -12,7 +12,7 @@ import pandas as pd
 from sitecnn.boards.config import Board, load_board
 from sitecnn.config import Config, load_config
 from sitecnn.dataset import read_measurements, store
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import DatasetError
 from sitecnn.models.board_model import BoardModel, load, model_file
 from sitecnn.report import passes
 
@@ -171,9 +171,9 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise SiteCNNError(f"{path}: not JSON: {error}; remove it and run the campaign again") from error
+        raise DatasetError(f"{path}: not JSON: {error}; remove it and run the campaign again") from error
     if not isinstance(content, dict):
-        raise SiteCNNError(f"{path}: a {type(content).__name__}, not an object; remove it and run the campaign again")
+        raise DatasetError(f"{path}: a {type(content).__name__}, not an object; remove it and run the campaign again")
     return content
 
 

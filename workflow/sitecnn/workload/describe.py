@@ -13,7 +13,7 @@ from sitecnn.workload.memory import memory
 def describe(network: Network, engine: Engine | None = None) -> dict[str, Any]:
     """The `describe --json` document: totals (macs, poster_flops, bytes) and every layer in Caffe's order.
 
-    With an engine there are its `kernels`, too; SiteCNNError where it cannot run the network.
+    With an engine there are its `kernels`, too; NetworkError where it cannot run the network.
     """
     layers = [_describe_layer(layer) for layer in network.layers]
     parts = memory(network)

@@ -22,7 +22,7 @@ def engine_plan(
     """Round 0 of all probes and of the networks' passes, then round 1 of all, and so on, then the networks' memory.
 
     Every task has the kernels that the engine is expected to run, with the operators and shapes of its profile.
-    Raises SiteCNNError for a network that cannot be written as ONNX.
+    Raises BoardError for a network that cannot be written as ONNX.
     """
     passes = [*_probe_tasks(engine, seed, probes), *(_task("network", one, engine) for one in networks)]
     memory = [{**task, "task": "memory"} for task in passes if task["task"] == "network"]

@@ -10,7 +10,7 @@ from sitecnn.boards.agent.errors import Refused
 from sitecnn.boards.archive import agent_archive, agent_name
 from sitecnn.boards.config import Board
 from sitecnn.boards.transports import slurm, ssh
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import BoardError
 
 # One round trip: the archive comes by stdin, argument 1 is its name. `-c` puts the current folder, whosever it is, on
 # the path: nothing may be imported from there.
@@ -42,7 +42,7 @@ def command(board: Board, arguments: list[str]) -> list[str]:
 def agent_command(root: Path, board: Board, arguments: list[str]) -> list[str]:
     """What to start here so that the agent runs on the board; it is copied there first, if it is not yet.
 
-    Raises SiteCNNError if the board cannot be reached, ConnectionError if that may be different a moment later.
+    Raises BoardError if the board cannot be reached, ConnectionError if that may be different a moment later.
     """
     if board.transport == "local":
         return [board_python(root, board), install_here(), *arguments]
@@ -65,7 +65,7 @@ def _with_variables(board: Board) -> list[str]:
 def release(board: Board) -> None:
     """End what a killed workflow of this host left behind; only for whoever holds the board.
 
-    Raises SiteCNNError or ConnectionError if that cannot be done: the board would be waited for in vain.
+    Raises BoardError or ConnectionError if that cannot be done: the board would be waited for in vain.
     """
     if board.slurm:
         status, said = slurm.release(board.name)
@@ -74,11 +74,11 @@ def release(board: Board) -> None:
 
 
 def install_here() -> str:
-    """The agent's path on this machine; SiteCNNError if this user has no folder of its own for it."""
+    """The agent's path on this machine; BoardError if this user has no folder of its own for it."""
     try:
         path: str = copying.install(agent_name(), agent_archive())  # type: ignore[no-untyped-call]  # Python 2's
     except Refused as error:
-        raise SiteCNNError(str(error)) from error
+        raise BoardError(str(error)) from error
     return path
 
 
@@ -92,18 +92,18 @@ def install(board: Board, python: list[str]) -> str:
         last = (said.strip().splitlines() or [""])[-1]
         if finished.returncode in (126, 127) or last.startswith("agent: "):
             where = f"config/boards/{board.name}.yaml: python: {board.python}"
-            raise SiteCNNError(f"board {board.name}: {last.removeprefix('agent: ')} ({where})")
+            raise BoardError(f"board {board.name}: {last.removeprefix('agent: ')} ({where})")
         raise refused(board, finished.returncode, said)
     return printed[-1]
 
 
 def refused(board: Board, status: int, said: str) -> Exception:
-    """SiteCNNError for what a person must mend, ConnectionError for what time may."""
+    """BoardError for what a person must mend, ConnectionError for what time may."""
     text = (said.strip().splitlines() or [f"status {status}, and nothing on stderr"])[-1].strip()
     mends = {"ssh": ssh.mend, "slurm": slurm.mend}
     mend = mends[board.transport](said) if board.transport in mends else ""
     if mend:
-        return SiteCNNError(f"config/boards/{board.name}.yaml: {board.transport}: {text}; {mend}")
+        return BoardError(f"config/boards/{board.name}.yaml: {board.transport}: {text}; {mend}")
     return ConnectionError(f"board {board.name}: {text}")
 
 

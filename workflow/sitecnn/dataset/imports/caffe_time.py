@@ -13,7 +13,7 @@ from sitecnn.dataset.imports.record import (
     layer_index,
     only_measures,
 )
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import DatasetError
 from sitecnn.network import Network
 
 _LAYER = re.compile(r"(?:^|\]\s)\s*(\S+)\s+forward: (\S+) ms\.")
@@ -66,22 +66,22 @@ def _read_log(file: Path, processor: str, passes: Passes, refused: list[Refused]
             _take(file, number, _ms(file, number, found[1]), layers, passes)
             layers = {}
     if not whole or layers:
-        raise SiteCNNError(f"{file}: no line 'Average Forward pass: … ms.' at its end: not a whole log of `caffe time`")
+        raise DatasetError(f"{file}: no line 'Average Forward pass: … ms.' at its end: not a whole log of `caffe time`")
     if 2 * (len(refused) - before) > rows - whole:
         # Its passes are another network's, whatever few names both have.
         first, share = refused[before], f"{len(refused) - before} of its {rows - whole} lines of layers"
-        raise SiteCNNError(f"{file}: row {first.row}: {first.reason}, as {share}: is --network what was run?")
+        raise DatasetError(f"{file}: row {first.row}: {first.reason}, as {share}: is --network what was run?")
     return rows, kept
 
 
 def _ms(file: Path, number: int, text: str) -> float:
-    """A time of a log; SiteCNNError where it is none."""
+    """A time of a log; DatasetError where it is none."""
     try:
         value = float(text)
     except ValueError:
         value = -1.0
     if not 0 <= value < float("inf"):
-        raise SiteCNNError(f"{file}:{number}: {brief(text)} ms is no time")
+        raise DatasetError(f"{file}:{number}: {brief(text)} ms is no time")
     return value
 
 
@@ -89,24 +89,24 @@ def _lines(file: Path) -> list[str]:
     try:
         return file.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
-        raise SiteCNNError(f"{file}: cannot be read: {error.strerror}") from None
+        raise DatasetError(f"{file}: cannot be read: {error.strerror}") from None
 
 
 def _check(file: Path, lines: list[str], processor: str, batch: int) -> None:
-    """SiteCNNError where the log tells of another processor or, by its first blob, of another batch."""
+    """DatasetError where the log tells of another processor or, by its first blob, of another batch."""
     for pattern, wanted, option in ((_DEVICE, processor, "--processor"), (_SHAPE, str(batch), "--batch")):
         said = next(
             ((number, found[1].lower()) for number, line in enumerate(lines, 1) if (found := pattern.search(line))),
             None,
         )
         if said and said[1] != wanted:
-            raise SiteCNNError(f"{file}:{said[0]}: the log says {said[1]}, not {wanted}: give {option} {said[1]}")
+            raise DatasetError(f"{file}:{said[0]}: the log says {said[1]}, not {wanted}: give {option} {said[1]}")
 
 
 def _take(file: Path, number: int, forward_ms: float, layers: dict[int, float], passes: Passes) -> None:
     """One benchmark's times, if they can be."""
     if unit := implausible(passes.network, forward_ms):
-        raise SiteCNNError(f"{file}:{number}: {unit}")
+        raise DatasetError(f"{file}:{number}: {unit}")
     for index, layer_ms in layers.items():
         passes.layers_ms.setdefault(index, []).append(layer_ms)
     passes.forward_ms.append(forward_ms)

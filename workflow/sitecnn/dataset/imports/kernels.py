@@ -22,7 +22,7 @@ from sitecnn.dataset.imports.record import (
     brief,
     in_ns,
 )
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import DatasetError
 from sitecnn.workload.engines import TFLITE_GPU
 from sitecnn.workload.kernels import SIZE_NAMES
 
@@ -38,7 +38,7 @@ JOINT = "tflite_depthwise_conv_plus_1x1_conv"
 def read_kernels(file: Path, target: Target, passes: Path | None = None) -> Imported:
     """Every row of `file` as a kernel of its network, left out as of another board, or refused with its reason.
 
-    `passes` has whole passes: network, forward_ms, and batch and board if there. SiteCNNError if a file is no such
+    `passes` has whole passes: network, forward_ms, and batch and board if there. DatasetError if a file is no such
     table.
     """
     rows, published = _read(file, target.board)
@@ -70,7 +70,7 @@ def _table(file: Path) -> pd.DataFrame:
             is_parquet = source.read(4) == b"PAR1"
         return pd.read_parquet(file) if is_parquet else pd.read_csv(file)
     except (OSError, ValueError) as error:
-        raise SiteCNNError(f"{file}: no CSV or Parquet table: {str(error).splitlines()[0]}") from None
+        raise DatasetError(f"{file}: no CSV or Parquet table: {str(error).splitlines()[0]}") from None
 
 
 def _read(file: Path, board: str) -> tuple[pd.DataFrame, bool]:
@@ -78,35 +78,35 @@ def _read(file: Path, board: str) -> tuple[pd.DataFrame, bool]:
     rows = _table(file)
     published = set(PUBLISHED) <= set(rows.columns)
     if missing := [name for name in NEEDED if name not in rows.columns and not published]:
-        raise SiteCNNError(
+        raise DatasetError(
             f"{file}: no column {missing[0]!r}; needed are {', '.join(NEEDED)} and sizes such as channels and height"
             f" (or the columns {', '.join(PUBLISHED)}); it has {', '.join(map(str, rows.columns))}"
         )
     if not published and not set(SIZE_NAMES) & set(rows.columns):
-        raise SiteCNNError(f"{file}: no column of sizes; known are {', '.join(SIZE_NAMES)}")
+        raise DatasetError(f"{file}: no column of sizes; known are {', '.join(SIZE_NAMES)}")
     return _of_board(file, rows, board), published
 
 
 def _of_board(file: Path, rows: pd.DataFrame, board: str) -> pd.DataFrame:
-    """The rows with all that may be missing; SiteCNNError where they tell of other boards only."""
+    """The rows with all that may be missing; DatasetError where they tell of other boards only."""
     rows = rows.assign(row=np.arange(1, len(rows) + 1))
     for name, default in (("board", board), ("batch", 1), ("variant", "")):
         rows[name] = rows[name].fillna(default) if name in rows.columns else default
     if len(rows) and not (rows["board"] == board).any():
         there = ", ".join(sorted(map(str, rows["board"].unique()))[:20])
-        raise SiteCNNError(f"{file}: no row of --board {board}; its column `board` has {there}")
+        raise DatasetError(f"{file}: no row of --board {board}; its column `board` has {there}")
     return rows
 
 
 def _read_passes(file: Path, board: str) -> pd.DataFrame:
     rows = _table(file)
     if missing := [name for name in PASSES if name not in rows.columns]:
-        raise SiteCNNError(f"{file}: no column {missing[0]!r}; needed are {', '.join(PASSES)}")
+        raise DatasetError(f"{file}: no column {missing[0]!r}; needed are {', '.join(PASSES)}")
     rows = _of_board(file, rows, board)
     rows["forward_ms"] = pd.to_numeric(rows["forward_ms"], errors="coerce")
     bad = rows.loc[~rows["forward_ms"].between(0, LONGEST_MS, inclusive="neither"), "row"]
     if len(bad):
-        raise SiteCNNError(f"{file}: row {int(bad.iloc[0])}: forward_ms is no time in ms")
+        raise DatasetError(f"{file}: row {int(bad.iloc[0])}: forward_ms is no time in ms")
     return rows[rows["board"] == board]
 
 

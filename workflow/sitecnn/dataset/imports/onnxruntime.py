@@ -10,7 +10,7 @@ from typing import Any
 from sitecnn.dataset.imports.fusion import absorb
 from sitecnn.dataset.imports.profiled import Matched, Shown, match
 from sitecnn.dataset.imports.record import Imported, Passes, Refused, Target, implausible, layer_index
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import DatasetError
 from sitecnn.network import Network
 from sitecnn.network.graph import Shape
 from sitecnn.workload.engines import ONNXRUNTIME, engine_of_stack
@@ -49,13 +49,13 @@ def read_profiles(files: list[Path], target: Target, network: Network, name: str
 
 
 def json_list(file: Path, text: str) -> list[Any]:
-    """The JSON list of a file's text; SiteCNNError where it holds none."""
+    """The JSON list of a file's text; DatasetError where it holds none."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise SiteCNNError(f"{file}: no profile: {str(error).splitlines()[0]}") from None
+        raise DatasetError(f"{file}: no profile: {str(error).splitlines()[0]}") from None
     if not isinstance(found, list):
-        raise SiteCNNError(f"{file}: no profile: expected a JSON list, found {type(found).__name__}")
+        raise DatasetError(f"{file}: no profile: expected a JSON list, found {type(found).__name__}")
     return found
 
 
@@ -63,7 +63,7 @@ def _events(file: Path) -> list[Any]:
     try:
         return json_list(file, file.read_text(encoding="utf-8"))
     except (OSError, UnicodeError) as error:
-        raise SiteCNNError(f"{file}: no profile: {str(error).splitlines()[0]}") from None
+        raise DatasetError(f"{file}: no profile: {str(error).splitlines()[0]}") from None
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Profile:
 
 
 def _read_profile(file: Path, processor: str, network: Network) -> Profile:
-    """The events of a profile; SiteCNNError where it is none, or of another processor."""
+    """The events of a profile; DatasetError where it is none, or of another processor."""
     runs: list[float] = []
     nodes: dict[str, list[tuple[int, float]]] = defaultdict(list)
     shown: dict[str, Shown] = {}
@@ -99,7 +99,7 @@ def _read_profile(file: Path, processor: str, network: Network) -> Profile:
             (event.get(key) for key in ("cat", "name", "dur")) if isinstance(event, dict) else ("", "", 0)
         )
         if not isinstance(name, str) or not isinstance(duration, int | float) or not 0 <= duration < LONGEST_US:
-            raise SiteCNNError(f"{file}: event {number}: no name and duration; is this ONNX Runtime's?")
+            raise DatasetError(f"{file}: event {number}: no name and duration; is this ONNX Runtime's?")
         if kind == "Session" and name == "model_run":
             runs.append(duration / 1e3)
         elif kind == "Node" and name.endswith("_kernel_time"):
@@ -107,15 +107,15 @@ def _read_profile(file: Path, processor: str, network: Network) -> Profile:
             said = said if isinstance(said, dict) else {}
             provider = str(said.get("provider", ""))
             if _PROCESSORS.get(provider, processor) != processor:
-                raise SiteCNNError(f"{file}: event {number}: ran by {provider}, not on the {processor}: --processor")
+                raise DatasetError(f"{file}: event {number}: ran by {provider}, not on the {processor}: --processor")
             name = name.removesuffix("_kernel_time")
             nodes[name].append((number, duration / 1e3))
             shown[name] = _shown(said)
     if not runs or not nodes:
-        raise SiteCNNError(f"{file}: no run and nodes in it; is this ONNX Runtime's, written after end_profiling()?")
+        raise DatasetError(f"{file}: no run and nodes in it; is this ONNX Runtime's, written after end_profiling()?")
     skip = WARM_UP_RUNS if len(runs) > WARM_UP_RUNS else 0
     if unit := implausible(network, min(runs[skip:])):
-        raise SiteCNNError(f"{file}: {unit}")
+        raise DatasetError(f"{file}: {unit}")
     return Profile(runs, nodes, list(shown.items()), skip)
 
 

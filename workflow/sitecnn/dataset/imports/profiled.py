@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import NetworkError
 from sitecnn.network import Network
 from sitecnn.network.graph import Shape
 from sitecnn.workload.engines import NCHWC_BLOCKS, ONNXRUNTIME, Engine
@@ -38,7 +38,7 @@ def match(network: Network, nodes: Sequence[tuple[str, Shown]]) -> Matched | Non
     for engine in _engines(nodes):
         try:
             kernels = lower(network, engine)
-        except SiteCNNError:
+        except NetworkError:
             return None
         common = (Counter(map(_shown, kernels)) & counts).total()
         if best is None or common > best[0]:

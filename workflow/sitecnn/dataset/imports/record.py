@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sitecnn.dataset.store import file_sha256
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import DatasetError
 from sitecnn.files import write_text
 from sitecnn.network import Network, write_prototxt
 from sitecnn.workload.kernels import macs
@@ -138,9 +138,9 @@ def write_import(
     """The record file of an import; the same import again writes the same bytes. Returns its path."""
     source = sources[0]
     if not re.fullmatch(r"\w[\w.+-]*", target.board):
-        raise SiteCNNError(f"--board {target.board}: a board's name is letters, digits, and . + - _ between them")
+        raise DatasetError(f"--board {target.board}: a board's name is letters, digits, and . + - _ between them")
     if not imported.imported:
-        raise SiteCNNError(
+        raise DatasetError(
             f"{source}: nothing imported: {'; '.join(imported.reasons()[:3]) or 'no rows are asked for'}"
         )
     digest = file_sha256(source) if len(sources) == 1 else _digest([file_sha256(file) for file in sources])

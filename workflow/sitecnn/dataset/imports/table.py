@@ -21,7 +21,7 @@ from sitecnn.dataset.imports.record import (
     implausible,
     layer_index,
 )
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import DatasetError, NetworkError
 from sitecnn.network import Network, load_network
 from sitecnn.network.graph import Shape
 from sitecnn.workload.kernels import macs
@@ -66,7 +66,7 @@ def read_table(
         stack += f"+{threads}-threads" if suffix["threads"] and threads else ""
         try:
             network = known(name, batch)
-        except SiteCNNError as error:
+        except NetworkError as error:
             refused += [Refused(row.row, str(error)) for row in part]
             continue
         passes = Passes(name, network, stack, threads, name_of_library or None)
@@ -113,9 +113,9 @@ def _read(file: Path) -> pd.DataFrame:
             is_parquet = source.read(4) == b"PAR1"
         rows = pd.read_parquet(file) if is_parquet else pd.read_csv(file)
     except (OSError, ValueError) as error:
-        raise SiteCNNError(f"{file}: no CSV or Parquet table: {str(error).splitlines()[0]}") from None
+        raise DatasetError(f"{file}: no CSV or Parquet table: {str(error).splitlines()[0]}") from None
     if missing := [name for name in NEEDED if name not in rows.columns]:
-        raise SiteCNNError(
+        raise DatasetError(
             f"{file}: no column {missing[0]!r}; needed are {', '.join(NEEDED)};"
             f" it has {', '.join(map(str, rows.columns))}"
         )
@@ -156,13 +156,13 @@ def _checked(rows: pd.DataFrame, refused: list[Refused]) -> pd.DataFrame:
 
 
 def definition(folder: Path, name: str, batch: int, inputs: Mapping[str, Shape] | None = None) -> Network:
-    """DIR/{name}.prototxt or .onnx at this batch, with the shapes it leaves open; SiteCNNError if there is none."""
+    """DIR/{name}.prototxt or .onnx at this batch, with the shapes it leaves open; NetworkError if there is none."""
     if "/" in name or "\\" in name or name.startswith(".") or "\0" in name or len(name) > LONGEST_NAME:
-        raise SiteCNNError(f"network {brief(name)} is no name of a file")
+        raise NetworkError(f"network {brief(name)} is no name of a file")
     for suffix in (".prototxt", ".onnx"):
         if (folder / f"{name}{suffix}").is_file():
             return load_network(folder / f"{name}{suffix}", batch=batch, inputs=inputs)
-    raise SiteCNNError(f"no definition {folder / name}.prototxt or .onnx")
+    raise NetworkError(f"no definition {folder / name}.prototxt or .onnx")
 
 
 def _fill(passes: Passes, part: Sequence[_Row], refused: list[Refused]) -> int:

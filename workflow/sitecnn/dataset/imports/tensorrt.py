@@ -7,7 +7,7 @@ from typing import Any
 from sitecnn.dataset.imports.fusion import absorb, heaviest
 from sitecnn.dataset.imports.onnxruntime import json_list
 from sitecnn.dataset.imports.record import Imported, Passes, Refused, Target, brief, implausible, layer_index
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import DatasetError
 from sitecnn.network import Network
 from sitecnn.workload.kernels import is_free, macs
 
@@ -48,11 +48,11 @@ def _covered(network: Network, passes: Passes) -> set[int]:
 
 
 def _entries(file: Path) -> list[Any]:
-    """What a profile lists, in any of its forms; SiteCNNError where it is none."""
+    """What a profile lists, in any of its forms; DatasetError where it is none."""
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise SiteCNNError(f"{file}: no profile: {str(error).splitlines()[0]}") from None
+        raise DatasetError(f"{file}: no profile: {str(error).splitlines()[0]}") from None
     if table := _LINE.findall(text):
         return [{"name": name.strip(), "averageMs": float(ms)} for ms, name in table if name.strip() != "Total"]
     return json_list(file, _ASSIGNED.sub("", text))
@@ -86,9 +86,9 @@ def _read_profile(file: Path, passes: Passes, refused: list[Refused]) -> tuple[i
         others = [layer.name for layer in fused if not is_free(layer)]
         passes.fused[index] = sorted({*passes.fused.get(index, []), *others})
     if not found:
-        raise SiteCNNError(f"{file}: no layer of the definition in it; is this what --exportProfile wrote?")
+        raise DatasetError(f"{file}: no layer of the definition in it; is this what --exportProfile wrote?")
     if unit := implausible(passes.network, total):
-        raise SiteCNNError(f"{file}: {unit}")
+        raise DatasetError(f"{file}: {unit}")
     for index, layer_ms in found.items():
         passes.layers_ms.setdefault(index, []).append(layer_ms)
     passes.layerwise_ms.append(total)
@@ -100,7 +100,7 @@ def _entry(file: Path, number: int, entry: Any) -> tuple[str, float]:
     name = entry.get("name") if isinstance(entry, dict) else None
     average_ms = entry.get("averageMs") if isinstance(entry, dict) else None
     if not isinstance(name, str) or not isinstance(average_ms, int | float) or not 0 <= average_ms < LONGEST_MS:
-        raise SiteCNNError(f"{file}: entry {number}: no name and averageMs; is this what --exportProfile wrote?")
+        raise DatasetError(f"{file}: entry {number}: no name and averageMs; is this what --exportProfile wrote?")
     return name, float(average_ms)
 
 

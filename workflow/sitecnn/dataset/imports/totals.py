@@ -8,7 +8,7 @@ import pandas as pd
 
 from sitecnn.dataset.imports.record import Imported, Passes, Refused, Target, brief, implausible
 from sitecnn.dataset.imports.table import definition
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import DatasetError, NetworkError
 from sitecnn.network import Network
 from sitecnn.network.graph import Shape
 
@@ -17,7 +17,7 @@ PASSES = ("forward", "layerwise")
 
 
 def read_totals(file: Path, target: Target, networks: Path, inputs: Mapping[str, Shape] | None = None) -> Imported:
-    """A CSV of `network, batch, what, ms, mib`; SiteCNNError if it is none.
+    """A CSV of `network, batch, what, ms, mib`; DatasetError if it is none.
 
     `what` is `forward` or `layerwise` (a whole pass, all layers timed one by one), a layer type of Caffe's (the sum of
     its layers), each with `ms`; or `memory` (the process after a pass), with `mib`, in MiB. Rows that cannot be are
@@ -29,7 +29,7 @@ def read_totals(file: Path, target: Target, networks: Path, inputs: Mapping[str,
         name, batch = group
         try:
             network = definition(networks, str(name), int(batch), inputs)
-        except (SiteCNNError, ValueError) as error:
+        except (NetworkError, ValueError) as error:
             refused += [Refused(int(row), str(error)) for row in part["row"]]
             continue
         passes = Passes(str(name), network, target.stack)
@@ -42,9 +42,9 @@ def _read(file: Path) -> pd.DataFrame:
     try:
         rows = pd.read_csv(file, dtype={"network": str, "what": str})
     except (OSError, ValueError) as error:
-        raise SiteCNNError(f"{file}: no CSV table: {str(error).splitlines()[0]}") from None
+        raise DatasetError(f"{file}: no CSV table: {str(error).splitlines()[0]}") from None
     if tuple(rows.columns) != COLUMNS:
-        raise SiteCNNError(f"{file}: its columns are {', '.join(rows.columns)}; needed are {', '.join(COLUMNS)}")
+        raise DatasetError(f"{file}: its columns are {', '.join(rows.columns)}; needed are {', '.join(COLUMNS)}")
     return rows.assign(row=range(1, len(rows) + 1))
 
 

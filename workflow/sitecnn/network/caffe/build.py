@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import NetworkError
 from sitecnn.network.caffe.caffe_pb2 import LayerParameter, ParamSpec
 from sitecnn.network.caffe.guesses import Guesses, guessed_outputs, wish
 from sitecnn.network.caffe.layers import LAYER_TYPES
@@ -68,7 +68,7 @@ class _Blobs:
 def build(
     name: str, definitions: Sequence[LayerParameter], wishes: Wishes, origin: str, notes: Sequence[str]
 ) -> Network:
-    """The network of these layers; raises SiteCNNError that names the first layer Caffe would refuse."""
+    """The network of these layers; raises NetworkError that names the first layer Caffe would refuse."""
     blobs = _Blobs(wishes.guessed)
     layers = []
     for node in insert_splits(definitions):
@@ -77,9 +77,9 @@ def build(
         except RefusedError as refused:
             what = node.definition
             hint = _hint(node, definitions, blobs)
-            raise SiteCNNError(f"{origin}: layer {what.name!r} ({what.type}): {refused}{hint}") from None
+            raise NetworkError(f"{origin}: layer {what.name!r} ({what.type}): {refused}{hint}") from None
     if not layers:
-        raise SiteCNNError(f"{origin}: it defines no layers; a Caffe network is a list of layer {{ … }}")
+        raise NetworkError(f"{origin}: it defines no layers; a Caffe network is a list of layer {{ … }}")
     _check_wishes(layers, wishes, origin)
     sources = (layer.outputs[0] for layer in layers if layer.outputs and not layer.inputs)
     batch = next((shape[0] for shape in sources if shape), 1)
@@ -122,7 +122,7 @@ def _check_wishes(layers: Sequence[Layer], wishes: Wishes, origin: str) -> None:
         if name not in blobs:
             inputs = {top for layer in layers if layer.type in SOURCES for top in layer.tops}
             known = ", ".join(sorted(inputs)) or "none"
-            raise SiteCNNError(f"{origin}: no blob is called {name!r}; its inputs are: {known}")
+            raise NetworkError(f"{origin}: no blob is called {name!r}; its inputs are: {known}")
 
 
 def _set_up(node: Node, blobs: _Blobs, wishes: Wishes) -> Layer:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import NetworkError
 
 SOLVER_FIELDS = frozenset(
     {
@@ -25,16 +25,16 @@ BEGINNING = re.compile(r"(?:\s|#(?!!)[^\n]*+)*+")
 
 
 def require_definition(text: str, origin: str) -> None:
-    """Raise SiteCNNError where the text begins as no network definition does."""
+    """Raise NetworkError where the text begins as no network definition does."""
     gap = BEGINNING.match(text)
     start = gap.end() if gap else 0
     for pattern, what in OTHER_TEXTS:
         if re.compile(pattern).match(text, start):
-            raise SiteCNNError(f"{origin}: {what}")
+            raise NetworkError(f"{origin}: {what}")
 
 
 def require_no_solver(names: Sequence[str], text: str, origin: str) -> None:
-    """Raise SiteCNNError for a definition without layers whose fields are a solver's."""
+    """Raise NetworkError for a definition without layers whose fields are a solver's."""
     if SOLVER_FIELDS.isdisjoint(names):
         return
     net = re.search(r"""\b(?:train_)?net\s*:\s*["']([^"'\n]{1,200})["']""", text)
@@ -44,4 +44,4 @@ def require_no_solver(names: Sequence[str], text: str, origin: str) -> None:
         mend = "give the network that stands in its net_param { } as a file of its own"
     else:
         mend = "give the network that it trains"
-    raise SiteCNNError(f"{origin}: a solver, not a network; {mend}")
+    raise NetworkError(f"{origin}: a solver, not a network; {mend}")

@@ -24,7 +24,7 @@ def parse_prototxt(
     Layers that only measure a result are left out, data layers become inputs, and layers that are not Caffe's
     own stay as `modelled=False`, or are refused if `strict`. `origin` names the text in errors; its stem names
     the network if the text does not. `batch` replaces the first dimension of every input, `inputs` gives shapes
-    by blob name. Raises SiteCNNError for text that Caffe would refuse.
+    by blob name. Raises NetworkError for text that Caffe would refuse.
     """
     given = inputs or {}
     net, notes = read_text(text, origin, strict)

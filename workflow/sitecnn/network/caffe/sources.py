@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import NetworkError
 from sitecnn.network.caffe.caffe_pb2 import BlobShape, DataParameter, LayerParameter, TransformationParameter
 from sitecnn.network.caffe.guesses import wish
 from sitecnn.network.caffe.layers import LAYER_TYPES
@@ -54,7 +54,7 @@ def with_inputs(
     """The layers with Input layers in the place of those that read data from elsewhere and of blobs that are `given`.
 
     `all_layers` are those of other phases too: one of them may tell a size that this phase's does not. Raises
-    SiteCNNError that names every shape that the file does not tell, with an example that can be typed.
+    NetworkError that names every shape that the file does not tell, with an example that can be typed.
     """
     sources = Sources(list(layers))
     read = [blob for layer in layers for blob in layer.bottom]
@@ -136,12 +136,12 @@ def _image(
 
 
 def _require_shapes(layer: LayerParameter, shapes: Mapping[str, Shape | None], sources: Sources, origin: str) -> None:
-    """Raise SiteCNNError that asks for every shape that is not told."""
+    """Raise NetworkError that asks for every shape that is not told."""
     missing = [top for top, shape in shapes.items() if not shape]
     if missing:
         wishes = " ".join(wish(blob, suggested(blob, sources.layers)) for blob in missing)
         what = f"layer {layer.name!r} ({layer.type}): it has no shape; give {'one' if len(missing) == 1 else 'them'}"
-        raise SiteCNNError(f"{origin}: {what}: {wishes}")
+        raise NetworkError(f"{origin}: {what}: {wishes}")
 
 
 def suggested(blob: str, layers: Iterable[LayerParameter]) -> str:

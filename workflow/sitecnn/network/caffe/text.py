@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from google.protobuf import text_format
 
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import NetworkError
 from sitecnn.network.caffe.blocks import parse_blocks
 from sitecnn.network.caffe.caffe_pb2 import LayerParameter, NetParameter
 from sitecnn.network.caffe.fields import COMMENT, STRING, UnknownField, meant, reserved, without_unknown
@@ -31,11 +31,11 @@ OLD_OR_A_FORKS = re.compile(
 def read_text(text: str, origin: str, strict: bool) -> tuple[NetParameter, list[str]]:
     """The definition, and a note that names the fields that are neither Caffe's nor a known fork's and were left out.
 
-    Raises SiteCNNError with line and column for text that is no definition, or has a field that looks like a
+    Raises NetworkError with line and column for text that is no definition, or has a field that looks like a
     misspelt one. With `strict`, any field that is not known is an error, as it is for Caffe.
     """
     if text.count("{") + text.count(":") > MOST_FIELDS:
-        raise SiteCNNError(f"{origin}: more than {MOST_FIELDS} fields, which no network definition has")
+        raise NetworkError(f"{origin}: more than {MOST_FIELDS} fields, which no network definition has")
     require_definition(text, origin)
     text = in_our_words(text)
     net, unknown = parse_blocks(text) or (None, [])
@@ -45,7 +45,7 @@ def read_text(text: str, origin: str, strict: bool) -> tuple[NetParameter, list[
         require_no_solver([field.name for field in unknown], text, origin)
     for field in unknown:
         if fault := _fault(field, net, strict):
-            raise SiteCNNError(f"{origin}: {_place(text, field.position)}{fault}")
+            raise NetworkError(f"{origin}: {_place(text, field.position)}{fault}")
         if field.layer:
             _layer(field.layer, net).fork_field.append(field.name)
     return net, _notes(unknown)
@@ -68,15 +68,15 @@ def _our_word(match: re.Match[str]) -> str:
 
 
 def _parse(text: str, origin: str) -> tuple[NetParameter, list[UnknownField]]:
-    """The definition as protobuf reads it, a token at a time; SiteCNNError with the place where it cannot."""
+    """The definition as protobuf reads it, a token at a time; NetworkError with the place where it cannot."""
     net = NetParameter()
     known, unknown = without_unknown(text, NetParameter)
     try:
         text_format.Parse(known, net, allow_unknown_field=True)
     except text_format.ParseError as error:
-        raise SiteCNNError(f"{origin}: {_explained(str(error), text)}") from None
+        raise NetworkError(f"{origin}: {_explained(str(error), text)}") from None
     except (RecursionError, ValueError):
-        raise SiteCNNError(f"{origin}: not a network definition of Caffe") from None
+        raise NetworkError(f"{origin}: not a network definition of Caffe") from None
     return net, unknown
 
 

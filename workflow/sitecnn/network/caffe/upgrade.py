@@ -1,6 +1,6 @@
 """Older generations of prototxt → today's, as Caffe does on reading (upgrade_proto.cpp)."""
 
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import NetworkError
 from sitecnn.network.caffe.caffe_pb2 import (
     LayerParameter,
     NetParameter,
@@ -55,7 +55,7 @@ MIXED = "give all layers as layer {{ }} with their types in quotes, or all as la
 
 
 def upgrade(net: NetParameter, origin: str) -> None:
-    """Turn a definition of any generation into `layer {}` form, in place; SiteCNNError where Caffe refuses."""
+    """Turn a definition of any generation into `layer {}` form, in place; NetworkError where Caffe refuses."""
     _require_one_format(net, origin)
     if any(layer.HasField("layer") for layer in net.layers):
         _upgrade_v0(net, origin)
@@ -72,9 +72,9 @@ def upgrade(net: NetParameter, origin: str) -> None:
 
 
 def _require_one_format(net: NetParameter, origin: str) -> None:
-    """Raise SiteCNNError for a mixture of `layer`, whose types are strings, and `layers`, whose types are words."""
+    """Raise NetworkError for a mixture of `layer`, whose types are strings, and `layers`, whose types are words."""
     if net.layer and net.layers:
-        raise SiteCNNError(f"{origin}: both layer {{ }} and layers {{ }} are used; write all as layer {{ }}")
+        raise NetworkError(f"{origin}: both layer {{ }} and layers {{ }} are used; write all as layer {{ }}")
     for layer in net.layers:
         if layer.HasField("type") or layer.param:
             found = (
@@ -83,7 +83,7 @@ def _require_one_format(net: NetParameter, origin: str) -> None:
                 else "layers {{ }} with param {{ }}"
             )
             mend = MIXED.format("CONVOLUTION")
-            raise SiteCNNError(f"{origin}: layer {layer.name!r}: {found}, a mixture of Caffe's two formats; {mend}")
+            raise NetworkError(f"{origin}: layer {layer.name!r}: {found}, a mixture of Caffe's two formats; {mend}")
     for layer in net.layer:
         if layer.HasField("v1_type") or layer.v1_param or layer.HasField("layer"):
             found = (
@@ -92,7 +92,7 @@ def _require_one_format(net: NetParameter, origin: str) -> None:
                 else "layer {{ }} in the form of layers {{ }}"
             )
             mend = MIXED.format("CONVOLUTION")
-            raise SiteCNNError(f"{origin}: layer {layer.name!r}: {found}, a mixture of Caffe's two formats; {mend}")
+            raise NetworkError(f"{origin}: layer {layer.name!r}: {found}, a mixture of Caffe's two formats; {mend}")
 
 
 def _upgrade_inputs(net: NetParameter, origin: str) -> None:
@@ -102,7 +102,7 @@ def _upgrade_inputs(net: NetParameter, origin: str) -> None:
         if net.input_shape or net.input_dim:
             dims = _old_input_dims(net, index)
             if dims is None:
-                raise SiteCNNError(f"{origin}: input {blob!r} has no input_shape and no four input_dim")
+                raise NetworkError(f"{origin}: input {blob!r} has no input_shape and no four input_dim")
             layer.input_param.shape.add(dim=dims)
     others = list(net.layer)
     del net.layer[:]
@@ -171,7 +171,7 @@ def _absorb_padding(
     fits = len(connection.bottom) == len(padding.bottom) == len(padding.top) == 1
     if connection.layer.type not in ("conv", "pool") or not fits:
         name = connection.layer.name
-        raise SiteCNNError(
+        raise NetworkError(
             f"{origin}: layer {name!r}: a padding layer stands before it, which is neither conv nor pool"
         )
     if connection.layer.type == "conv":
@@ -192,7 +192,7 @@ def _upgrade_v0_layer(connection: LayerParameter, origin: str) -> LayerParameter
     elif old.type in V0_BARE_TYPES:
         new.v1_type = old.type.upper()
     elif old.type != "padding":
-        raise SiteCNNError(f"{origin}: layer {old.name!r}: not a layer type of Caffe's oldest format: {old.type!r}")
+        raise NetworkError(f"{origin}: layer {old.name!r}: not a layer type of Caffe's oldest format: {old.type!r}")
     return new
 
 

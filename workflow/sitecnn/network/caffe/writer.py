@@ -4,7 +4,7 @@ from typing import Any
 
 from google.protobuf import text_format
 
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import NetworkError
 from sitecnn.network.caffe.caffe_pb2 import LayerParameter, NetParameter
 from sitecnn.network.caffe.layers import LAYER_TYPES
 from sitecnn.network.caffe.layers.data import with_shapes
@@ -16,7 +16,7 @@ def write_prototxt(network: Network) -> str:
     """One `layer { … }` a line, inputs with their shapes; automatic Splits are left to Caffe to insert.
 
     Types, shapes, settings and sharing of parameters read back the same; weights' values and fillers are not kept.
-    Raises SiteCNNError for a layer that no known layer type is equal to.
+    Raises NetworkError for a layer that no known layer type is equal to.
     """
     copies: dict[str, str] = {}
     owners = {parameter.owner for layer in network.layers for parameter in layer.parameters}
@@ -26,7 +26,7 @@ def write_prototxt(network: Network) -> str:
             copies.update(dict.fromkeys(layer.tops, layer.bottoms[0]))
         elif layer.type not in LAYER_TYPES:
             what = f"{network.name}: layer {layer.name!r} ({layer.type})"
-            raise SiteCNNError(f"{what}: no layer of Caffe is equal to it, so the network has no prototxt")
+            raise NetworkError(f"{what}: no layer of Caffe is equal to it, so the network has no prototxt")
         else:
             lines.append(f"layer {{ {_one_line(_definition(layer, copies, layer.name in owners))} }}\n")
     return "".join(lines)

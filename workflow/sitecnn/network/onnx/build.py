@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import NetworkError
 from sitecnn.network.caffe.caffe_pb2 import LayerParameter
 from sitecnn.network.caffe.layers import LAYER_TYPES
 from sitecnn.network.caffe.layers.base import Inferred, text
@@ -49,7 +49,7 @@ class _Entry:
 
 
 def build(graph: Graph, origin: str, strict: bool, notes: Sequence[str]) -> Network:
-    """The network; SiteCNNError names the first operator that cannot be sized, or is not Caffe's if `strict`."""
+    """The network; NetworkError names the first operator that cannot be sized, or is not Caffe's if `strict`."""
     same: dict[str, str] = {}
     entries = [_input(name, graph) for name in graph.inputs]
     for operator in graph.operators:
@@ -121,7 +121,7 @@ def _entries(task: Task, same: dict[str, str], origin: str, strict: bool) -> lis
     own = definitions is None
     if own and strict:
         what = f"{origin}: layer {task.operator.name!r} ({task.operator.layer_type})"
-        raise SiteCNNError(f"{what}: not a layer type of Caffe; leave --strict out to keep it as unmodelled")
+        raise NetworkError(f"{what}: not a layer type of Caffe; leave --strict out to keep it as unmodelled")
     node = node_of(task.operator, task.graph, same)
     maker = next((layer for layer in definitions or () if task.operator.outputs[0] in layer.top), None)
     entries = []
@@ -136,7 +136,7 @@ def _require_values(layer: Layer, origin: str) -> None:
     for shape in (*layer.outputs, *(parameter.shape for parameter in layer.parameters)):
         if min(shape, default=1) < 1 or prod(shape) > MOST_VALUES:
             what = f"{origin}: layer {layer.name!r} ({layer.type})"
-            raise SiteCNNError(f"{what}: a tensor of {text(shape)} has no size that can be; see to the input's shape")
+            raise NetworkError(f"{what}: a tensor of {text(shape)} has no size that can be; see to the input's shape")
 
 
 def _unmodelled(task: Task) -> LayerParameter:

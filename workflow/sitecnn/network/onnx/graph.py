@@ -12,7 +12,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 from onnx.checker import ValidationError
 from onnx.shape_inference import InferenceError
 
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import NetworkError
 from sitecnn.network.graph import Shape
 from sitecnn.network.onnx.folding import attributes_of, fold, is_large, reads, shapes_of
 from sitecnn.network.onnx.guesses import guess
@@ -85,11 +85,11 @@ class Graph:
 
 
 def read_graph(data: bytes, origin: str, batch: int | None, inputs: Mapping[str, Shape]) -> tuple[Graph, list[str]]:
-    """The checked and shaped graph, and notes; SiteCNNError for whatever the onnx package finds wrong with it."""
+    """The checked and shaped graph, and notes; NetworkError for whatever the onnx package finds wrong with it."""
     try:
         model = onnx.load_model_from_string(data)
     except DecodeError:
-        raise SiteCNNError(f"{origin}: not an ONNX file: its protobuf encoding is broken") from None
+        raise NetworkError(f"{origin}: not an ONNX file: its protobuf encoding is broken") from None
     _check_external_data(model.graph, origin)
     weights = _drop_weights(model.graph)
     model.ir_version = max(model.ir_version, CONSTANTS_APART)
@@ -97,13 +97,13 @@ def read_graph(data: bytes, origin: str, batch: int | None, inputs: Mapping[str,
     inner = {name for node in model.graph.node for name in node.output}
     asked = {name: shape for name, shape in inputs.items() if name not in inner}
     if unsized := _open_inputs(data_inputs, asked, origin):
-        raise SiteCNNError(_question(unsized, data, origin, batch, inputs))
+        raise NetworkError(_question(unsized, data, origin, batch, inputs))
     notes = _fix_inputs(data_inputs, batch, asked)
     try:
         _check(model)
         model, guessed, sure = guess(fold(onnx.inliner.inline_local_functions(model), weights), inputs)
     except (ValidationError, InferenceError, DecodeError, RuntimeError, ValueError, TypeError) as error:
-        raise SiteCNNError(f"{origin}: not a valid ONNX network: {_first_line(error)}") from None
+        raise NetworkError(f"{origin}: not a valid ONNX network: {_first_line(error)}") from None
     graph = _graph(model, weights)
     read = {name for node in model.graph.node for name in reads(node)} | set(graph.outputs)
     doubtful = tuple(name for name in guessed if name in read and name not in inputs and name not in sure)
@@ -122,7 +122,7 @@ def _check_external_data(graph: GraphProto, origin: str) -> None:
         for entry in tensor.external_data:
             path = PurePosixPath(entry.value.replace("\\", "/"))
             if entry.key == "location" and (path.is_absolute() or ".." in path.parts or ":" in entry.value):
-                raise SiteCNNError(f"{origin}: tensor {tensor.name!r}: its data lies outside the file's folder")
+                raise NetworkError(f"{origin}: tensor {tensor.name!r}: its data lies outside the file's folder")
 
 
 def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
@@ -171,12 +171,12 @@ def _open_inputs(data: list[ValueInfoProto], asked: Mapping[str, Shape], origin:
     names = {given.name for given in data}
     if unknown := asked.keys() - names:
         known = ", ".join(sorted(names)) or "none"
-        raise SiteCNNError(f"{origin}: no input is called {min(unknown)!r}; its inputs are: {known}")
+        raise NetworkError(f"{origin}: no input is called {min(unknown)!r}; its inputs are: {known}")
     unsized = {}
     for given in data:
         if not given.type.HasField("tensor_type"):
             kind = (given.type.WhichOneof("value") or "value without a type").removesuffix("_type")
-            raise SiteCNNError(
+            raise NetworkError(
                 f"{origin}: input {given.name!r} is a {kind}; export the model with a tensor in its place"
             )
         dims = _dims(given, asked.get(given.name))
@@ -207,7 +207,7 @@ def _is_taken(
 ) -> bool:
     try:
         graph, _ = read_graph(data, origin, batch, {**inputs, **example})
-    except SiteCNNError:
+    except NetworkError:
         return False
     return all(min(shape, default=1) > 0 for shape in graph.shapes.values())
 

@@ -25,7 +25,7 @@ def nodes(network: Network) -> tuple[tuple[int, OnnxNode], ...]:
     shapes of what they make. Inputs of the network are nodes of the type INPUT. Of a network that came from ONNX these
     are the file's nodes, without those that do nothing (Identity) and those of constants alone, as every engine
     leaves both out. Of a network that came from Caffe they are what `to_onnx` writes: nodes of the same outputs,
-    several for some layers. Raises SiteCNNError for a layer of Caffe that ONNX has no operators for.
+    several for some layers. Raises NetworkError for a layer of Caffe that ONNX has no operators for.
     """
     if any(layer.node for layer in network.layers):
         return tuple((index, layer.node) for index, layer in enumerate(network.layers) if layer.node is not None)

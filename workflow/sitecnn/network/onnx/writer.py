@@ -8,7 +8,7 @@ import numpy
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import NetworkError
 from sitecnn.network.graph import Network, OnnxNode, Shape
 from sitecnn.network.onnx.nodes import INPUT, nodes
 from sitecnn.network.settings import Constant
@@ -39,7 +39,7 @@ def to_onnx(network: Network, weights: Weights = "random", *, seed: int = 0) -> 
     `weights`: "random" writes values of which activations keep their size; "external" points every weight into
     EXTERNAL_FILE, which must hold `external_bytes(network)` bytes, non-negative floats (variances are among them):
     the file itself stays at kilobytes. A mapping gives an array for each name that `weight_shapes` lists.
-    Raises SiteCNNError for a layer that ONNX has no operator for, or a weight that is not given.
+    Raises NetworkError for a layer that ONNX has no operator for, or a weight that is not given.
     """
     placed = [node for _, node in nodes(network)]
     inner = [node for node in placed if node.operator.type != INPUT]
@@ -152,7 +152,7 @@ def _given(network: str, node: OnnxNode, position: int, constant: Constant, weig
     if name not in weights and default is not None:
         return numpy.full(constant.shape, default, _written_type(constant.dtype))
     if name not in weights:
-        raise SiteCNNError(f"{network}: no values are given for the weight {name!r} of {constant.shape}")
+        raise NetworkError(f"{network}: no values are given for the weight {name!r} of {constant.shape}")
     return numpy.asarray(weights[name], _written_type(constant.dtype)).reshape(constant.shape)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from sitecnn.config import network_file
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import NetworkError
 from sitecnn.estimation.boards import free_bytes
 from sitecnn.estimation.estimate import estimate
 from sitecnn.models.board_model import BoardModel, load
@@ -74,7 +74,7 @@ def _networks(results: Results) -> tuple[list[Network], list[str]]:
         try:
             file = network_file(results.root, name)
             networks.append((name, load_network(file, batch=results.config.batch)))
-        except SiteCNNError as error:
+        except NetworkError as error:
             refused.append(str(error))
     return [Network(name, one.batch, one.layers, one.notes) for name, one in networks], refused
 
@@ -124,7 +124,7 @@ def _estimated(network: Network, contender: Contender, level: float) -> dict[str
         return dict.fromkeys(names, nan)
     try:
         found = estimate(network, contender.model, stack=contender.stack, level=level)
-    except SiteCNNError:
+    except NetworkError:
         return dict.fromkeys(names, nan)
     time, memory = found.forward_ms, found.memory_bytes
     values = (time.estimate, time.low, time.high, memory.total, memory.base, free_bytes(contender.model))

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from sitecnn.config import network_file
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import NetworkError
 from sitecnn.estimation.advice import Situation, advise
 from sitecnn.estimation.boards import choose_stack, load_board, other_processor
 from sitecnn.estimation.placement import ZERO_COPY, measured_copy, place
@@ -59,7 +59,7 @@ def _networks(results: Results) -> Iterator[tuple[str, Network]]:
     for name in (*results.config.networks, *results.config.held_out):
         try:
             yield name, load_network(network_file(results.root, name), batch=results.config.batch)
-        except SiteCNNError:
+        except NetworkError:
             continue  # the first chapter says why
 
 
@@ -98,7 +98,7 @@ def advice_rows(
             at_inputs=lambda inputs: load_network(file, batch=results.config.batch, inputs=inputs),
         )
         advice = advise(now)[:MOST_ADVICE]
-    except SiteCNNError:
+    except NetworkError:
         return  # an engine that cannot run it
     for one in advice:
         gain = one.gain_ms
@@ -142,7 +142,7 @@ def placements(results: Results, board: str, name: str, network: Network) -> Ite
     )
     try:
         found = place(network, cpu, gpu, measured_copy(gpu) or ZERO_COPY, results.config.level)
-    except SiteCNNError:
+    except NetworkError:
         return  # an engine that cannot run it
     best = min(found.all_cpu_ms, found.all_gpu_ms)
     yield (

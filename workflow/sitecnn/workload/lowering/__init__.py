@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import NetworkError
 from sitecnn.network.graph import Network
 from sitecnn.workload.engines import CAFFE, ONNXRUNTIME, Engine
 from sitecnn.workload.lowering import caffe
@@ -20,7 +20,7 @@ def _onnxruntime() -> "ModuleType":
     try:
         from sitecnn.workload.lowering import onnxruntime
     except ImportError:
-        raise SiteCNNError("what ONNX Runtime runs needs the onnx package: pip install 'sitecnn[onnx]'") from None
+        raise NetworkError("what ONNX Runtime runs needs the onnx package: pip install 'sitecnn[onnx]'") from None
     return onnxruntime
 
 
@@ -34,16 +34,16 @@ LOWERINGS: Mapping[str, Callable[[Network, Engine], tuple[LoweredKernel, ...]]] 
 def lower(network: Network, engine: Engine) -> tuple[LoweredKernel, ...]:
     """The kernels that an engine runs for one forward pass, in an order in which it can run them.
 
-    Every layer that does any work is in the `layers` of some kernel. Raises SiteCNNError for an engine whose
+    Every layer that does any work is in the `layers` of some kernel. Raises NetworkError for an engine whose
     lowering is not known.
     """
     if engine.name not in LOWERINGS:
         known = ", ".join(LOWERINGS)
-        raise SiteCNNError(f"engine {engine.name!r}: what it makes of a network is not known here, only of {known}")
+        raise NetworkError(f"engine {engine.name!r}: what it makes of a network is not known here, only of {known}")
     return LOWERINGS[engine.name](network, engine)
 
 
 def engine_memory(network: Network, engine: Engine) -> EngineMemory:
-    """What decides the memory of ONNX Runtime's process; SiteCNNError as `lower`."""
+    """What decides the memory of ONNX Runtime's process; NetworkError as `lower`."""
     memory: EngineMemory = _onnxruntime().memory(network, engine)
     return memory

@@ -1,6 +1,6 @@
 """Caffe's layers → ONNX nodes with the same outputs for the same weights; one rule per layer type."""
 
-from sitecnn.errors import SiteCNNError
+from sitecnn.errors import NetworkError
 from sitecnn.network.caffe.splits import is_automatic_split
 from sitecnn.network.graph import Network, OnnxNode
 from sitecnn.network.onnx.from_caffe import arithmetic, arrangement, products
@@ -14,7 +14,7 @@ def caffe_nodes(network: Network) -> tuple[tuple[int, OnnxNode], ...]:
     """The nodes of a network of Caffe's layers, each with the index of its layer.
 
     A blob keeps its name; what a layer makes in place is called BLOB/LAYER. A layer's name, where an earlier layer has
-    it too, is followed by ~ and its index. Raises SiteCNNError for a layer that ONNX has no operators for.
+    it too, is followed by ~ and its index. Raises NetworkError for a layer that ONNX has no operators for.
     """
     current: dict[str, str] = {}
     nodes = []
@@ -37,9 +37,9 @@ def _nodes(network: str, site: Site) -> list[OnnxNode]:
     if not layer.bottoms and rule is None:
         rule = products.input_
     if rule is None:
-        raise SiteCNNError(f"{what}: no operator of ONNX is equal to it")
+        raise NetworkError(f"{what}: no operator of ONNX is equal to it")
     try:
         rule(site, layer.settings)
     except NoOperatorError as error:
-        raise SiteCNNError(f"{what}: {error}") from None
+        raise NetworkError(f"{what}: {error}") from None
     return site.nodes

@@ -18,7 +18,7 @@ from sitecnn.workload.lowering.onnxruntime.translate import to_graph
 def lower(network: Network, engine: Engine) -> tuple[LoweredKernel, ...]:
     """The kernels that a session with this block size, version and graph level runs.
 
-    Raises SiteCNNError for a layer of Caffe that ONNX has no operators for.
+    Raises NetworkError for a layer of Caffe that ONNX has no operators for.
     """
     graph = optimised(to_graph(network), engine)
     return tuple(lowered(graph, node) for node in graph.nodes)

@@ -9,7 +9,7 @@ from sitecnn.workload.lowering.onnxruntime.graph import Graph, Node
 def to_graph(network: Network) -> Graph:
     """The nodes of a network from either side, those of prototxt files as `sitecnn convert` writes them.
 
-    Raises SiteCNNError for a layer of Caffe that ONNX has no operators for.
+    Raises NetworkError for a layer of Caffe that ONNX has no operators for.
     """
     graph = Graph(network.outputs)
     for index, node in nodes(network):
