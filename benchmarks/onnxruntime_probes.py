@@ -74,7 +74,7 @@ def measure(model: Path, threads: int, folder: str) -> dict[str, Any]:
 
 
 def signature(op: str, inputs: Any, outputs: Any) -> str:
-    """What a profile's node and a kernel of the lowering are joined by."""
+    """What a profile's node and a kernel of the lowering have alike; where weights are shown they tell these apart."""
     return json.dumps([op, list(inputs[0]) if inputs else [], [list(shape) for shape in outputs]])
 
 
@@ -94,6 +94,8 @@ def rows_of(
     common = {"network": network, "round": number, "mode": "network"}
     for node in found["nodes"]:
         waiting = known[signature(node["op"], node["inputs"], node["outputs"])]
+        given = [tuple(shape) for shape in node["inputs"]]
+        waiting.sort(key=lambda one: list(one.input_shapes) != given)
         sizes = waiting.pop(0).kernel.as_dict() if waiting else unknown(node)
         yield common | {"subject": "kernel", "samples_ns": node["ns"], **sizes}
     yield common | {"subject": "forward", "samples_ns": found["forward_ns"]}
@@ -105,7 +107,8 @@ def table(rounds: list[dict[str, Any]], models: list[Path], engine: Engine, stac
     rows = [row for n, one in enumerate(rounds) for name in one for row in rows_of(name, n, one[name], kernels[name])]
     empty = dict.fromkeys(SIZE_NAMES, np.nan) | {"variant": "", "layer": None, "layer_type": None, "layer_index": None}
     found = pd.DataFrame([empty | row for row in rows])
-    return found.assign(stack=stack, threads=threads, processor="cpu", batch=1, median_ns=np.nan, source="agent")
+    common = {"stack": stack, "threads": threads, "processor": "cpu", "batch": 1, "source": "agent"}
+    return found.assign(**common, median_ns=np.nan, base_bytes=np.nan)
 
 
 def main() -> None:

@@ -109,11 +109,10 @@ class Layout:
         shape, maker = self.graph.shape(name), self.graph.makers.get(name)
         self.graph.shapes[name + BLOCKED] = (shape[0], self.padded(shape[1]), *shape[2:])
         source, attributes, layers = name, {}, node.layers[:1]
-        if maker is not None and maker.op == "Transpose" and maker.attributes.get("perm") == FROM_LAST:
-            source, attributes = maker.inputs[0], {"channels_last": 1}
-            if len(self.graph.users[name]) == 1 and name not in self.graph.outputs:
-                layers = maker.layers
-                self.graph.remove(maker)
+        is_alone = len(self.graph.users[name]) == 1 and name not in self.graph.outputs
+        if is_alone and maker is not None and maker.op == "Transpose" and maker.attributes.get("perm") == FROM_LAST:
+            source, attributes, layers = maker.inputs[0], {"channels_last": 1}, maker.layers
+            self.graph.remove(maker)
         self.graph.add(Node("ReorderInput", [source], [name + BLOCKED], layers, attributes), before=node)
 
     def _conv(self, node: Node) -> None:
