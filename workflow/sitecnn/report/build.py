@@ -57,7 +57,6 @@ def replace_files(folder: Path, contents: Mapping[str, bytes]) -> None:
 def render(chapters: Iterable[Chapter], drawings: Mapping[str, Drawing]) -> str:
     """The page. Templates escape text; only what this package and vl-convert wrote goes in as it is."""
     chapters = list(chapters)
-    figures = [block for chapter in chapters for block in chapter.blocks if isinstance(block, Figure)]
     svgs = {name: Markup(inline_svg(one.svg, name)) for name, one in drawings.items()}  # noqa: S704
     return template("report.html.j2").render(
         version=__version__,
@@ -67,8 +66,8 @@ def render(chapters: Iterable[Chapter], drawings: Mapping[str, Drawing]) -> str:
         split_share=split_share,
         tags=tags,
         drawings=svgs,
-        specs=script_json({figure.name: interactive(figure) for figure in figures}),
-        library=vega() if figures else "",
+        specs=script_json({name: interactive(one) for name, one in drawings.items()}),
+        library=vega() if drawings else "",
         script=Markup(resource("report.js")),  # noqa: S704
         style=Markup(resource("report.css")),  # noqa: S704
     )

@@ -15,8 +15,9 @@ CIRCLE = r'<path transform="translate\(([-\d.]+),([-\d.]+)\)" d="M([\d.]+),0A\3,
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure as files, the same each time it is drawn from the same data."""
+    """A figure as files, the same each time it is drawn from the same data, and the Vega-Lite `spec` they show."""
 
+    spec: dict[str, Any]
     svg: str
     png: bytes
     pdf: bytes
@@ -27,14 +28,15 @@ class Drawing:
 
 
 def drawn(figure: Figure) -> Drawing:
-    """A figure at the report's width: the SVG in the colours of the page, PNG and PDF on white, for a paper."""
+    """A figure at the report's width: the SVG in the colours of the page, PNG and PDF on white, for a paper.
+
+    Vega runs once, as it takes most of the time; the other two are made from its SVG.
+    """
     spec = figure.chart.to_dict()
-    on_white = {**spec, "config": {**spec["config"], "background": "white"}}
-    return Drawing(
-        svg=renumbered(vl_convert.vegalite_to_svg(spec)),
-        png=vl_convert.vegalite_to_png(on_white, scale=PNG_SCALE),
-        pdf=vl_convert.vegalite_to_pdf(on_white),
-    )
+    svg = renumbered(vl_convert.vegalite_to_svg(spec))
+    on_white = svg.replace(">", '><rect width="100%" height="100%" fill="white"/>', 1)
+    png = vl_convert.svg_to_png(on_white, scale=PNG_SCALE)
+    return Drawing(spec, svg, png, vl_convert.svg_to_pdf(on_white))
 
 
 def renumbered(svg: str) -> str:
@@ -55,7 +57,6 @@ def inline_svg(svg: str, name: str) -> str:
     return re.sub(r'<svg ([^>]*?)width="([\d.]+)" height="([\d.]+)"', r"<svg \1", svg, count=1)
 
 
-def interactive(figure: Figure) -> dict[str, Any]:
+def interactive(drawing: Drawing) -> dict[str, Any]:
     """The figure's Vega-Lite description, as wide as its place on the page."""
-    spec: dict[str, Any] = figure.chart.to_dict()
-    return {**spec, "width": "container", "autosize": {"type": "fit-x", "contains": "padding"}}
+    return {**drawing.spec, "width": "container", "autosize": {"type": "fit-x", "contains": "padding"}}
