@@ -3,7 +3,8 @@
 import pytest
 
 from sitecnn.errors import SiteCNNError
-from sitecnn.explore.edits import with_batch, with_outputs, with_resolution, with_width
+from sitecnn.estimation.advice import Width
+from sitecnn.explore.edits import applied, with_batch, with_inputs, with_outputs
 from sitecnn.explore.prototxt import layer_blocks
 from sitecnn.network.caffe.reader import parse_prototxt
 from tests.explore.chromium import NETWORKS
@@ -59,21 +60,44 @@ def test_a_batch_in_the_text_is_the_batch_of_the_network(file):
 def test_half_the_width_halves_all_outputs_but_the_last(file):
     text = file.read_text()
     before = [layer for layer in parse_prototxt(text, "x").layers if layer.type in ("Convolution", "InnerProduct")]
-    after = outputs(with_width(text, 0.5))
+    after = outputs(applied(text, Width(0.5), parse_prototxt(text, "x")))
     for layer in before[:-1]:
         channels = layer.outputs[0][1]
         assert abs(after[layer.name][0][1] - channels / 2) <= 4
     assert after[before[-1].name] == before[-1].outputs
 
 
-def test_resolution_changes_height_and_width_alone():
-    text = (NETWORKS / "squeezenet1.0.prototxt").read_text()
-    before, after = outputs(text)["data"][0], outputs(with_resolution(text, 0.5))["data"][0]
-    assert before[:2] == after[:2]
-    assert after[2:] == (128, 128) if before[2] > 240 else (112, 112)
+OLD_INPUT = """\
+input: "x" input_dim: 1 input_dim: 3 input_dim: 64 input_dim: 48
+layer { name: "c" type: "Convolution" bottom: "x" top: "c" convolution_param { num_output: 8 kernel_size: 3 } }
+"""
+
+
+@pytest.mark.parametrize("text", [OLD_INPUT, ODD.split("layers")[0] + OLD_INPUT.split("48\n")[1]])
+def test_images_of_another_size_are_those_that_are_asked_for(text):
+    network = parse_prototxt(text, "x")
+    shapes = {"x": (1, 3, 32, 24 if network.layers[0].outputs[0][3] == 48 else 32)}
+    assert parse_prototxt(with_inputs(text, network, shapes), "x") == parse_prototxt(text, "x", inputs=shapes)
+
+
+def test_the_crop_of_a_data_layer_is_its_image_size():
+    text = OLD_INPUT.replace(
+        OLD_INPUT.split("\n")[0],
+        """layer { name: "d" type: "ImageData" top: "x" top: "l"
+        transform_param { crop_size: 227 } image_data_param { batch_size: 2 } }""",
+    )
+    network = parse_prototxt(text, "x")
+    changed = with_inputs(text, network, {"x": (2, 3, 192, 192)})
+    assert changed == text.replace("227", "192")
 
 
 def test_a_text_without_numbers_to_change_says_so():
-    for edit in (with_batch, with_resolution, with_width):
+    text = "# nothing"
+    network = parse_prototxt(OLD_INPUT, "x")
+    for edit in (
+        lambda: with_batch(text, 2),
+        lambda: with_inputs(text, network, {"x": (1, 3, 32, 24)}),
+        lambda: applied(text, Width(0.5), network),
+    ):
         with pytest.raises(SiteCNNError, match="could be changed"):
-            edit('name: "empty"', 2)
+            edit()

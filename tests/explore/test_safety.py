@@ -136,6 +136,7 @@ def test_a_worker_that_does_not_answer_is_stopped_and_the_next_question_is_answe
 
 def test_a_worker_that_dies_is_started_anew(tmp_path):
     async def conversation(worker):
+        worker.start()
         worker.process.kill()
         with pytest.raises(Refused, match="ended the process"):
             await worker.ask("answers", question=asdict(Question(LENET)))

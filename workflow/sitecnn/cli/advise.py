@@ -51,13 +51,13 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the advice; 0, or 1 where nothing reaches the goal."""
-    from sitecnn.estimation.advice import advise
+    from sitecnn.estimation.advice import Batch, advise
     from sitecnn.estimation.answer import Budget
 
     now, notes = _situation(args)
     goal = Goal(now, Budget(args.budget_ms, args.budget_fps))
     # A larger batch saves time per image and makes each wait: with a goal it counts only where it reaches that.
-    found = [one for one in advise(now) if goal.limit_ms is None or not one.change.startswith("batch")]
+    found = [one for one in advise(now) if goal.limit_ms is None or not isinstance(one.edit, Batch)]
     if now.server and not any(one.change.startswith("offload") for one in found):
         notes.append("offload: over this link nothing is gained")
     if args.json:

@@ -61,7 +61,9 @@ def _service(root: Path, boards: list[str], first: Path | None) -> Any:
     from sitecnn.explore.service import Service
     from sitecnn.explore.workers import Worker
 
-    return Service(root, boards, first, Worker(root, boards))
+    spare = Worker(root, boards)
+    spare.start()
+    return Service(root, boards, first, spare)
 
 
 def _network(name: str) -> Path:

@@ -16,6 +16,7 @@ from sitecnn.estimation.variants import can_be_narrower, narrower, smaller
 from sitecnn.estimation.work import Work, can_run, work_of, work_of_kernels
 from sitecnn.models.board_model import BoardModel, StackModel
 from sitecnn.network.graph import Layer, Network, Shape
+from sitecnn.network.settings import Convolution
 from sitecnn.workload.engines import CAFFE, engine_of_stack
 from sitecnn.workload.kernels import Kernel, kernel, layer_kernel
 
@@ -29,16 +30,50 @@ SHRUNK = 3
 
 
 @dataclass(frozen=True)
+class Batch:
+    """`batch` images in a pass."""
+
+    batch: int
+
+
+@dataclass(frozen=True)
+class InputShapes:
+    """Inputs of other shapes, by blob name."""
+
+    inputs: Mapping[str, Shape]
+
+
+@dataclass(frozen=True)
+class Width:
+    """`width` is the share of all channels that stays, as `variants.narrower` makes it."""
+
+    width: float
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """A layer with so many outputs."""
+
+    layer: str
+    outputs: int
+
+
+Edit = Batch | InputShapes | Width | Outputs
+
+
+@dataclass(frozen=True)
 class Advice:
     """One thing to change. `gain_ms` is per image, `saves_bytes` of the process.
 
-    One of `gain_ms` and `saves_bytes` is None. `note` says what it costs or supposes.
+    One of `gain_ms` and `saves_bytes` is None. `note` says what it costs or supposes, `edit` what becomes of the
+    network's definition: None where it stays as it is.
     """
 
     change: str
     gain_ms: Milliseconds | None
     saves_bytes: int | None
     note: str
+    edit: Edit | None = None
 
     @property
     def is_sure(self) -> bool:
@@ -164,7 +199,8 @@ def _batch(now: Situation) -> list[Advice]:
         there = work_of(network, now.model)
         gain = _change(here, now.network.batch, there, network.batch, now.model, now.level)
         pass_ms = time_per_image(network, now.model)[0] * network.batch / 1e6
-        found.append(Advice(f"batch {images}", gain, None, f"per image; a pass then takes {pass_ms:,.1f} ms"))
+        note = f"per image; a pass then takes {pass_ms:,.1f} ms"
+        found.append(Advice(f"batch {images}", gain, None, note, Batch(images)))
     best = max(found, key=lambda one: one.gain_ms.estimate if one.gain_ms else 0.0, default=None)
     return [best] if best else []
 
@@ -174,17 +210,24 @@ def _smaller_images(now: Situation) -> list[Advice]:
     if now.at_inputs is None:
         return []
     sizes = list(smaller(now.network, now.at_inputs))
-    (change, network), *_ = sizes[len(sizes) // 4 :] or [("", now.network)]
+    return [with_images(now, *one) for one in sizes[len(sizes) // 4 :][:1]]
+
+
+def with_images(now: Situation, change: str, network: Network) -> Advice:
+    """What the network for smaller images gains, `change` as `variants.smaller` has it."""
+    shapes = {layer.tops[0]: layer.outputs[0] for layer in network.layers if layer.type == "Input"}
     note = "check the accuracy; FC layers have to be trained anew"
-    return [Advice(change, _as_other_kernels(now, network), None, note)] if change else []
+    return Advice(change, _as_other_kernels(now, network), None, note, InputShapes(shapes))
 
 
 def _narrower(now: Situation) -> list[Advice]:
-    if not can_be_narrower(now.network, now.model.stack):
-        return []
-    network = narrower(now.network, NARROWER)
-    gain = _as_other_kernels(now, network)
-    return [Advice(f"{NARROWER:.0%} of the channels in all layers", gain, None, "has to be trained anew")]
+    return [with_width(now, NARROWER)] if can_be_narrower(now.network, now.model.stack) else []
+
+
+def with_width(now: Situation, share: float) -> Advice:
+    """What `share` of all channels gains."""
+    gain = _as_other_kernels(now, narrower(now.network, share))
+    return Advice(f"{share:.0%} of the channels in all layers", gain, None, "has to be trained anew", Width(share))
 
 
 def _as_other_kernels(now: Situation, network: Network) -> Milliseconds:
@@ -201,14 +244,21 @@ def _shrinking(now: Situation) -> list[Advice]:
     found = []
     # The last one's outputs are the network's answer, which is not ours to halve.
     for layer in weighted[:-1]:
-        if layer.modelled and layer.outputs[0][1] > 1:
+        if layer.modelled and layer.outputs[0][1] > 1 and not _is_depthwise(layer):
             images = now.network.batch
             one, half = work_of_kernels([layer_kernel(layer)]), work_of_kernels([half_as_wide(layer)])
             gain = _change(one, images, half, images, now.model, now.level)
             note = "its readers gain, too, not counted; check the accuracy"
-            found.append(Advice(f"halve the outputs of {layer.name} ({layer.outputs[0][1]})", gain, None, note))
+            outputs = layer.outputs[0][1]
+            edit = Outputs(layer.name, outputs // 2)
+            found.append(Advice(f"halve the outputs of {layer.name} ({outputs})", gain, None, note, edit))
     found.sort(key=lambda one: one.gain_ms.estimate if one.gain_ms else 0.0, reverse=True)
     return found[:SHRUNK]
+
+
+def _is_depthwise(layer: Layer) -> bool:
+    """Whether it has as many outputs as groups: it can only be narrower with the layer before it."""
+    return isinstance(layer.settings, Convolution) and 1 < layer.settings.group == layer.settings.num_output
 
 
 def half_as_wide(layer: Layer) -> Kernel:

@@ -1,13 +1,36 @@
-"""What can be tried: the same text with another batch, resolution, width, or other outputs of one layer."""
+"""A change of the network made in its text, everything else of which stays as it is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any
 
 from sitecnn.errors import NetworkError
+from sitecnn.estimation.advice import Batch, Edit, InputShapes, Outputs, Width
+from sitecnn.estimation.variants import narrower
 from sitecnn.explore.prototxt import Block, Field, edited, layer_blocks, scan
+from sitecnn.network.graph import Network, Shape
+from sitecnn.network.settings import Convolution
 
-WEIGHTED = ("Convolution", "Deconvolution", "InnerProduct", "CONVOLUTION", "DECONVOLUTION", "INNER_PRODUCT")
-CHANNEL_STEP = 8
-PIXEL_STEP = 32
+
+def edit_from(document: Mapping[str, Any]) -> Edit:
+    """The edit that `dataclasses.asdict` made the document of; NetworkError if it is none."""
+    for kind in (Batch, InputShapes, Width, Outputs):
+        if {field.name for field in fields(kind)} == set(document):
+            return kind(**document)
+    raise NetworkError("no such edit")
+
+
+def applied(text: str, edit: Edit, network: Network) -> str:
+    """The text of `network` after an edit; NetworkError where the text has no such number."""
+    match edit:
+        case Batch(images):
+            return with_batch(text, images)
+        case InputShapes(inputs):
+            return with_inputs(text, network, inputs)
+        case Width(share):
+            return with_widths_of(text, narrower(network, share))
+        case Outputs(layer, outputs):
+            return with_outputs(text, layer, outputs)
 
 
 def with_outputs(text: str, layer: str, outputs: int) -> str:
@@ -20,32 +43,36 @@ def with_outputs(text: str, layer: str, outputs: int) -> str:
 
 def with_batch(text: str, images: int) -> str:
     """So many images per pass in every input and data layer; NetworkError if the text has no such number."""
-    fields = [shape[0] for shape in _input_shapes(text)] + [
+    numbers = [shape[0] for shape in _input_shapes(text)] + [
         field for block in layer_blocks(text) for field in block.every("batch_size")
     ]
-    return _replaced(text, fields, lambda _: images, "number of images")
+    return _replaced(text, numbers, lambda _: images, "number of images")
 
 
-def with_resolution(text: str, factor: float) -> str:
-    """Height and width of the inputs times `factor`, in steps of 32; NetworkError if the text has none."""
-    fields = [dim for shape in _input_shapes(text) if len(shape) == 4 for dim in shape[2:]] + [
+def with_inputs(text: str, network: Network, inputs: Mapping[str, Shape]) -> str:
+    """Inputs of other heights and widths; NetworkError if the text has none."""
+    before = {layer.tops[0]: layer.outputs[0] for layer in network.layers if layer.type == "Input"}
+    sizes = {old: new for name, shape in inputs.items() for old, new in zip(before[name][2:], shape[2:], strict=True)}
+    numbers = [dim for shape in _input_shapes(text) if len(shape) == 4 for dim in shape[2:]] + [
         field for block in layer_blocks(text) for field in block.every("crop_size")
     ]
-    return _replaced(text, fields, lambda value: _scaled(value, factor, PIXEL_STEP), "height and width")
+    return _replaced(text, numbers, lambda old: sizes.get(old, old), "height and width")
 
 
-def with_width(text: str, factor: float) -> str:
-    """Every layer's outputs times `factor`, in steps of 8, but for the last one's, which are the network's answer."""
-    weighted = [block for block in layer_blocks(text) if _value(block, "type") in WEIGHTED]
-    fields = [field for block in weighted[:-1] for field in _widths(block)]
-    return _replaced(text, fields, lambda value: _scaled(value, factor, CHANNEL_STEP), "num_output")
-
-
-def _widths(block: Block) -> list[Field]:
-    outputs, group = block.first("num_output"), block.first("group")
-    # A depthwise convolution has a group for each output.
-    depthwise = outputs and group and outputs.value == group.value
-    return [field for field in (outputs, group if depthwise else None) if field]
+def with_widths_of(text: str, network: Network) -> str:
+    """The outputs and groups that `network`'s layers have; NetworkError if the text has none."""
+    settings = {layer.name: layer.settings for layer in network.layers}
+    values = []
+    for block in layer_blocks(text):
+        own = settings.get(block.name)
+        number = getattr(own, "num_output", None)
+        if number and (outputs := block.first("num_output")):
+            values.append((outputs, str(number)))
+        if (group := block.first("group")) and isinstance(own, Convolution):
+            values.append((group, str(own.group)))
+    if not values:
+        raise NetworkError("the text has no num_output that could be changed")
+    return edited(text, values)
 
 
 def _input_shapes(text: str) -> list[list[Field]]:
@@ -54,22 +81,16 @@ def _input_shapes(text: str) -> list[list[Field]]:
     old = [field for field in outside if field.path == ("input_dim",)]
     shapes = [old[first : first + 4] for first in range(0, len(old), 4)]
     shapes += [block.every("dim") for block in blocks if block.kind == "input_shape"]
-    for block in blocks:
-        dims = [field for field in block.fields if field.path[1:] == ("input_param", "shape", "dim")]
-        shapes.append(dims)
+    shapes += [_of_input_layer(block) for block in blocks]
     return [shape for shape in shapes if shape]
 
 
-def _replaced(text: str, fields: list[Field], value_of: Callable[[int], int], what: str) -> str:
-    numbers = [field for field in fields if field.value.isdecimal()]
-    if not numbers:
+def _of_input_layer(block: Block) -> list[Field]:
+    return [field for field in block.fields if field.path[1:] == ("input_param", "shape", "dim")]
+
+
+def _replaced(text: str, numbers: list[Field], value_of: Callable[[int], int], what: str) -> str:
+    found = [field for field in numbers if field.value.isdecimal()]
+    if not found:
         raise NetworkError(f"the text has no {what} that could be changed")
-    return edited(text, [(field, str(value_of(int(field.value)))) for field in numbers])
-
-
-def _scaled(value: int, factor: float, step: int) -> int:
-    return max(step, round(value * factor / step) * step) if value > step else value
-
-
-def _value(block: Block, name: str) -> str:
-    return next((field.value for field in block.fields if field.path[1:] == (name,)), "")
+    return edited(text, [(field, str(value_of(int(field.value)))) for field in found])

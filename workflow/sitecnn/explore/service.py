@@ -7,7 +7,7 @@ from pathlib import Path
 from sitecnn.explore.workers import Worker
 
 MOST_TABS = 12
-"""Each has a process of about 100 MB."""
+"""Each has two processes of about 100 MB."""
 
 SAMPLE = Path(__file__).parent / "template" / "sample.prototxt"
 

@@ -1,8 +1,9 @@
-"""What one browser tab asks and has been answered: a state and a worker process of its own."""
+"""What one browser tab asks and has been answered: a state and worker processes of its own."""
 
 import asyncio
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -41,11 +42,40 @@ class Pinned:
     label: str
 
 
+class Newest:
+    """Work that is done for the newest of the requests that come while it runs."""
+
+    def __init__(self, work: Callable[[], Awaitable[None]]) -> None:
+        self.work = work
+        self.asked = self.done = 0
+        self.running = False
+
+    async def ask(self) -> None:
+        """Do the work, now or after what runs; done when nothing is left to do."""
+        self.asked += 1
+        if self.running:
+            return
+        self.running = True
+        try:
+            while self.done < self.asked:
+                self.done = self.asked
+                await self.work()
+        finally:
+            self.running = False
+
+    @property
+    def is_last(self) -> bool:
+        """Whether nobody has asked anew since the work began."""
+        return self.done == self.asked
+
+
 class Tab:
     """A tab's question, its answers as the worker gave them, and what was chosen in it."""
 
     def __init__(self, view: View, worker: Worker, source: Source) -> None:
         self.view, self.worker = view, worker
+        # Advice takes many estimates, which no key has to wait for.
+        self.adviser = Worker(worker.root, worker.boards)
         self.question = Question(source)
         self.pinned: Pinned | None = None
         self.key = self.layer = ""
@@ -54,12 +84,13 @@ class Tab:
         self.details: Mapping[str, Any] | None = None
         self.trials: list[dict[str, Any]] = []
         self.folder = tempfile.TemporaryDirectory(prefix="sitecnn-explore-")
-        self.asked = self.done = 0
-        self.running = False
+        self.answering, self.advising = Newest(self._answer), Newest(self._advise)
+        self.tasks: set[asyncio.Task[None]] = set()
 
     def close(self) -> None:
-        """End the worker and remove what was dropped on the page."""
+        """End the workers and remove what was dropped on the page."""
         self.worker.stop()
+        self.adviser.stop()
         self.folder.cleanup()
 
     async def change(self, **values: Any) -> None:
@@ -69,16 +100,7 @@ class Tab:
 
     async def refresh(self) -> None:
         """Ask anew, once however many ask meanwhile."""
-        self.asked += 1
-        if self.running:
-            return
-        self.running = True
-        try:
-            while self.done < self.asked:
-                self.done = self.asked
-                await self._answer()
-        finally:
-            self.running = False
+        await self.answering.ask()
 
     async def choose(self, key: str) -> None:
         """Another stack, of which layers and drawing are shown."""
@@ -130,27 +152,41 @@ class Tab:
         return Source(**await self.worker.ask("open", file=str(file), name=name))
 
     async def _answer(self) -> None:
-        question = self.question
-        ask = {"question": asdict(question), "pinned": asdict(self.pinned.question) if self.pinned else None}
+        question, pinned = self.question, self.pinned
         try:
-            self.answers = await self.worker.ask("answers", **ask)
+            self.answers = await self.worker.ask("answers", **_asked(question, pinned))
             self.answered = question
             keys = [row["key"] for row in self.answers["rows"]]
             self.key = self.key if self.key in keys else keys[0] if keys else ""
             self.view.show_answers(self)
             if self.details is not None:
                 await asyncio.sleep(PAUSE_S)
-            if self.done == self.asked and self.key:
-                await self._rest(ask)
+            if self.answering.is_last and self.key:
+                self.details = await self.worker.ask("details", key=self.key, **_asked(question, pinned))
+                self.view.show_details(self)
+                self._begin(self.advising.ask())
         except Refused as error:
             self.view.show_error(str(error), error.line)
 
-    async def _rest(self, ask: dict[str, Any]) -> None:
-        self.details = await self.worker.ask("details", key=self.key, **ask)
-        self.view.show_details(self)
-        if self.done == self.asked:
-            self.trials = await self.worker.ask("trials", key=self.key, **ask)
-            self.view.show_trials(self)
+    async def _advise(self) -> None:
+        question = self.answered
+        if question is None:
+            return
+        with suppress(Refused):
+            trials = await self.adviser.ask("trials", key=self.key, **_asked(question, None))
+            if self.advising.is_last and question == self.question:
+                self.trials = trials
+                self.view.show_trials(self)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do work that nothing waits for; the set keeps it alive meanwhile."""
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+
+def _asked(question: Question, pinned: Pinned | None) -> dict[str, Any]:
+    return {"question": asdict(question), "pinned": asdict(pinned.question) if pinned else None}
 
 
 def safe_name(name: str) -> str:

@@ -14,10 +14,11 @@ from typing import Any, BinaryIO
 from sitecnn.errors import NetworkError, SiteCNNError
 from sitecnn.explore.answers import Stack, answers, load_stacks
 from sitecnn.explore.details import chosen, details
+from sitecnn.explore.edits import applied, edit_from
 from sitecnn.explore.prototxt import layer_blocks
 from sitecnn.explore.question import Question, question_from
 from sitecnn.explore.reading import line_of, network_of
-from sitecnn.explore.trials import applied, trials
+from sitecnn.explore.trials import trials
 from sitecnn.network.caffe.writer import write_prototxt
 from sitecnn.network.load import MOST_TEXT_BYTES, ONNX_START
 from sitecnn.workload.memory import memory
@@ -104,7 +105,8 @@ def _line(text: str, position: int) -> int:
 
 
 def _apply(request: Request, stacks: Sequence[Stack], root: Path) -> dict[str, Any]:
-    return {"text": applied(request["question"]["source"]["text"], request["edit"])}
+    question, _ = _questions(request)
+    return {"text": applied(question.source.text, edit_from(request["edit"]), network_of(question))}
 
 
 def _convert(request: Request, stacks: Sequence[Stack], root: Path) -> dict[str, Any]:

@@ -28,13 +28,12 @@ class Refused(SiteCNNError):
 
 
 class Worker:
-    """A process of a tab's own; it is started anew when it had to be stopped."""
+    """A process of a tab's own, started with the first question, and anew when it had to be stopped."""
 
     def __init__(self, root: Path, boards: Sequence[str] = (), longest_s: float = LONGEST_S) -> None:
         self.root, self.boards, self.longest_s = root, tuple(boards), longest_s
         self.process: subprocess.Popen[bytes] | None = None
         self.turn = asyncio.Lock()
-        self.start()
 
     def start(self) -> None:
         """Start the process if none is running; the first question waits until it is ready."""
