@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 
-from sitecnn.models.calibrate import fit_board
 from sitecnn.models.evaluate import HELD_OUT, evaluate
 from sitecnn.models.features import features_of, matrix
 from sitecnn.models.fit import sizes_of
@@ -67,11 +66,6 @@ def test_all_networks_beside_probes_are_held_out_and_estimated():
     found = evaluate(made_campaign(), 0.9)
     assert sorted(found.networks["network"]) == ["one", "other"] and set(found.networks["split"]) == {HELD_OUT}
     assert found.networks["error"].abs().max() < 0.03
-
-
-def test_the_base_is_the_process_before_its_session():
-    model = fit_board(made_campaign(), "here", "cpu", {}).stacks[0]
-    assert model.base_bytes == 74 << 20
 
 
 def test_a_convolution_counts_sets_of_four_blocks_and_what_the_last_one_has():

@@ -45,8 +45,8 @@ def _onnx_file(network: Network, folder: Path) -> Path:
     return file
 
 
-def test_memory_of_a_chain_is_its_weights_and_its_two_largest_neighbours() -> None:
-    """VGG-16 without blocks: two planes of 64 channels at 224×224."""
+def test_memory_of_a_chain_is_its_weights_and_its_two_largest_neighbours_twice() -> None:
+    """VGG-16 without blocks: two planes of 64 channels at 224×224, one by one in a first pass, then as one block."""
     parts = engine_memory(load_network(NETWORKS / "vgg16.prototxt"), Engine("onnxruntime"))
-    assert parts.activations_bytes == 2 * 4 * 64 * 224 * 224
+    assert 1 <= parts.activations_bytes / (2 * 2 * 4 * 64 * 224 * 224) < 1.1
     assert parts.weights_bytes == 4 * 138_357_544

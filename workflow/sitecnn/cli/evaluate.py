@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
             print(_intervals(row, args.level))
         print()
     for stack, cases in found.memory.dropna().groupby("stack", sort=False):
-        print(f"{args.board} {args.processor}, {stack}: memory of a process, its base from the other networks")
+        print(f"{args.board} {args.processor}, {stack}: memory of a process, estimated from the other networks")
         print(_memory(cases), end="\n\n")
     return 0
 

@@ -21,6 +21,9 @@ MEMORY = ("base_bytes", "loaded_bytes", "load_peak_bytes", "total_bytes", "peak_
 
 GPU_MEMORY = ("gpu_base_bytes", "gpu_loaded_bytes", "gpu_total_bytes")
 
+ENGINE_PARTS = ("engine_weights_bytes", "engine_activations_bytes", "engine_kernels")
+"""What decides the memory of an engine that shares its buffers, as the plan expected it."""
+
 _TIME = pa.timestamp("us", "UTC")
 
 
@@ -63,7 +66,7 @@ MEASUREMENTS = pa.schema(
         *[(name, pa.float64()) for name in ("load", "cpu_mhz", "temperature_c", "gpu_mhz", "memory_mhz")],
         ("power_rails", _list(pa.string())),
         ("power_mw", _list(pa.float64())),
-        *[(name, pa.int64()) for name in GPU_MEMORY],
+        *[(name, pa.int64()) for name in (*GPU_MEMORY, *ENGINE_PARTS)],
     ]
 )
 """One row per measured thing; `board` and `processor` are in the folders' names."""

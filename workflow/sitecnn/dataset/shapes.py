@@ -7,7 +7,7 @@ here are left alone.
 import json
 from typing import Any
 
-from sitecnn.dataset.schema import COST, GPU_MEMORY, MEMORY, SUMMARY
+from sitecnn.dataset.schema import COST, ENGINE_PARTS, GPU_MEMORY, MEMORY, SUMMARY
 from sitecnn.workload.kernels import SIZE_NAMES
 
 Shape = dict[str, Any]
@@ -20,6 +20,11 @@ TYPES = {
     "JSON": ["OBJECT", "VARCHAR"],
 }
 """For each type of a field, what DuckDB's `json_type` may say of its value."""
+
+
+def part_name(column: str) -> str:
+    """What a record calls a column of ENGINE_PARTS."""
+    return column.removeprefix("engine_").removesuffix("_bytes")
 
 
 def _of(kind: str, *names: str) -> Shape:
@@ -55,6 +60,7 @@ PASS = {
     "forward_ns": ["DOUBLE"],
     "layerwise_ns": ["DOUBLE"],
     "memory_bytes": _of("BIGINT", *(name.removesuffix("_bytes") for name in (*MEMORY, *GPU_MEMORY))),
+    "parts": _of("BIGINT", *map(part_name, ENGINE_PARTS)),
 }
 """A pass of a network or of a probe network, or its memory."""
 

@@ -9,7 +9,7 @@ import duckdb
 
 from sitecnn.dataset import shapes
 from sitecnn.dataset.definitions import lowest_rank
-from sitecnn.dataset.schema import COST, GPU_MEMORY, MEASUREMENTS, MEMORY, STATUSES
+from sitecnn.dataset.schema import COST, ENGINE_PARTS, GPU_MEMORY, MEASUREMENTS, MEMORY, STATUSES
 from sitecnn.workload.engines import ENGINES, PRECISIONS
 from sitecnn.workload.kernels import SIZE_NAMES
 
@@ -45,7 +45,8 @@ def statement(name: str) -> str:
         **{f"misfit_of_{name}": shapes.misfit(shape) for name, shape in _SHAPES.items()},
         "sizes": ", ".join(f'"{name}"' for name in SIZE_NAMES),  # some are words of SQL
         "columns": ", ".join(f'"{name}"' for name in MEASUREMENTS.names),
-        "memory": ", ".join((*MEMORY, *GPU_MEMORY)),
+        "memory": ", ".join((*MEMORY, *GPU_MEMORY, *ENGINE_PARTS)),
+        "part_columns": ", ".join(f"parts.{shapes.part_name(name)} AS {name}" for name in ENGINE_PARTS),
         "memory_columns": ", ".join(f"memory_bytes.{n.removesuffix('_bytes')} AS {n}" for n in (*MEMORY, *GPU_MEMORY)),
         "cost": ", ".join(f"{n} = ended.cost_s.{n.removeprefix('cost_').removesuffix('_s')}" for n in COST),
         "engines": "|".join(ENGINES),

@@ -15,6 +15,7 @@ from sitecnn.estimation.sums import sums_of
 from sitecnn.estimation.work import Work, work_of
 from sitecnn.models.board_model import BoardModel, KernelEstimates, StackModel, estimate_pass, interval
 from sitecnn.models.features import Array
+from sitecnn.models.memory import ONNXRUNTIME_FACTORS
 from sitecnn.network.graph import Network
 from sitecnn.workload.engines import ONNXRUNTIME, Engine, engine_of_stack
 from sitecnn.workload.kernels import ON_VALUES, macs
@@ -26,11 +27,6 @@ if TYPE_CHECKING:
 
 LEAST_COVERAGE = 0.95
 """A network of whose MACs more than the rest are of layers of which nothing is known gets no bare total."""
-
-
-ONNXRUNTIME_FACTORS = {"weights": 1.03, "activations": 1.6, "kernels": 0.07 * 2**20}
-"""Resident bytes for a byte of weights and of live activations and for a kernel, measured over nine networks with
-ONNX Runtime 1.32 (1.2 % median error left out in turn); a stack whose memory was fitted has its own."""
 
 
 # Of these two an estimate makes hundreds, and freezing them would double what that takes.
@@ -109,7 +105,7 @@ class Estimate:
     `modelled_macs_fraction` that of the MACs; `known_macs_fraction` counts guesses, too, but no layers of which nothing
     is known. `on_zeros` are layers that take less time than on images: the stack was measured by `caffe time`,
     and the definition has no fillers. `doubts` are the network's own: shapes that are guessed, work not counted.
-    and the definition has no fillers. `network_precision` is the file's; the estimate is for the stack's.
+    `network_precision` is the file's; the estimate is for the stack's.
     """
 
     network: str
@@ -230,7 +226,7 @@ def forward_ms(network: Network, model: StackModel, level: float = 0.9) -> Milli
 def estimate_memory(network: Network, model: StackModel, processor: str) -> MemoryEstimate:
     """Memory by part; on a GPU weights stand once more in host memory, which zero-copy saves (the poster's Table 2).
 
-    Of ONNX Runtime `data` is the most that is alive at once in the graph that it runs, and the total is made of the
+    Of ONNX Runtime `data` is what its arena holds of values in the graph that it runs, and the total is made of the
     parts with the stack's factors.
     """
     engine = engine_of_stack(model.stack)
@@ -250,7 +246,7 @@ def estimate_memory(network: Network, model: StackModel, processor: str) -> Memo
 
 
 def _onnxruntime_memory(network: Network, engine: Engine, model: StackModel) -> MemoryEstimate:
-    """Resident after some passes: base + a·weights + b·live activations + c·kernels."""
+    """Resident after some passes: base + a·weights + b·activations + c·kernels."""
     parts = engine_memory(network, engine)
     factors = {**ONNXRUNTIME_FACTORS, **model.memory_factors}
     amounts = {"weights": parts.weights_bytes, "activations": parts.activations_bytes, "kernels": parts.kernels}

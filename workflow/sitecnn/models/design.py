@@ -10,7 +10,8 @@ import pandas as pd
 from sitecnn.errors import ModelError, NetworkError
 from sitecnn.models.board_model import StackModel, estimate_kernels
 from sitecnn.models.features import Array, Sizes
-from sitecnn.models.fit import base_bytes, forward_pass, processor_of, scaled, sizes_of
+from sitecnn.models.fit import forward_pass, processor_of, scaled, sizes_of
+from sitecnn.models.memory import stack_memory
 from sitecnn.network import Network
 from sitecnn.workload.kernels import SIZE_NAMES, layer_kernel
 
@@ -146,6 +147,7 @@ def transfer(
         drawn = level + weight * (float(np.median(values)) - level) if values.size else level
         own_scale[kind] = scaled(fitted, float(np.exp(drawn)), float(spread / np.sqrt(1 + values.size)))
     faster = float(np.exp(level))
+    base_bytes, factors = stack_memory(rows, processor_of(rows), stack)
     return replace(
         model,
         stack=stack,
@@ -153,7 +155,8 @@ def transfer(
         kinds=own_scale,
         networks=tuple(sorted(rows["network"].dropna().unique())),
         least_ns={name: faster * ns for name, ns in model.least_ns.items()},
-        base_bytes=base_bytes(rows, processor_of(rows), stack),
+        base_bytes=base_bytes,
+        memory_factors=factors,
         unexplained_sd={part: float(np.hypot(sd, SCALED_SD)) for part, sd in model.unexplained_sd.items()},
         **_passes(model, rows, faster),
     )

@@ -12,7 +12,6 @@ from sitecnn.models.calibrate import calibrated, fit_board, has_pieces
 from sitecnn.models.families import family
 from sitecnn.models.features import Array
 from sitecnn.models.fit import (
-    measured_memory,
     measured_passes,
     processor_of,
     sizes_of,
@@ -20,9 +19,9 @@ from sitecnn.models.fit import (
     without_networks,
     without_zeros,
 )
+from sitecnn.models.memory import PARTS, estimated_bytes, fit_memory, measured_memory, with_parts
 from sitecnn.models.rounds import is_probe
 from sitecnn.models.threads import at_threads
-from sitecnn.workload.engines import CAFFE, engine_of_stack
 
 OURS = "sitecnn"
 """What the board model is called among the methods."""
@@ -85,10 +84,9 @@ def evaluate(rows: pd.DataFrame, level: float, held_out: Collection[str] = ()) -
         for case in _cases(part.assign(stack=str(stack)), fold, {*held_out, *fold.never_fitted}, level)
     ]
     found += _thread_cases(rows, held_out, level)
-    # Of another engine the rows do not tell what a network takes: its lowering does.
-    stacks = [(str(stack), part) for stack, part in rows.groupby("stack", sort=True)]
-    parts = [_memory(part).assign(stack=name) for name, part in stacks if engine_of_stack(name).name == CAFFE]
-    memory = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(MEMORY))
+    parts = [_memory(part, str(stack)).assign(stack=str(stack)) for stack, part in rows.groupby("stack", sort=True)]
+    full = [part for part in parts if len(part)]
+    memory = pd.concat(full, ignore_index=True)[MEMORY] if full else pd.DataFrame(columns=MEMORY)
     if not found:
         return Evaluation(pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), memory)
     networks, layers = (pd.concat(tables, ignore_index=True) for tables in zip(*found, strict=True))
@@ -101,18 +99,19 @@ def evaluate(rows: pd.DataFrame, level: float, held_out: Collection[str] = ()) -
     )
 
 
-MEMORY = ("network", "batch", "total_bytes", "network_bytes", "estimate_bytes", "error", "stack")
+MEMORY = ["network", "batch", "stack", "base_bytes", "total_bytes", "estimate_bytes", "error", *PARTS.values()]
 """The columns of what was found of processes' memory."""
 
 
-def _memory(rows: pd.DataFrame) -> pd.DataFrame:
-    """Bytes of each network's process, measured and estimated with what the other networks leave for the process."""
-    measured = measured_memory(rows, processor_of(rows))
-    rest = (measured["total_bytes"] - measured["network_bytes"]).to_numpy()
-    others = [np.delete(rest, np.flatnonzero(measured["network"] == name)) for name in measured["network"]]
-    base = np.array([np.median(values) if len(values) else np.nan for values in others])
-    estimate = measured["network_bytes"] + base
-    return measured.assign(estimate_bytes=estimate, error=estimate / measured["total_bytes"] - 1)
+def _memory(rows: pd.DataFrame, stack: str) -> pd.DataFrame:
+    """Bytes of each network's process, measured and as a stack fitted on the other networks' estimates it."""
+    measured = with_parts(measured_memory(rows, processor_of(rows)), stack)
+    estimates = pd.Series(np.nan, index=measured.index)
+    for name in measured["network"].unique():
+        mine = measured["network"] == name
+        if not mine.all():
+            estimates[mine] = estimated_bytes(measured[mine], *fit_memory(measured[~mine], stack))
+    return measured.assign(estimate_bytes=estimates, error=estimates / measured["total_bytes"] - 1)
 
 
 def folds(networks: Iterable[str], held_out: Collection[str] = ()) -> list[Fold]:

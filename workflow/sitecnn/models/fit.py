@@ -15,6 +15,7 @@ from sitecnn.dataset.store import read_table
 from sitecnn.errors import DatasetError, ModelError
 from sitecnn.models.board_model import UNSEEN, KindModel, StackModel
 from sitecnn.models.features import ELEMENTWISE, FEATURES, Array, Feature, Sizes, features_of, macs, matrix
+from sitecnn.models.memory import stack_memory
 from sitecnn.models.priors import (
     COPIES,
     COPY_KINDS,
@@ -27,7 +28,6 @@ from sitecnn.models.priors import (
     coefficient_priors,
 )
 from sitecnn.models.rounds import over_rounds
-from sitecnn.workload.engines import ONNXRUNTIME, engine_of_stack
 from sitecnn.workload.kernels import OF_ZEROS, ON_VALUES, SIZE_NAMES
 
 HUBER_THRESHOLD = 1.345
@@ -132,6 +132,7 @@ def fit_stack(rows: pd.DataFrame, stack: str) -> StackModel:
         kinds |= _of_zeros(kinds)
     kinds[UNSEEN] = _unseen(timed)
     ratio, overhead_ns, ratio_sd = forward_pass(rows, processor)
+    base_bytes, factors = stack_memory(rows, processor, stack)
     return StackModel(
         stack=stack,
         threads=int(rows["threads"].iloc[0]),
@@ -139,39 +140,12 @@ def fit_stack(rows: pd.DataFrame, stack: str) -> StackModel:
         forward_ratio=ratio,
         forward_ratio_sd=ratio_sd,
         unexplained_sd={"layer": 0.0, "network": 0.0},
-        base_bytes=base_bytes(rows, processor, stack),
+        base_bytes=base_bytes,
         networks=tuple(sorted(rows["network"].dropna().unique())),
         layer_overhead_ns=overhead_ns,
         least_ns={name: ns / HEADROOM for name, ns in least.items()},
+        memory_factors=factors,
     )
-
-
-def base_bytes(rows: pd.DataFrame, processor: str, stack: str) -> int:
-    """What a process takes besides its network: the median over networks of total less what the network takes.
-
-    That is more than the empty process: libraries have buffers of their own once they run. 0 where no memory was
-    measured. A GPU's part is counted where the agent saw it apart from the process's. ONNX Runtime's is the process
-    before its session, as all that a network adds is in the factors of its parts.
-    """
-    found = measured_memory(rows, processor)
-    rest = found["total_bytes"] - found["network_bytes"]
-    if engine_of_stack(stack).name == ONNXRUNTIME:
-        rest = rows.loc[rows["subject"] == "memory", "base_bytes"].dropna().astype(float)
-    return max(int(rest.median()), 0) if len(rest) else 0
-
-
-def measured_memory(rows: pd.DataFrame, processor: str) -> pd.DataFrame:
-    """`network`, `batch`, `total_bytes` as measured and `network_bytes` as computed, of each network's process."""
-    measured = rows[rows["subject"] == "memory"]
-    if measured.empty:
-        return pd.DataFrame({"network": [], "batch": [], "total_bytes": [], "network_bytes": []})
-    apart = (measured["gpu_total_bytes"] - measured["gpu_base_bytes"]).fillna(0)
-    copies = measured["weights_bytes"] if processor == "gpu" else 0
-    found = measured[["network", "batch"]].assign(
-        total_bytes=(measured["total_bytes"] + apart).astype(float),
-        network_bytes=(measured["touched_bytes"] + copies).astype(float),
-    )
-    return found.dropna().groupby(["network", "batch"], as_index=False).median()
 
 
 def layers_of_gemms(rows: pd.DataFrame) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from sitecnn.boards.probes.chains import probe_models
 from sitecnn.network import Network
 from sitecnn.network.onnx import external_bytes, parse_onnx, to_onnx
 from sitecnn.workload.engines import Engine
-from sitecnn.workload.lowering import lower
+from sitecnn.workload.lowering import engine_memory, lower
 
 Task = dict[str, Any]
 
@@ -24,8 +24,9 @@ def engine_plan(
     Every task has the kernels that the engine is expected to run, with the operators and shapes of its profile.
     Raises BoardError for a network that cannot be written as ONNX.
     """
+    networks = list(networks)
     passes = [*_probe_tasks(engine, seed, probes), *(_task("network", one, engine) for one in networks)]
-    memory = [{**task, "task": "memory"} for task in passes if task["task"] == "network"]
+    memory = [_memory_task(network, engine) for network in networks]
     in_rounds = [{**task, "round": number} for number in range(rounds) for task in passes]
     return [*in_rounds, *memory]
 
@@ -39,6 +40,15 @@ def _probe_tasks(engine: Engine, seed: int, count: int) -> Iterator[Task]:
 def _task(task: str, network: Network, engine: Engine) -> Task:
     content = to_onnx(network, "external")
     return _with_kernels(task, network, content, engine) | {"weights_bytes": external_bytes(network)}
+
+
+def _memory_task(network: Network, engine: Engine) -> Task:
+    """A process of its own; its record keeps what decides the memory, as the engine is expected to need it."""
+    parts = engine_memory(network, engine)
+    named = {"task": "memory", "engine": engine.name, "network": network.name, "batch": network.batch}
+    model = {"model": base64.b64encode(to_onnx(network, "external")).decode(), "weights_bytes": external_bytes(network)}
+    told = {"weights": parts.weights_bytes, "activations": parts.activations_bytes, "kernels": parts.kernels}
+    return {**named, **model, "parts": told}
 
 
 def _with_kernels(task: str, network: Network, content: bytes, engine: Engine) -> Task:

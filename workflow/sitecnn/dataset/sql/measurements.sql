@@ -67,7 +67,7 @@ UNION ALL BY NAME
 SELECT *, 'type' AS subject, told.type AS layer_type, told.samples_ns AS samples_ns,
 FROM (SELECT *, unnest(type_list) AS told, generate_subscripts(type_list, 1) AS position, FROM sound_passes WHERE timed)
 UNION ALL BY NAME
-SELECT *, 'memory' AS subject, $memory_columns, FROM sound_passes WHERE task = 'memory';
+SELECT *, 'memory' AS subject, $memory_columns, $part_columns, FROM sound_passes WHERE task = 'memory';
 
 -- Rows as their lines tell them. The statistics of passes are computed here.
 CREATE OR REPLACE VIEW told AS

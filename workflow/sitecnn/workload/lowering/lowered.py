@@ -26,7 +26,10 @@ class LoweredKernel:
 
 @dataclass(frozen=True)
 class EngineMemory:
-    """What decides the memory of an engine that shares its buffers: weights, the most values alive, `kernels`."""
+    """What decides the memory of an engine that shares its buffers.
+
+    `activations_bytes` is what its allocator holds of values after some passes; `kernels` is their number.
+    """
 
     weights_bytes: int
     activations_bytes: int

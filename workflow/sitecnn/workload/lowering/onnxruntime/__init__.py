@@ -7,9 +7,9 @@ from sitecnn.network.graph import Network
 from sitecnn.workload.engines import GRAPH_LEVELS, Engine
 from sitecnn.workload.lowering.lowered import EngineMemory, LoweredKernel
 from sitecnn.workload.lowering.onnxruntime import basic, extended
+from sitecnn.workload.lowering.onnxruntime.buffers import arena_bytes, weights_bytes
 from sitecnn.workload.lowering.onnxruntime.graph import Graph
 from sitecnn.workload.lowering.onnxruntime.kernels import lowered
-from sitecnn.workload.lowering.onnxruntime.liveness import activations_bytes, weights_bytes
 from sitecnn.workload.lowering.onnxruntime.nchwc import Layout
 from sitecnn.workload.lowering.onnxruntime.rules import Rules
 from sitecnn.workload.lowering.onnxruntime.translate import to_graph
@@ -27,7 +27,7 @@ def lower(network: Network, engine: Engine) -> tuple[LoweredKernel, ...]:
 def memory(network: Network, engine: Engine) -> EngineMemory:
     """The parts of the process's memory that the network decides; errors as `lower`'s."""
     graph = optimised(to_graph(network), engine)
-    return EngineMemory(weights_bytes(graph), activations_bytes(graph), len(graph.nodes))
+    return EngineMemory(weights_bytes(graph), arena_bytes(graph), len(graph.nodes))
 
 
 def optimised(graph: Graph, engine: Engine) -> Graph:
