@@ -11,7 +11,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from sitecnn import Copy, Link, Network, estimate, estimate_many, load_network, memory_plan, offload, place
-from tests.estimation.boards import NETWORKS, board_model, stack_model, write_board
+from tests.estimation.boards import NETWORKS, board_model, write_board
 
 
 @pytest.fixture(scope="module", params=["googlenet", "resnet50"])
@@ -22,12 +22,12 @@ def network(request: pytest.FixtureRequest) -> Network:
 
 def test_placement(benchmark: BenchmarkFixture, network: Network) -> None:
     """Layers on CPU or GPU, with copies."""
-    benchmark(place, network, stack_model("cpu"), stack_model("gpu"), Copy(20_000, 0.3))
+    benchmark(place, network, board_model("cpu"), board_model("gpu"), Copy(20_000, 0.3))
 
 
 def test_offload(benchmark: BenchmarkFixture, network: Network) -> None:
     """The best split, and the table by depth."""
-    benchmark(offload, network, stack_model("cpu"), stack_model("gpu"), Link(50, 5))
+    benchmark(offload, network, board_model("cpu"), board_model("gpu"), Link(50, 5))
 
 
 def test_memory_plan(benchmark: BenchmarkFixture, network: Network) -> None:

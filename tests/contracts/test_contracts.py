@@ -22,7 +22,7 @@ def form(value):
     if isinstance(value, dict):
         return {key: form(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return sorted({json.dumps(form(inner)) for inner in value})
+        return sorted({json.dumps(form(inner), sort_keys=True) for inner in value})
     return type(value).__name__
 
 

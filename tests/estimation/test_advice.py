@@ -66,7 +66,12 @@ def test_the_answer_itself_is_not_to_be_halved():
 
 
 def test_time_comes_first_and_the_largest_gain_foremost():
-    now = situation(other=board_model("gpu"), copy=Copy(0, 0.1), server=stack_model("gpu", speed=9), link=Link(100, 1))
+    now = situation(
+        other=board_model("gpu"),
+        copy=Copy(0, 0.1),
+        server=board_model("gpu", stacks=[stack_model("gpu", speed=9)]),
+        link=Link(100, 1),
+    )
     found = advise(now)
     times = [one.gain_ms.estimate for one in found if one.gain_ms and one.is_sure]
     assert times == sorted(times, reverse=True)

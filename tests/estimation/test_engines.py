@@ -129,7 +129,7 @@ def test_memory_is_the_base_and_what_the_optimised_graph_needs(network, board):
 
 
 def test_placement_and_offload_go_by_kernels_too(network, board):
-    here, gpu = choose_stack(board, network=network), stack_model("gpu")
+    here, gpu = board, board_model("gpu")
     placed = place(network, here, gpu, ZERO_COPY)
     assert placed.all_cpu_ms == pytest.approx(sitecnn.estimate(network, board).forward_ms.estimate)
     split = offload(network, here, gpu, Link(1e-3, 1000.0))

@@ -10,7 +10,12 @@ from sitecnn.estimation.dataflow import dataflow
 from sitecnn.estimation.offload import Link, best_split, offload, split
 from sitecnn.network import load_network
 from sitecnn.workload.kernels import is_free
-from tests.estimation.boards import NETWORKS, random_network, stack_model
+from tests.estimation.boards import NETWORKS, board_model, random_network, stack_model
+
+
+def on(processor, speed=1.0):
+    """The model of one of the board's processors."""
+    return board_model(processor, stacks=[stack_model(processor, speed=speed)])
 
 
 def simulated_ms(network, board_ns, server_ns, link, on_board):
@@ -62,7 +67,7 @@ def test_split_equals_brute_force_on_random_graphs(seed):
 
 def test_a_slow_link_keeps_everything_on_the_board_and_a_fast_one_nothing():
     network = load_network(NETWORKS / "alexnet.prototxt")
-    board, server = stack_model("cpu"), stack_model("gpu", speed=10)
+    board, server = on("cpu"), on("gpu", speed=10)
     alone = offload(network, board, server, Link(0.01, 100))
     assert not alone.best.leaves_board
     assert alone.gain_ms.estimate == pytest.approx(0)
@@ -73,7 +78,7 @@ def test_a_slow_link_keeps_everything_on_the_board_and_a_fast_one_nothing():
 
 
 def test_no_depth_of_the_table_beats_the_best_split():
-    found = offload(load_network(NETWORKS / "googlenet.prototxt"), stack_model("cpu"), stack_model("gpu"), Link(50, 5))
+    found = offload(load_network(NETWORKS / "googlenet.prototxt"), on("cpu"), on("gpu"), Link(50, 5))
     assert len(found.by_depth) == 1 + sum(
         not is_free(layer) for layer in load_network(NETWORKS / "googlenet.prototxt").layers
     )

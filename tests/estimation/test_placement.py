@@ -13,7 +13,12 @@ from sitecnn.estimation.dataflow import dataflow
 from sitecnn.estimation.placement import ZERO_COPY, Copy, best_placement, place, placed_ns
 from sitecnn.network import load_network
 from sitecnn.workload.kernels import is_free
-from tests.estimation.boards import NETWORKS, random_network, stack_model
+from tests.estimation.boards import NETWORKS, board_model, random_network, stack_model
+
+
+def on(processor, speed=1.0):
+    """The model of one of the board's processors."""
+    return board_model(processor, stacks=[stack_model(processor, speed=speed)])
 
 
 def simulated_ns(network, cpu_ns, gpu_ns, copy, on_gpu):
@@ -78,7 +83,7 @@ def test_cut_equals_scipys_maximum_flow_on_random_graphs():
 
 def test_layers_that_move_no_data_stay_with_their_data():
     network = load_network(NETWORKS / "googlenet.prototxt")
-    placed = place(network, stack_model("cpu"), stack_model("gpu"), ZERO_COPY)
+    placed = place(network, on("cpu"), on("gpu"), ZERO_COPY)
     at = {top: index for index, layer in enumerate(network.layers) for top in layer.tops}
     for index, layer in enumerate(network.layers):
         if layer.type == "Split":
@@ -87,7 +92,7 @@ def test_layers_that_move_no_data_stay_with_their_data():
 
 def test_zero_copy_takes_each_layer_where_it_is_faster_and_gains_by_exactly_that():
     network = load_network(NETWORKS / "alexnet.prototxt")
-    cpu, gpu = stack_model("cpu"), stack_model("gpu")
+    cpu, gpu = on("cpu"), on("gpu")
     placed = place(network, cpu, gpu, ZERO_COPY)
     assert placed.placed_ms.estimate < min(placed.all_cpu_ms, placed.all_gpu_ms)
     assert placed.gain_over_gpu_ms.estimate == pytest.approx(placed.all_gpu_ms - placed.placed_ms.estimate)
@@ -96,7 +101,7 @@ def test_zero_copy_takes_each_layer_where_it_is_faster_and_gains_by_exactly_that
 
 def test_dear_copies_leave_everything_in_one_place():
     network = load_network(NETWORKS / "googlenet.prototxt")
-    placed = place(network, stack_model("cpu"), stack_model("cpu", speed=0.9), Copy(1e9, 1.0))
+    placed = place(network, on("cpu"), on("cpu", speed=0.9), Copy(1e9, 1.0))
     assert not any(placed.on_gpu)
     assert not placed.worthwhile
     assert placed.gain_over_cpu_ms.estimate == pytest.approx(0)
@@ -104,6 +109,6 @@ def test_dear_copies_leave_everything_in_one_place():
 
 def test_a_gain_that_may_be_none_is_not_worthwhile():
     network = load_network(NETWORKS / "alexnet.prototxt")
-    placed = place(network, stack_model("cpu"), stack_model("cpu", speed=1.01), ZERO_COPY)
+    placed = place(network, on("cpu"), on("cpu", speed=1.01), ZERO_COPY)
     assert all(placed.on_gpu)
     assert not placed.worthwhile

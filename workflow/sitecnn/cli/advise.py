@@ -175,7 +175,7 @@ def _situation(args: argparse.Namespace) -> "tuple[Situation, list[str]]":
         level=args.level,
         other=other,
         copy=copy or ZERO_COPY,
-        server=choose_stack(server, network=network) if server else None,
+        server=server,
         link=Link(args.megabits_per_s, args.round_trip_ms) if server else None,
         at_batch=None if args.network == "-" else lambda images: read_network(args, args.network, images),
         at_inputs=None if args.network == "-" else lambda shapes: read_network(args, args.network, shapes=shapes),

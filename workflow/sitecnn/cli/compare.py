@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
 
     answers = _answers(args)
     if args.json:
-        print(json.dumps([answer.document() for answer in answers]))
+        print(json.dumps([answer.to_dict() for answer in answers]))
     else:
         print(compared(answers))
     return 0

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
 
 def document(answers: "list[Answer]") -> dict[str, Any]:
     """The `estimate --json` document of a board: its fastest processor's, those of `others` below it."""
-    return {**answers[0].document(), "others": [other.document() for other in answers[1:]]}
+    return {**answers[0].to_dict(), "others": [other.to_dict() for other in answers[1:]]}
 
 
 def _on_boards(args: argparse.Namespace, source: str, batch: int | None) -> "list[list[Answer]]":

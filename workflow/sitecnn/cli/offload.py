@@ -4,14 +4,13 @@ import argparse
 import csv
 import json
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sitecnn.cli.arguments import add_board, add_level, add_link, add_network, read_network
 
 if TYPE_CHECKING:
     from sitecnn.estimation.offload import Offload, Split
-    from sitecnn.network import Network
 
 EXAMPLES = """\
 example:
@@ -55,28 +54,27 @@ def run(args: argparse.Namespace) -> int:
     server = load_board(args.server, args.server_processor, root=args.root)
     link = Link(args.megabits_per_s, args.round_trip_ms)
     network = read_network(args, args.network)
-    there = choose_stack(server, network=network)
+    there = server.only(choose_stack(server, network=network))
     ways = []
     for board in processors:
-        here = choose_stack(board, args.stack, args.threads, engine=args.engine, network=network)
+        here = board.only(choose_stack(board, args.stack, args.threads, engine=args.engine, network=network))
         curve = list(zip(BANDWIDTHS, by_bandwidth(network, here, there, link, BANDWIDTHS), strict=True))
-        ways.append(
-            Way(board.board, board.processor, here.stack, offload(network, here, there, link, args.level), curve)
-        )
+        ways.append(Way(offload(network, here, there, link, level=args.level), curve))
     ways.sort(key=lambda way: way.found.total_ms.estimate)
     best, *others = ways
     if args.csv:
-        _print_csv(network, best.found)
+        _print_csv(best.found)
     elif args.json:
-        documents = [document(network, way) for way in ways]
+        documents = [document(way) for way in ways]
         print(json.dumps({**documents[0], "others": documents[1:]}))
     else:
+        found = best.found
         title = (
-            f"{network.name}, batch {network.batch}: {best.board} {best.processor} ({best.stack}), "
-            f"server {server.board} {server.processor} ({there.stack}), {link.megabits_per_s:g} Mbit/s, "
+            f"{network.name}, batch {network.batch}: {found.board} {found.processor} ({found.stack}), "
+            f"server {server.board} {server.processor} ({there.stacks[0].stack}), {link.megabits_per_s:g} Mbit/s, "
             f"round trip {link.round_trip_ms:g} ms"
         )
-        print(_text(title, network, best, others, args.level))
+        print(_text(title, best, others, args.level))
     return 0
 
 
@@ -84,60 +82,24 @@ def run(args: argparse.Namespace) -> int:
 class Way:
     """The best split with one of the board's processors, and how it changes with the bandwidth."""
 
-    board: str
-    processor: str
-    stack: str
     found: "Offload"
     curve: "list[tuple[int, Split]]"
 
 
-def document(network: "Network", way: Way) -> dict[str, Any]:
+def document(way: Way) -> dict[str, Any]:
     """The `offload --json` document of one of the board's processors."""
-    found = way.found
-    return {
-        "network": network.name,
-        "board": way.board,
-        "processor": way.processor,
-        "stack": way.stack,
-        "batch": network.batch,
-        "total_ms": asdict(found.total_ms),
-        "gain_ms": asdict(found.gain_ms),
-        "best": _split(found.best),
-        "layers": [
-            {"name": layer.name, "type": layer.type, "place": "board" if here else "server"}
-            for layer, here in zip(network.layers, found.best.on_board, strict=True)
-        ],
-        "by_depth": [{"after": _after(network, split), **_split(split)} for split in found.by_depth],
-        "by_bandwidth": [{"megabits_per_s": rate, **_split(split)} for rate, split in way.curve],
-    }
+    curve = [{"megabits_per_s": rate, **split.to_dict()} for rate, split in way.curve]
+    return {**way.found.to_dict(), "by_bandwidth": curve}
 
 
-def _split(split: "Split") -> dict[str, Any]:
-    return {
-        "total_ms": split.total_ms,
-        "board_ms": split.board_ns / 1e6,
-        "link_ms": split.link_ns / 1e6,
-        "server_ms": split.server_ns / 1e6,
-        "layers_on_board": sum(split.on_board),
-        "sent_bytes": split.sent_bytes,
-        "returned_bytes": split.returned_bytes,
-    }
-
-
-def _after(network: "Network", split: "Split") -> str:
-    """The last layer on the board, or nothing."""
-    here = [layer.name for layer, stays in zip(network.layers, split.on_board, strict=True) if stays]
-    return here[-1] if here else ""
-
-
-def _print_csv(network: "Network", found: "Offload") -> None:
-    rows = [{"after": _after(network, split), **_split(split)} for split in found.by_depth]
+def _print_csv(found: "Offload") -> None:
+    rows = found.to_dict()["by_depth"]
     writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
 
 
-def _text(title: str, network: "Network", way: Way, others: list[Way], level: float) -> str:
+def _text(title: str, way: Way, others: list[Way], level: float) -> str:
     from sitecnn.cli.colour import paint
     from sitecnn.cli.estimate_text import amount, span
 
@@ -147,7 +109,7 @@ def _text(title: str, network: "Network", way: Way, others: list[Way], level: fl
     if not best.leaves_board:
         verdict = paint("keep everything on the board", "yellow")
     else:
-        where = f"after {_after(network, best)}" if any(best.on_board) else "before the first layer"
+        where = f"after {found.last_on_board(best)}" if any(best.on_board) else "before the first layer"
         verdict = paint(f"split {where}: {sum(best.on_board)} of {len(best.on_board)} layers on the board", "green")
     lines = [
         paint(title, "bold"),
@@ -158,19 +120,21 @@ def _text(title: str, network: "Network", way: Way, others: list[Way], level: fl
         f"link        {best.sent_bytes / 1e6:,.2f} MB up, {best.returned_bytes / 1e6:,.2f} MB back",
     ]
     for other in others:
-        time = f"{amount(other.found.total_ms.estimate)} ms at best with the {other.processor} ({other.stack})"
-        lines.append(f"processors  this is with the {way.processor}, the fastest; {time}")
-    return "\n".join([*lines, "", _depths(network, found), "", _curve(way.curve)])
+        time = (
+            f"{amount(other.found.total_ms.estimate)} ms at best with the {other.found.processor} ({other.found.stack})"
+        )
+        lines.append(f"processors  this is with the {found.processor}, the fastest; {time}")
+    return "\n".join([*lines, "", _depths(found), "", _curve(way.curve)])
 
 
-def _depths(network: "Network", found: "Offload") -> str:
+def _depths(found: "Offload") -> str:
     from sitecnn.cli.tables import table
 
     ranked = sorted(range(len(found.by_depth)), key=lambda index: found.by_depth[index].total_ms)
     shown = sorted({0, len(found.by_depth) - 1, *ranked[:SHOWN]})
     rows = []
     for split in (found.by_depth[index] for index in shown):
-        after = _after(network, split) if split.leaves_board else "all on the board"
+        after = found.last_on_board(split) if split.leaves_board else "all on the board"
         times = (split.board_ns / 1e6, split.link_ns / 1e6, split.server_ns / 1e6, split.total_ms)
         rows.append((after or "nothing", f"{split.sent_bytes / 1e6:,.2f}", *(f"{ms:,.2f}" for ms in times)))
     return table(("board runs up to", "MB up", "board ms", "link ms", "server ms", "total ms"), rows, right=range(1, 6))

@@ -9,8 +9,8 @@ from sitecnn.cli.arguments import add_board_name, add_copy, add_level, add_netwo
 from sitecnn.errors import ModelError
 
 if TYPE_CHECKING:
-    from sitecnn.estimation.placement import Copy, Placement
-    from sitecnn.models.board_model import StackModel
+    from sitecnn.estimation.placement import Placement
+    from sitecnn.models.board_model import BoardModel
     from sitecnn.network import Network
 
 EXAMPLES = """\
@@ -53,46 +53,24 @@ def run(args: argparse.Namespace) -> int:
         )
     models = {board.processor: board for board in (one, other)}
     network = read_network(args, args.network)
-    cpu = choose_stack(models["cpu"], args.cpu_stack, network=network)
-    gpu = choose_stack(models["gpu"], args.gpu_stack, network=network)
-    copy, origin = copy_of(args, gpu)
-    found = place(network, cpu, gpu, copy or ZERO_COPY, args.level)
+    cpu, gpu = (
+        models[name].only(choose_stack(models[name], stack, network=network))
+        for name, stack in (("cpu", args.cpu_stack), ("gpu", args.gpu_stack))
+    )
+    copy, origin = copy_of(args, gpu.stacks[0])
+    found = place(network, cpu, gpu, copy or ZERO_COPY, level=args.level)
     if args.json:
-        print(json.dumps(document(network, one.board, cpu, gpu, copy or ZERO_COPY, found, args.level)))
+        print(json.dumps(found.to_dict()))
     else:
-        print(_text(network, one.board, cpu, gpu, found, origin, args.level))
+        print(_text(network, cpu, gpu, found, origin))
     return 0
 
 
-def document(
-    network: "Network", board: str, cpu: "StackModel", gpu: "StackModel", copy: "Copy", found: "Placement", level: float
-) -> dict[str, Any]:
-    """The `placement --json` document."""
-    from dataclasses import asdict
-
-    content = asdict(found)
-    places = content.pop("on_gpu")
-    return {
-        "network": network.name,
-        "board": board,
-        "batch": network.batch,
-        "level": level,
-        "stacks": {"cpu": cpu.stack, "gpu": gpu.stack},
-        "copy": asdict(copy),
-        **content,
-        "layers": [
-            {"name": layer.name, "type": layer.type, "processor": "gpu" if there else "cpu"}
-            for layer, there in zip(network.layers, places, strict=True)
-        ],
-    }
-
-
-def _text(
-    network: "Network", board: str, cpu: "StackModel", gpu: "StackModel", found: "Placement", origin: str, level: float
-) -> str:
+def _text(network: "Network", cpu: "BoardModel", gpu: "BoardModel", found: "Placement", origin: str) -> str:
     from sitecnn.cli.colour import paint
     from sitecnn.cli.estimate_text import amount, span
 
+    level, stacks = found.level, f"cpu ({found.stacks[0]}) with gpu ({found.stacks[1]})"
     home = "cpu" if found.all_cpu_ms <= found.all_gpu_ms else "gpu"
     moved = [layer for layer, there in zip(network.layers, found.on_gpu, strict=True) if there == (home == "cpu")]
     best = min(found.all_cpu_ms, found.all_gpu_ms)
@@ -101,7 +79,7 @@ def _text(
     else:
         verdict = paint(f"no gain worth the trouble: leave everything on the {home}", "yellow")
     lines = [
-        paint(f"{network.name}, batch {network.batch}, on {board}: cpu ({cpu.stack}) with gpu ({gpu.stack})", "bold"),
+        paint(f"{network.name}, batch {network.batch}, on {found.board}: {stacks}", "bold"),
         f"verdict     {verdict}",
         f"time        {amount(found.placed_ms.estimate)} ms ({level:.0%}: {span(found.placed_ms)} ms),"
         f" on the {home} alone {amount(best)} ms",
@@ -119,12 +97,12 @@ def _text(
     return "\n".join([*lines, "", _moved(network, cpu, gpu, found, home)] if found.worthwhile else lines)
 
 
-def _moved(network: "Network", cpu: "StackModel", gpu: "StackModel", found: "Placement", home: str) -> str:
+def _moved(network: "Network", cpu: "BoardModel", gpu: "BoardModel", found: "Placement", home: str) -> str:
     from sitecnn.cli.tables import table
     from sitecnn.estimation.placement import layers_ns
     from sitecnn.estimation.work import work_of
 
-    cpu_times, gpu_times = (layers_ns(model, work_of(network, model)) for model in (cpu, gpu))
+    cpu_times, gpu_times = (layers_ns(board.stacks[0], work_of(network, board.stacks[0])) for board in (cpu, gpu))
     times = zip(network.layers, found.on_gpu, cpu_times, gpu_times, strict=True)
     rows = [
         (layer.name, layer.type, f"{cpu_ns / 1e6:.3f}", f"{gpu_ns / 1e6:.3f}")

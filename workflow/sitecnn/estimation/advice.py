@@ -86,7 +86,7 @@ class Situation:
     """What is run now, and what else there is: other models and links may be missing.
 
     `other` is the model of the board's other processor, `copy` the price of moving values between the two,
-    `server` a stack to offload to over `link`; `at_batch` gives the network with another number of images,
+    `server` a board to offload to over `link`; `at_batch` gives the network with another number of images,
     `at_inputs` that with other shapes of its inputs.
     """
 
@@ -96,7 +96,7 @@ class Situation:
     level: float
     other: BoardModel | None = None
     copy: Copy | None = None
-    server: StackModel | None = None
+    server: BoardModel | None = None
     link: Link | None = None
     at_batch: Callable[[int], Network] | None = None
     at_inputs: Callable[[Mapping[str, Shape]], Network] | None = None
@@ -168,8 +168,8 @@ def _other_stacks(now: Situation) -> list[Advice]:
 def _placement(now: Situation) -> list[Advice]:
     if now.other is None or now.copy is None:
         return []
-    stacks = {now.board.processor: now.model, now.other.processor: choose_stack(now.other, network=now.network)}
-    found = place(now.network, stacks["cpu"], stacks["gpu"], now.copy, now.level)
+    boards = {now.board.processor: now.board.only(now.model), now.other.processor: now.other}
+    found = place(now.network, boards["cpu"], boards["gpu"], now.copy, level=now.level)
     better = "cpu" if found.all_cpu_ms <= found.all_gpu_ms else "gpu"
     # A placement that gains nothing worth the trouble must not pass off the better processor's gain as its own.
     home = now.board.processor if found.worthwhile else better
@@ -273,7 +273,7 @@ def half_as_wide(layer: Layer) -> Kernel:
 def _offload(now: Situation) -> list[Advice]:
     if now.server is None or now.link is None:
         return []
-    found = offload(now.network, now.model, now.server, now.link, now.level)
+    found = offload(now.network, now.board.only(now.model), now.server, now.link, level=now.level)
     if not found.best.leaves_board:
         return []
     away = len(found.best.on_board) - sum(found.best.on_board)

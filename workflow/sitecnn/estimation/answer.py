@@ -62,38 +62,14 @@ class Answer:
         """Whether more than half of the time rests on guesses or lies beyond what was measured."""
         return self.estimate.extrapolated_fraction > MOST_EXTRAPOLATED or not self.estimate.is_whole
 
-    def document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The `estimate --json` document."""
-        found = self.estimate
-        layers = [asdict(layer) for layer in found.layers]
-        for layer in layers:
-            del layer["macs"], layer["unknown"]
-            if layer["fused_into"] is None:
-                del layer["fused_into"]
+        document = self.estimate.to_dict()
+        document["coverage"]["mostly_extrapolated"] = self.is_mostly_extrapolated
         return {
-            "network": found.network,
-            "board": found.board,
-            "processor": found.processor,
-            "stack": found.stack,
-            "engine": found.engine.name,
-            "precision": found.engine.precision,
-            "batch": found.batch,
-            "level": found.level,
-            "forward_ms": asdict(found.forward_ms),
-            "images_per_second": found.images_per_second,
-            "types": [asdict(one) for one in found.types],
-            "layers": layers,
-            "memory_bytes": asdict(found.memory_bytes),
-            "load_peak_bytes": found.memory_bytes.load_peak,
-            "memory_plan_bytes": asdict(self.plan),
-            "coverage": {
-                "modelled_fraction": found.modelled_fraction,
-                "modelled_macs_fraction": found.modelled_macs_fraction,
-                "extrapolated_fraction": found.extrapolated_fraction,
-                "mostly_extrapolated": self.is_mostly_extrapolated,
-                "unmodelled": list(found.unmodelled),
-                "doubts": list(found.doubts),
-            },
+            **document,
+            "load_peak_bytes": self.estimate.memory_bytes.load_peak,
+            "memory_plan_bytes": self.plan.to_dict(),
             "fits": {"time": self.fits_time, "memory": self.fits_memory},
             "chance_in_time": self.chance_in_time,
             "free_bytes": self.free_bytes,

@@ -2,10 +2,10 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import inf, log
 from statistics import NormalDist
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,6 +37,9 @@ class Milliseconds:
     estimate: float
     low: float
     high: float
+
+    def __str__(self) -> str:
+        return f"{self.estimate:.4g} ms ({self.low:.4g} to {self.high:.4g})"
 
     def chance_below(self, limit_ms: float, level: float) -> float:
         """The probability that the truth is at most `limit_ms`; `level` is the interval's."""
@@ -96,7 +99,7 @@ class MemoryEstimate:
         return self.base + 2 * self.weights
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Estimate:
     """What a board model says of a network.
 
@@ -141,6 +144,40 @@ class Estimate:
     def is_whole(self) -> bool:
         """Whether enough is known of the network's layers (of 95 % of its MACs) for it to have a total."""
         return self.known_macs_fraction >= LEAST_COVERAGE
+
+    def __repr__(self) -> str:
+        where = f"{self.network} on {self.board} {self.processor}"
+        return f"<Estimate of {where}: {self.forward_ms}, {self.memory_bytes.total / 2**20:.4g} MiB>"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The part of the `estimate --json` document that no budget and no other stack has to do with."""
+        layers = [asdict(layer) for layer in self.layers]
+        for layer in layers:
+            del layer["macs"], layer["unknown"]
+            if layer["fused_into"] is None:
+                del layer["fused_into"]
+        return {
+            "network": self.network,
+            "board": self.board,
+            "processor": self.processor,
+            "stack": self.stack,
+            "engine": self.engine.name,
+            "precision": self.engine.precision,
+            "batch": self.batch,
+            "level": self.level,
+            "forward_ms": asdict(self.forward_ms),
+            "images_per_second": self.images_per_second,
+            "types": [asdict(one) for one in self.types],
+            "layers": layers,
+            "memory_bytes": asdict(self.memory_bytes),
+            "coverage": {
+                "modelled_fraction": self.modelled_fraction,
+                "modelled_macs_fraction": self.modelled_macs_fraction,
+                "extrapolated_fraction": self.extrapolated_fraction,
+                "unmodelled": list(self.unmodelled),
+                "doubts": list(self.doubts),
+            },
+        }
 
     def to_frame(self) -> "pd.DataFrame":
         """A row per layer: layer, type, macs, ms, low_ms, high_ms, modelled, extrapolated, fused_into. Needs pandas."""

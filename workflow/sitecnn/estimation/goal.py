@@ -8,7 +8,7 @@ import numpy as np
 from sitecnn.errors import NetworkError
 from sitecnn.estimation.advice import BATCHES, Situation
 from sitecnn.estimation.answer import Budget
-from sitecnn.estimation.boards import choose_stack, free_bytes
+from sitecnn.estimation.boards import free_bytes
 from sitecnn.estimation.estimate import Milliseconds, estimate_memory, forward_ms
 from sitecnn.estimation.offload import offload
 from sitecnn.estimation.placement import place
@@ -107,8 +107,8 @@ def _settings(now: Situation) -> Iterator[Change]:
 def _placed(now: Situation) -> Iterator[Change]:
     if now.other is None or now.copy is None:
         return
-    stacks = {now.board.processor: now.model, now.other.processor: choose_stack(now.other, network=now.network)}
-    placed = place(now.network, stacks["cpu"], stacks["gpu"], now.copy, now.level)
+    boards = {now.board.processor: now.board.only(now.model), now.other.processor: now.other}
+    placed = place(now.network, boards["cpu"], boards["gpu"], now.copy, level=now.level)
     if placed.worthwhile:
         there = sum(placed.on_gpu)
         name = f"place {there} layers on the gpu and {len(placed.on_gpu) - there} on the cpu"
@@ -145,7 +145,7 @@ def _narrower(now: Situation) -> Iterator[Change]:
 def _offloaded(now: Situation) -> Iterator[Change]:
     if now.server is None or now.link is None:
         return
-    found = offload(now.network, now.model, now.server, now.link, now.level)
+    found = offload(now.network, now.board.only(now.model), now.server, now.link, level=now.level)
     if found.best.leaves_board:
         away = len(found.best.on_board) - sum(found.best.on_board)
         name = f"offload {away} of {len(found.best.on_board)} layers"

@@ -1,11 +1,15 @@
 """Where memory goes that a network would not have to take: shared buffers, activations freed in time, batches."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from sitecnn.estimation.liveness import least_peak, schedule
 from sitecnn.network.graph import Network
 from sitecnn.workload.memory import memory, workspace_bytes
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LARGEST_BATCH = 1 << 16
 
@@ -26,6 +30,17 @@ class MemoryPlan:
     least_data: int
     least: int
     exact: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its fields: bytes by part, and whether they are exact."""
+        return asdict(self)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """A row per part: part, bytes. Needs pandas."""
+        import pandas as pd
+
+        parts = [(name, count) for name, count in self.to_dict().items() if name != "exact"]
+        return pd.DataFrame(parts, columns=["part", "bytes"])
 
     @property
     def sharing_saving(self) -> int:

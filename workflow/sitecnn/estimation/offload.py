@@ -6,18 +6,23 @@ another, so their times add.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import inf
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sitecnn.estimation.boards import choose_stack
 from sitecnn.estimation.cut import Edge, minimum_cut
 from sitecnn.estimation.dataflow import HOST, Dataflow, dataflow
 from sitecnn.estimation.estimate import Milliseconds, difference, milliseconds
 from sitecnn.estimation.placement import layers_ns, standard_errors
 from sitecnn.estimation.work import work_of
-from sitecnn.models.board_model import StackModel
+from sitecnn.models.board_model import BoardModel
 from sitecnn.network.graph import Network
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -53,15 +58,69 @@ class Split:
         """Whether anything runs on the server."""
         return not all(self.on_board)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Its times in ms, what it sends, and how many layers run on the board."""
+        return {
+            "total_ms": self.total_ms,
+            "board_ms": self.board_ns / 1e6,
+            "link_ms": self.link_ns / 1e6,
+            "server_ms": self.server_ns / 1e6,
+            "layers_on_board": sum(self.on_board),
+            "sent_bytes": self.sent_bytes,
+            "returned_bytes": self.returned_bytes,
+        }
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Offload:
-    """The best split, splits after each layer in the file's order (`by_depth`), and the gain over the board alone."""
+    """The best split, splits after each layer in the file's order (`by_depth`), and the gain over the board alone.
 
+    `layers` are the layers' names and types; `stack` is the board's.
+    """
+
+    network: str
+    board: str
+    processor: str
+    stack: str
+    batch: int
+    layers: tuple[tuple[str, str], ...]
     best: Split
     by_depth: tuple[Split, ...]
     total_ms: Milliseconds
     gain_ms: Milliseconds
+
+    def __repr__(self) -> str:
+        where = f"{sum(self.best.on_board)} of {len(self.layers)} layers on the board"
+        return f"<Offload of {self.network} on {self.board} {self.processor}: {where}, {self.total_ms}>"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The `offload --json` document, without the splits at other bandwidths."""
+        return {
+            "network": self.network,
+            "board": self.board,
+            "processor": self.processor,
+            "stack": self.stack,
+            "batch": self.batch,
+            "total_ms": asdict(self.total_ms),
+            "gain_ms": asdict(self.gain_ms),
+            "best": self.best.to_dict(),
+            "layers": [
+                {"name": name, "type": kind, "place": "board" if here else "server"}
+                for (name, kind), here in zip(self.layers, self.best.on_board, strict=True)
+            ],
+            "by_depth": [{"after": self.last_on_board(split), **split.to_dict()} for split in self.by_depth],
+        }
+
+    def to_frame(self) -> "pd.DataFrame":
+        """A row per split of `by_depth`: after which layer, times in ms, bytes. Needs pandas."""
+        import pandas as pd
+
+        return pd.DataFrame(self.to_dict()["by_depth"])
+
+    def last_on_board(self, split: Split) -> str:
+        """The name of the last layer that runs on the board, empty where none does."""
+        here = [name for (name, _), stays in zip(self.layers, split.on_board, strict=True) if stays]
+        return here[-1] if here else ""
 
 
 def best_split(flow: Dataflow, board_ns: Sequence[float], server_ns: Sequence[float], link: Link) -> tuple[bool, ...]:
@@ -114,17 +173,38 @@ def split(
     )
 
 
-def offload(network: Network, board: StackModel, server: StackModel, link: Link, level: float = 0.9) -> Offload:
-    """The best split of a network between a board and a server; the link is taken to be exactly as given."""
+def offload(
+    network: Network,
+    board: BoardModel,
+    server: BoardModel,
+    link: Link,
+    *,
+    stack: str | None = None,
+    server_stack: str | None = None,
+    level: float = 0.9,
+) -> Offload:
+    """The best split of a network between a board and a server; the link is taken to be exactly as given.
+
+    Stacks are chosen as `estimate` chooses them. Raises ModelError for a stack that a model does not have,
+    NetworkError where its engine cannot run the network.
+    """
     flow = dataflow(network)
-    board_work, server_work = (work_of(network, model) for model in (board, server))
-    board_ns, server_ns = layers_ns(board, board_work), layers_ns(server, server_work)
+    here_model = choose_stack(board, stack, network=network)
+    there_model = choose_stack(server, server_stack, network=network)
+    board_work, server_work = (work_of(network, model) for model in (here_model, there_model))
+    board_ns, server_ns = layers_ns(here_model, board_work), layers_ns(there_model, server_work)
     labels = best_split(flow, board_ns, server_ns, link)
     best = split(flow, board_ns, server_ns, link, labels)
     here = np.array(labels, dtype=np.bool_)
-    board_sd, server_sd = standard_errors(board, board_work, here), standard_errors(server, server_work, here)
+    board_sd, server_sd = standard_errors(here_model, board_work, here), standard_errors(there_model, server_work, here)
     gain_ns = sum(board_ns) - best.total_ms * 1e6
     return Offload(
+        network=network.name,
+        board=board.board,
+        processor=board.processor,
+        stack=here_model.stack,
+        batch=network.batch,
+        layers=tuple((layer.name, layer.type) for layer in network.layers),
         best=best,
         by_depth=tuple(split(flow, board_ns, server_ns, link, prefix) for prefix in _prefixes(flow)),
         total_ms=milliseconds(best.total_ms * 1e6, float(np.hypot(board_sd[1], server_sd[0])), level),
@@ -133,12 +213,12 @@ def offload(network: Network, board: StackModel, server: StackModel, link: Link,
 
 
 def by_bandwidth(
-    network: Network, board: StackModel, server: StackModel, link: Link, megabits_per_s: Sequence[float]
+    network: Network, board: BoardModel, server: BoardModel, link: Link, megabits_per_s: Sequence[float]
 ) -> list[Split]:
     """The best split at each of several bandwidths, the round trip being the link's."""
     flow = dataflow(network)
-    board_work, server_work = (work_of(network, model) for model in (board, server))
-    board_ns, server_ns = layers_ns(board, board_work), layers_ns(server, server_work)
+    models = [choose_stack(one, network=network) for one in (board, server)]
+    board_ns, server_ns = (layers_ns(model, work_of(network, model)) for model in models)
     links = [Link(rate, link.round_trip_ms) for rate in megabits_per_s]
     return [split(flow, board_ns, server_ns, one, best_split(flow, board_ns, server_ns, one)) for one in links]
 

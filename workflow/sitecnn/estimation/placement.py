@@ -7,20 +7,24 @@ On a chain it is the shortest path.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sitecnn.estimation.boards import choose_stack
 from sitecnn.estimation.cut import Edge, minimum_cut
 from sitecnn.estimation.dataflow import HOST, Dataflow, dataflow
 from sitecnn.estimation.estimate import Milliseconds, difference, milliseconds
 from sitecnn.estimation.sums import sums
 from sitecnn.estimation.work import Work, work_of
-from sitecnn.models.board_model import StackModel, estimate_kernels, within_pass_ns
+from sitecnn.models.board_model import BoardModel, StackModel, estimate_kernels, within_pass_ns
 from sitecnn.models.features import Array
 from sitecnn.network.graph import Network
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 WORTHWHILE = 0.02
 """A gain of less than 2 % is within what clocks and neighbours do to a measurement."""
@@ -41,15 +45,24 @@ class Copy:
 ZERO_COPY = Copy(0.0, 0.0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Placement:
     """The best place of each layer (`on_gpu`, in the network's order) and what it gains over one processor alone.
+
+    `layers` are the layers' names and types, `stacks` those of (CPU, GPU), `copy` the price of a crossing.
 
     Times include the copies of image and result. A gain is negative where one processor alone was estimated to be
     faster, which only rounding brings about; `worthwhile` says whether the gain over the better processor is
     surely positive and at least 2 %.
     """
 
+    network: str
+    board: str
+    batch: int
+    level: float
+    stacks: tuple[str, str]
+    copy: Copy
+    layers: tuple[tuple[str, str], ...]
     on_gpu: tuple[bool, ...]
     placed_ms: Milliseconds
     all_cpu_ms: float
@@ -59,6 +72,29 @@ class Placement:
     gain_over_cpu_ms: Milliseconds
     gain_over_gpu_ms: Milliseconds
     worthwhile: bool
+
+    def __repr__(self) -> str:
+        where = f"{sum(self.on_gpu)} of {len(self.on_gpu)} layers on the gpu"
+        return f"<Placement of {self.network} on {self.board}: {where}, {self.placed_ms}>"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The `placement --json` document."""
+        content = asdict(self)
+        places, layers = content.pop("on_gpu"), content.pop("layers")
+        return {
+            **content,
+            "stacks": dict(zip(("cpu", "gpu"), self.stacks, strict=True)),
+            "layers": [
+                {"name": name, "type": kind, "processor": "gpu" if there else "cpu"}
+                for (name, kind), there in zip(layers, places, strict=True)
+            ],
+        }
+
+    def to_frame(self) -> "pd.DataFrame":
+        """A row per layer: name, type, processor. Needs pandas."""
+        import pandas as pd
+
+        return pd.DataFrame(self.to_dict()["layers"], columns=["name", "type", "processor"])
 
 
 def best_placement(
@@ -111,15 +147,31 @@ def placed_ns(
     return layers + sum(map(copy_ns, copied_values(flow, on_gpu)))
 
 
-def place(network: Network, cpu: StackModel, gpu: StackModel, copy: Copy, level: float = 0.9) -> Placement:
-    """The best placement of a network on a board's two processors, with intervals at `level`.
+def place(
+    network: Network,
+    cpu: BoardModel,
+    gpu: BoardModel,
+    copy: Copy | None = None,
+    *,
+    cpu_stack: str | None = None,
+    gpu_stack: str | None = None,
+    level: float = 0.9,
+) -> Placement:
+    """The best placement of a network on the models of a board's two processors, with intervals at `level`.
+
+    Stacks are chosen as `estimate` chooses them. Without a `copy` it is the one that was measured on the board, else
+    none is needed (zero-copy). Raises ModelError for a stack that a model does not have, NetworkError where its engine
+    cannot run the network.
 
     The intervals know that layers of a kind share their model's error; they do not know that the best of many
     placements was picked by these very estimates, which flatters it a little.
     """
     flow = dataflow(network)
-    cpu_work, gpu_work = (work_of(network, model) for model in (cpu, gpu))
-    cpu_ns, gpu_ns = layers_ns(cpu, cpu_work), layers_ns(gpu, gpu_work)
+    host = choose_stack(cpu, cpu_stack, network=network)
+    device = choose_stack(gpu, gpu_stack, network=network)
+    copy = copy or measured_copy(device) or ZERO_COPY
+    cpu_work, gpu_work = (work_of(network, model) for model in (host, device))
+    cpu_ns, gpu_ns = layers_ns(host, cpu_work), layers_ns(device, gpu_work)
     count = len(network.layers)
     on_gpu = best_placement(flow, cpu_ns, gpu_ns, copy.ns)
     totals = {
@@ -128,12 +180,19 @@ def place(network: Network, cpu: StackModel, gpu: StackModel, copy: Copy, level:
     }
     there = np.array(on_gpu)
     # By model: the standard errors of what runs on the CPU in this placement and of what does not.
-    cpu_sd, gpu_sd = standard_errors(cpu, cpu_work, there), standard_errors(gpu, gpu_work, there)
+    cpu_sd, gpu_sd = standard_errors(host, cpu_work, there), standard_errors(device, gpu_work, there)
     copied = copied_values(flow, on_gpu)
     over_cpu = difference(totals["cpu"] - totals["placed"], float(np.hypot(cpu_sd[1], gpu_sd[1])), level)
     over_gpu = difference(totals["gpu"] - totals["placed"], float(np.hypot(cpu_sd[0], gpu_sd[0])), level)
     least = over_cpu if totals["cpu"] <= totals["gpu"] else over_gpu
     return Placement(
+        network=network.name,
+        board=cpu.board,
+        batch=network.batch,
+        level=level,
+        stacks=(host.stack, device.stack),
+        copy=copy,
+        layers=tuple((layer.name, layer.type) for layer in network.layers),
         on_gpu=on_gpu,
         placed_ms=milliseconds(totals["placed"], float(np.hypot(cpu_sd[0], gpu_sd[1])), level),
         all_cpu_ms=totals["cpu"] / 1e6,

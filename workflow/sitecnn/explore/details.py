@@ -28,7 +28,7 @@ def details(question: Question, pinned: Question | None, stack: Stack) -> dict[s
     """The document of `estimate --json` for the stack, with each layer's MACs, shapes and share, and the drawing."""
     network = network_of(question)
     budget, other_batch = budget_of(question), partial(at_batch, question)
-    found = answer(network, stack.board, budget, level=question.level, at_batch=other_batch).document()
+    found = answer(network, stack.board, budget, level=question.level, at_batch=other_batch).to_dict()
     whole = sum(layer["ms"]["estimate"] for layer in found["layers"])
     for layer, row in zip(network.layers, found["layers"], strict=True):
         row["macs"] = macs(layer)

@@ -90,7 +90,7 @@ class StackModel:
     memory_factors: Mapping[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BoardModel:
     """All stacks of a (board, processor), with where they come from."""
 
@@ -98,6 +98,13 @@ class BoardModel:
     processor: str
     stacks: tuple[StackModel, ...]
     provenance: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        return f"<BoardModel {self.board} {self.processor}: {len(self.stacks)} stacks>"
+
+    def only(self, stack: StackModel) -> "BoardModel":
+        """The same processor with one stack alone."""
+        return replace(self, stacks=(stack,))
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ class Layer:
         return hash((self.name, self.type, self.inputs, self.outputs))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Network:
     """A CNN's configuration. `batch` is the first dimension of its first input; `notes` is what was left out.
 
@@ -97,6 +97,9 @@ class Network:
     outputs: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
     precision: str = "fp32"
+
+    def __repr__(self) -> str:
+        return f"<Network {self.name}: {len(self.layers)} layers, batch {self.batch}>"
 
     @cached_property
     def positions(self) -> Mapping[str, list[int]]:

@@ -137,17 +137,15 @@ def advice_table(advice: pd.DataFrame) -> Table:
 
 def placements(results: Results, board: str, name: str, network: Network) -> Iterator[dict[str, object]]:
     """A network's times on either processor alone and best placed, estimated, ms."""
-    cpu, gpu = (
-        choose_stack(load_board(board, processor, root=results.root), network=network) for processor in ("cpu", "gpu")
-    )
+    cpu, gpu = (load_board(board, processor, root=results.root) for processor in ("cpu", "gpu"))
     try:
-        found = place(network, cpu, gpu, measured_copy(gpu) or ZERO_COPY, results.config.level)
+        found = place(network, cpu, gpu, level=results.config.level)
     except NetworkError:
         return  # an engine that cannot run it
     best = min(found.all_cpu_ms, found.all_gpu_ms)
     yield (
-        {"network": name, "board": board, "batch": results.config.batch, "cpu_stack": cpu.stack}
-        | {"gpu_stack": gpu.stack, "all_cpu_ms": found.all_cpu_ms, "all_gpu_ms": found.all_gpu_ms}
+        {"network": name, "board": board, "batch": results.config.batch, "cpu_stack": found.stacks[0]}
+        | {"gpu_stack": found.stacks[1], "all_cpu_ms": found.all_cpu_ms, "all_gpu_ms": found.all_gpu_ms}
         | {"placed_ms": found.placed_ms.estimate, "gain_ms": best - found.placed_ms.estimate}
         | {"layers_on_gpu": sum(found.on_gpu), "layers": len(found.on_gpu), "copies": found.copies}
         | {"worthwhile": found.worthwhile}
