@@ -115,7 +115,7 @@ def test_types_add_up_to_the_pass_with_fused_layers_among_them(network, board):
 
 
 def test_memory_is_the_base_and_what_the_optimised_graph_needs(network, board):
-    """Weights in whole blocks; two buffers for the convolutions and the sum, and the result's, which is never shared."""
+    """Weights in whole blocks; two buffers for the convolutions and the sum, and one of its own for the result."""
     stack = replace(
         choose_stack(board, network=network), memory_factors={"weights": 2.0, "activations": 3.0, "kernels": 7.0}
     )
