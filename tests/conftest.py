@@ -1,21 +1,20 @@
 """What holds for every test: who may skip, and what runs side by side."""
 
 import os
-from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).parent
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With several workers the tests of a file stay together, as do all of boards: they measure, one at a time."""
+    from xdist.scheduler import LoadFileScheduling
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """With several workers the tests of a file stay together, and those of boards, which measure, are one after the
-    other.
-    """
-    for item in items:
-        place = item.path.relative_to(TESTS) if item.path.is_relative_to(TESTS) else item.path
-        item.add_marker(pytest.mark.xdist_group("boards" if place.parts[0] == "boards" else str(place)))
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            return "boards" if nodeid.startswith("tests/boards/") else super()._split_scope(nodeid)
+
+    return ByFile(config, log)
 
 
 @pytest.hookimpl(wrapper=True)
