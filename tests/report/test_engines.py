@@ -1,8 +1,12 @@
 """Two engines on one processor are shown side by side, and never compared as one before and after the other."""
 
+from types import SimpleNamespace
+
 import pandas as pd
+import pytest
 
 from sitecnn.dataset.difference import IDENTITY, compare
+from sitecnn.report.chapters.memory import answer, of_sharing_engines, sharing_table
 
 
 def rows(layer):
@@ -15,3 +19,31 @@ def test_a_column_that_one_side_does_not_have_compares_as_nothing_in_common():
     with_layers = pd.concat([rows("conv1"), rows(None)], ignore_index=True)
     without = rows(None).assign(layer=float("nan"))
     assert len(compare(with_layers, without)) <= 1
+
+
+@pytest.fixture
+def shared():
+    """Two processors: ONNX Runtime beside Caffe on one, the other was evaluated before engines had parts."""
+    parts = {
+        "engine_weights_bytes": [8.0, None],
+        "engine_activations_bytes": [4.0, None],
+        "engine_kernels": [20.0, None],
+    }
+    both = pd.DataFrame({"network": ["a", "b"], "batch": 1, "stack": ["onnxruntime-1.32.0", "caffe-1"], **parts})
+    both = both.assign(base_bytes=64.0, total_bytes=100.0, estimate_bytes=[97.0, 120.0], error=[-0.03, 0.2])
+    tables = [both, both.drop(columns=list(parts))]
+    named = [
+        SimpleNamespace(board="here", processor=name, memory=table) for name, table in zip("ab", tables, strict=True)
+    ]
+    return of_sharing_engines(SimpleNamespace(measured=named))
+
+
+def test_processes_of_onnxruntime_have_a_table_of_their_own(shared):
+    assert shared[["network", "board", "processor"]].to_numpy().tolist() == [["a", "here", "a"]]
+    assert [column.title for column in sharing_table(shared).columns][-1] == "estimated ÷ measured − 1"
+
+
+def test_the_answer_is_the_worst_of_all_engines(shared):
+    caffe = pd.DataFrame({"error": [0.01, float("nan")]})
+    assert "within 3.0 %" in answer(pd.DataFrame(), caffe, shared)
+    assert "within 1.0 %" in answer(pd.DataFrame(), caffe, pd.DataFrame())

@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         for row in summary[summary["method"] == OURS].itertuples():
             print(_intervals(row, args.level))
         print()
-    for stack, cases in found.memory.dropna().groupby("stack", sort=False):
+    for stack, cases in found.memory.dropna(subset="error").groupby("stack", sort=False):
         print(f"{args.board} {args.processor}, {stack}: memory of a process, estimated from the other networks")
         print(_memory(cases), end="\n\n")
     return 0

@@ -19,7 +19,7 @@ from sitecnn.models.fit import (
     without_networks,
     without_zeros,
 )
-from sitecnn.models.memory import PARTS, estimated_bytes, fit_memory, measured_memory, with_parts
+from sitecnn.models.memory import COLUMNS, estimated_bytes, fit_memory, measured_memory, with_parts
 from sitecnn.models.rounds import is_probe
 from sitecnn.models.threads import at_threads
 
@@ -99,7 +99,7 @@ def evaluate(rows: pd.DataFrame, level: float, held_out: Collection[str] = ()) -
     )
 
 
-MEMORY = ["network", "batch", "stack", "base_bytes", "total_bytes", "estimate_bytes", "error", *PARTS.values()]
+MEMORY = ["stack", *COLUMNS, "estimate_bytes", "error"]
 """The columns of what was found of processes' memory."""
 
 

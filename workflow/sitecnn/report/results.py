@@ -24,7 +24,8 @@ class ProcessorResults:
     """What was found on one processor of a board; tables are empty where a stage left nothing.
 
     `networks` and `layers` are of networks that were left out, measured against estimated, in the `split` of
-    leave-one-`network`-out or of those that are always `held out`; `baselines` are simpler methods' estimates.
+    leave-one-`network`-out or of those that are always `held out`; `baselines` are simpler methods' estimates, `memory`
+    is what each network's process took, and was estimated to take from the others'.
     `interrupted` is why the last campaign did not end, empty if it did.
     """
 
@@ -36,6 +37,7 @@ class ProcessorResults:
     networks: pd.DataFrame = field(default_factory=pd.DataFrame)
     layers: pd.DataFrame = field(default_factory=pd.DataFrame)
     baselines: pd.DataFrame = field(default_factory=pd.DataFrame)
+    memory: pd.DataFrame = field(default_factory=pd.DataFrame)
     done: dict[str, Any] = field(default_factory=dict)
     interrupted: str = ""
 
@@ -159,6 +161,7 @@ def _processor(root: Path, board: str, processor: str, described: Board | None) 
         networks=_table(folder / "networks.parquet"),
         layers=_table(folder / "layers.parquet"),
         baselines=_table(folder / "baselines.parquet"),
+        memory=_table(folder / "memory.parquet"),
         done={name: last for name, last in _json(campaign / "done.json").items() if name.startswith(processor)},
         interrupted=_why(campaign / "interrupted.json"),
     )

@@ -18,7 +18,7 @@ from sitecnn.report.page import (
     stacks,
     words,
 )
-from sitecnn.report.results import Results
+from sitecnn.report.results import Results, joined
 from sitecnn.workload.engines import CAFFE, engine_of_stack
 
 PARTS = ("weights_bytes", "data_bytes", "workspace_bytes", "workspace_poster_bytes", "touched_bytes")
@@ -34,18 +34,59 @@ def chapter(results: Results) -> Chapter:
     blocks: list[Block] = [figure(computed, measured), computed_table(computed)]
     if len(measured):
         blocks.append(measured_table(measured))
-    else:
+    shared = of_sharing_engines(results)
+    if len(shared):
+        blocks.append(sharing_table(shared))
+    if measured.empty and shared.empty:
         blocks.append(Note("The memory of no network's process was measured.", True))
-    return Chapter("memory", question, answer(computed, measured), tuple(blocks))
+    return Chapter("memory", question, answer(computed, measured, shared), tuple(blocks))
 
 
-def answer(computed: pd.DataFrame, measured: pd.DataFrame) -> str:
+def answer(computed: pd.DataFrame, measured: pd.DataFrame, shared: pd.DataFrame) -> str:
     """How well the parts add up to what was measured."""
-    if measured.empty:
+    errors = joined([table[["error"]].dropna() for table in (measured, shared) if len(table)])
+    if errors.empty:
         heaviest = computed.sort_values("weights_bytes").iloc[-1]
         return f"{heaviest['network']} has the heaviest weights, {mebibytes(heaviest['weights_bytes'])} MiB."
-    worst = measured["error"].abs().max()
+    worst = errors["error"].abs().max()
     return f"Predicted memory is within {100 * worst:.1f} % of the measured for every network that was measured."
+
+
+def of_sharing_engines(results: Results) -> pd.DataFrame:
+    """Processes of engines that share their buffers, each estimated from the other networks'."""
+    tables = [
+        found.memory.assign(board=found.board, processor=found.processor)
+        for found in results.measured
+        if "engine_kernels" in found.memory
+    ]
+    rows = joined(tables)
+    return rows.dropna(subset=["engine_kernels"]).reset_index(drop=True) if len(rows) else rows
+
+
+def sharing_table(shared: pd.DataFrame) -> Table:
+    """What ONNX Runtime needs of each network, and what its process took."""
+    columns = (
+        words("network", "network"),
+        number("batch", "batch", integer),
+        words("board", "board"),
+        words("processor", "processor"),
+        number("weights as executed, MiB", "engine_weights_bytes", mebibytes),
+        number("arena, MiB", "engine_activations_bytes", mebibytes),
+        number("kernels", "engine_kernels", integer),
+        number("base, MiB", "base_bytes", mebibytes),
+        number("estimated, MiB", "estimate_bytes", mebibytes),
+        number("measured, MiB", "total_bytes", mebibytes),
+        number("estimated ÷ measured − 1", "error", signed_percent),
+        *stacks(shared),
+    )
+    note = (
+        "ONNX Runtime shares its buffers: the arena is what its allocator holds for values after some passes. Base is "
+        "the process before its session. What a stack takes for weights, arena and kernels is fitted on the other "
+        "networks. Resident memory after the third pass."
+    )
+    return Table(
+        "memory-shared", "Memory of ONNX Runtime's process, estimated without it and measured", shared, columns, note
+    )
 
 
 def measured_memory(results: Results, computed: pd.DataFrame) -> pd.DataFrame:
