@@ -119,7 +119,8 @@ def _take_records(connection: Connection, generation: Path, sources: list[Source
         _read(connection, stretch)
         files |= _write_stretch(connection, generation, stretch)
         refused += _refused(connection, stretch)
-        blocks = "SELECT file, rtrim(text, chr(10)) FROM blocks WHERE misfit IS NULL ORDER BY line"
+        last = "SELECT file, max(line) AS line FROM blocks GROUP BY file"
+        blocks = f"SELECT file, rtrim(text, chr(10)) FROM lines JOIN ({last}) USING (file, line)"
         for number, text in connection.execute(blocks).fetchall():
             stretch.sources[number].block = text
     return files, refused
@@ -133,8 +134,20 @@ def _read(connection: Connection, stretch: Stretch) -> None:
     connection.register("lines", pa.concat_tables(stretch.lines))
     statements.run(connection, "lines")
     statements.run(connection, "runs")
-    _define(connection)
+    ((passes,),) = connection.execute("SELECT count(*) FROM passes").fetchall()
+    if passes:
+        _define(connection)
+    if passes or not stretch.number:
+        statements.run(connection, "passes")
+    else:
+        connection.execute("TRUNCATE pass_rows")  # planning nothing costs more than nothing
     statements.run(connection, "measurements")
+    if passes:
+        _add_networks(connection)
+
+
+def _add_networks(connection: Connection) -> None:
+    """Layers of the networks that were measured."""
     networks = "SELECT DISTINCT network, prototxt FROM sound_passes ANTI JOIN refusals USING (file, line)"
     named = connection.execute(f"{networks} WHERE has_definition ORDER BY ALL").fetchall()
     connection.register("given", network_rows(named))

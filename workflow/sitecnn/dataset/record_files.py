@@ -69,6 +69,7 @@ class Stretch:
     Lines in `refused` are not for DuckDB: (file, line, reason, text).
     """
 
+    number: int = 0
     sources: list[Source] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
     lines: list[pa.Table] = field(default_factory=list)
@@ -116,7 +117,7 @@ def stretches(sources: Iterable[Source]) -> Iterator[Stretch]:
         for data in _whole_lines(source):
             if stretch.sources and (stretch.bytes + len(data) > STRETCH_BYTES or stretch.sources[-1] is source):
                 yield stretch
-                stretch = Stretch()
+                stretch = Stretch(stretch.number + 1)
             _add(stretch, source, data)
     if stretch.sources:
         yield stretch

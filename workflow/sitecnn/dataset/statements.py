@@ -28,6 +28,7 @@ def connect(scratch: Path) -> duckdb.DuckDBPyConnection:
     connection.execute(f"ATTACH ':memory:' AS work (ROW_GROUP_SIZE {ROW_GROUP_ROWS})")
     connection.execute("USE work")
     connection.create_function("lowest_rank", lowest_rank, ["BIGINT"], "BIGINT")
+    connection.create_function("misfit", shapes.misfit, ["VARCHAR", "VARCHAR"], "VARCHAR")
     run(connection, "macros")
     return connection
 
@@ -41,8 +42,10 @@ def run(connection: duckdb.DuckDBPyConnection, name: str) -> None:
 def statement(name: str) -> str:
     """The text of sql/NAME.sql with its `$names` filled in."""
     names = {
-        **{f"{name}": shapes.structure(shape) for name, shape in _SHAPES.items()},
-        **{f"misfit_of_{name}": shapes.misfit(shape) for name, shape in _SHAPES.items()},
+        **{name: shapes.structure(shape) for name, shape in shapes.SHAPES.items()},
+        "measurement": shapes.structure(shapes.MEASUREMENT),
+        "odd": f"'{shapes.odd(shapes.MEASUREMENT)}'",
+        "too_long": f"'{shapes.too_long()}'",
         "sizes": ", ".join(f'"{name}"' for name in SIZE_NAMES),  # some are words of SQL
         "columns": ", ".join(f'"{name}"' for name in MEASUREMENTS.names),
         "memory": ", ".join((*MEMORY, *GPU_MEMORY, *ENGINE_PARTS)),
@@ -58,16 +61,6 @@ def statement(name: str) -> str:
     }
     # Twice: the rules of `impossible` have names to fill in, too.
     return Template(Template(_read(name)).safe_substitute(names)).safe_substitute(names)
-
-
-_SHAPES = {
-    "measurement": shapes.MEASUREMENT,
-    "kernel": shapes.KERNEL,
-    "pass": shapes.PASS,
-    "run": shapes.RUN,
-    "done": shapes.DONE,
-    "refused": shapes.REFUSED,
-}
 
 
 def _read(name: str) -> str:
