@@ -11,7 +11,7 @@ from sitecnn.cli import main
 from sitecnn.errors import SiteCNNError
 from sitecnn.estimation.boards import choose_stack
 from sitecnn.estimation.estimate import estimate_memory
-from sitecnn.estimation.many import estimate_many
+from sitecnn.estimation.estimate_many import estimate_many
 from sitecnn.estimation.offload import Link, offload
 from sitecnn.estimation.placement import ZERO_COPY, place
 from sitecnn.models.board_model import UNSEEN

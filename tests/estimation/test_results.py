@@ -53,3 +53,18 @@ def test_a_split_says_after_which_layer_it_is(results):
 def test_networks_and_boards_are_one_line_too():
     assert repr(sitecnn.load_network(NETWORKS / "alexnet.prototxt")) == "<Network AlexNet: 24 layers, batch 1>"
     assert repr(board_model("gpu")) == "<BoardModel tx1 gpu: 1 stacks>"
+
+
+def test_many_networks_are_found_by_what_the_caller_called_them():
+    board = board_model("gpu")
+    networks = {(224, name): sitecnn.load_network(NETWORKS / f"{name}.prototxt") for name in ("alexnet", "nin")}
+    many = sitecnn.estimate_many(networks, board)
+    for key, network in networks.items():
+        alone = sitecnn.estimate(network, board)
+        assert many[key].forward_ms.estimate == pytest.approx(alone.forward_ms.estimate)
+        assert many[key].memory_bytes == alone.memory_bytes.total
+    assert list(many) == list(networks)
+    assert many.to_frame()["memory_bytes"].tolist() == [many[key].memory_bytes for key in networks]
+    assert len(many.to_dict()["networks"]) == len(many) == 2
+    with pytest.raises(KeyError):
+        many["alexnet"]

@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from sitecnn.errors import BoardError, ConfigError, DatasetError, ModelError, NetworkError, SiteCNNError
     from sitecnn.estimation.boards import load_board
     from sitecnn.estimation.estimate import Estimate, Milliseconds, estimate
-    from sitecnn.estimation.many import ForwardTimes, estimate_many
+    from sitecnn.estimation.estimate_many import ManyEstimates, estimate_many
     from sitecnn.estimation.memory_plan import MemoryPlan, memory_plan
     from sitecnn.estimation.offload import Link, offload
     from sitecnn.estimation.placement import Copy, place
     from sitecnn.estimation.torch_module import load_module
     from sitecnn.models.board_model import BoardModel
     from sitecnn.network import Layer, Network, load_network
+    from sitecnn.network.builder import NetworkBuilder
 
 __version__ = "0.1.0"
 
@@ -31,13 +32,14 @@ __all__ = [
     "Copy",
     "DatasetError",
     "Estimate",
-    "ForwardTimes",
     "Layer",
     "Link",
+    "ManyEstimates",
     "MemoryPlan",
     "Milliseconds",
     "ModelError",
     "Network",
+    "NetworkBuilder",
     "NetworkError",
     "SiteCNNError",
     "__version__",
@@ -58,17 +60,18 @@ _HOMES = {
     "Copy": "sitecnn.estimation.placement",
     "DatasetError": "sitecnn.errors",
     "Estimate": "sitecnn.estimation.estimate",
-    "ForwardTimes": "sitecnn.estimation.many",
     "Layer": "sitecnn.network",
     "Link": "sitecnn.estimation.offload",
+    "ManyEstimates": "sitecnn.estimation.estimate_many",
     "MemoryPlan": "sitecnn.estimation.memory_plan",
     "Milliseconds": "sitecnn.estimation.estimate",
     "ModelError": "sitecnn.errors",
     "Network": "sitecnn.network",
+    "NetworkBuilder": "sitecnn.network.builder",
     "NetworkError": "sitecnn.errors",
     "SiteCNNError": "sitecnn.errors",
     "estimate": "sitecnn.estimation.estimate",
-    "estimate_many": "sitecnn.estimation.many",
+    "estimate_many": "sitecnn.estimation.estimate_many",
     "load_board": "sitecnn.estimation.boards",
     "load_module": "sitecnn.estimation.torch_module",
     "load_network": "sitecnn.network",

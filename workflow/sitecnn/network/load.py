@@ -4,7 +4,7 @@ import stat
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from sitecnn.errors import NetworkError
 from sitecnn.network.caffe.reader import parse_prototxt
@@ -21,21 +21,35 @@ ONNX_START = b"\x08"
 """An ONNX file begins with its first field, ir_version, as protobuf encodes it; no text begins so."""
 
 
+class OnnxModel(Protocol):
+    """What `onnx.ModelProto` has of what is needed here."""
+
+    def SerializeToString(self) -> bytes:
+        """The model as a file has it."""
+
+
 def load_network(
-    source: str | Path,
+    source: str | Path | bytes | OnnxModel,
     *,
     batch: int | None = None,
     inputs: Mapping[str, Shape] | None = None,
     strict: bool = False,
+    name: str = "network",
 ) -> Network:
     """The network in a prototxt or ONNX file, told apart by what is in it; `-` is standard input.
 
+    `source` is a file's name, what such a file holds (bytes), or an `onnx.ModelProto`; the latter two are called `name`
+    where they do not name themselves.
     `batch` replaces the first dimension of every input, `inputs` gives inputs' shapes by name. Layers that are
     not Caffe's own stay as `modelled=False`, or are errors if `strict`. Raises NetworkError, of one line that
     names file, layer and reason, for anything that is wrong with the file.
     """
-    origin = "standard input" if str(source) == STANDARD_INPUT else str(source)
-    data = _read(source, origin)
+    if isinstance(source, str | Path):
+        origin = "standard input" if str(source) == STANDARD_INPUT else str(source)
+        data = _read(source, origin)
+    else:
+        data = source if isinstance(source, bytes) else source.SerializeToString()
+        origin = name
     if data.startswith(ONNX_START):
         try:
             from sitecnn.network.onnx import parse_onnx

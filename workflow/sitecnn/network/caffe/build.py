@@ -133,7 +133,7 @@ def _set_up(node: Node, blobs: _Blobs, wishes: Wishes) -> Layer:
     inferred, reason = _inferred(kind, node, inputs, blobs, wishes)
     outputs = _with_wishes(kind, node, inferred.outputs, blobs, wishes, sure=not reason)
     for shape in outputs + inferred.parameters:
-        _check_blob(shape)
+        check_blob(shape)
     _make_tops(kind, node, outputs, blobs)
     doubtful = blobs.guesses.record(node, outputs, reason, kind.is_guess, wishes.shapes)
     on_zeros = blobs.zeros.issuperset(node.bottoms)
@@ -193,7 +193,7 @@ def _inferred(kind: LayerType, node: Node, inputs: Inputs, blobs: _Blobs, wishes
     """
     definition = node.definition
     try:
-        _check_counts(kind, node)
+        check_counts(kind, len(node.bottoms), len(node.tops))
         return kind.infer(definition, inputs), ""
     except RefusedError as refused:
         of_unsure_fork = kind.fork and kind.fork not in SETTLED_FORKS
@@ -226,9 +226,8 @@ def _with_batch(kind: LayerType, shape: Shape, blobs: _Blobs, wishes: Wishes) ->
     return (wishes.batch, *shape[1:]) if shape[0] == blobs.first_images else shape
 
 
-def _check_counts(kind: LayerType, node: Node) -> None:
-    """layer.hpp, `CheckBlobCounts`."""
-    bottoms, tops = len(node.bottoms), len(node.tops)
+def check_counts(kind: LayerType, bottoms: int, tops: int) -> None:
+    """layer.hpp, `CheckBlobCounts`; RefusedError for another number of bottoms or tops than the type has."""
     if not (kind.bottoms[0] <= bottoms <= kind.bottoms[1]):
         raise RefusedError(f"it takes {_range(*kind.bottoms)} bottoms, has {bottoms}")
     if not (kind.tops[0] <= tops <= kind.tops[1]):
@@ -243,8 +242,8 @@ def _range(least: int, most: int) -> str:
     return f"at least {least}" if most == NO_LIMIT else f"{least} to {most}"
 
 
-def _check_blob(shape: Shape) -> None:
-    """blob.cpp, `Reshape`; a blob without values is refused too, there is nothing to run on it."""
+def check_blob(shape: Shape) -> None:
+    """blob.cpp, `Reshape`; RefusedError for its limits, and for a blob without values: nothing runs on it."""
     count = prod(shape)
     if 0 < count <= MOST_VALUES and len(shape) <= MOST_AXES and min(shape, default=1) > 0:
         return

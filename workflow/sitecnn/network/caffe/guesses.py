@@ -37,6 +37,8 @@ class Guesses:
 
     def hang_on(self, blobs: Iterable[str]) -> frozenset[str]:
         """The guessed blobs on which the shapes of these hang."""
+        if not self._roots:
+            return frozenset()
         return frozenset().union(*(self._roots.get(blob, frozenset()) for blob in blobs))
 
     def record(
@@ -57,7 +59,8 @@ class Guesses:
             elif top in self._inputs or ((reason or is_guess) and top not in node.bottoms):
                 roots = above | {top}
                 self._guesses[top] = _Guess(node.definition, shape)
-            self._roots[top] = roots
+            if roots or top in self._roots:
+                self._roots[top] = roots
         if not node.definition.name.endswith("_split"):
             for root in above:
                 self._guesses[root].hanging.append(node.definition.name)
