@@ -1,8 +1,8 @@
 """How many variants of a network a search can try in a second: `python -m benchmarks.search`.
 
-Wanted: 500 MobileNet variants a second, built and estimated. For comparison, the same network as a prototxt: half of what
-loading that takes is protobuf's text format, half setting up each layer; a builder spares the text and sets up equal
-layers once.
+Wanted: 500 MobileNet variants a second, built and estimated. For comparison, the same network as a prototxt: half of
+what loading that takes is protobuf's text format, half setting up each layer; a builder spares the text and sets up
+equal layers once.
 """
 
 import random
