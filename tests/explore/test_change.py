@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from sitecnn.estimation.advice import Width
 from sitecnn.estimation.estimate import Milliseconds, estimate
 from sitecnn.explore.answers import load_stacks
 from sitecnn.explore.change import change, layer_changes, rate_change, type_changes
-from sitecnn.explore.edits import with_width
+from sitecnn.explore.edits import applied
 from sitecnn.network.caffe.reader import parse_prototxt
 from tests.explore.chromium import NETWORKS
 
@@ -20,7 +21,8 @@ def stack(request, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def networks():
-    return parse_prototxt(TEXT, "x"), parse_prototxt(with_width(TEXT, 0.75), "x")
+    network = parse_prototxt(TEXT, "x")
+    return network, parse_prototxt(applied(TEXT, Width(0.75), network), "x")
 
 
 def test_the_difference_is_that_of_the_estimates_and_surer_than_both(stack, networks):
