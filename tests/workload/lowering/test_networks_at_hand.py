@@ -17,7 +17,7 @@ FILES = sorted(path for path in NETWORKS.iterdir() if path.suffix in (".prototxt
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_networks_at_hand_run_as_lowered(path: Path, tmp_path: Path) -> None:
     network = load_network(path)
-    file = _onnx_file(network, tmp_path)
+    file = onnx_file(network, tmp_path)
     again = load_network(file)
     for block in {machine_block(tmp_path), 0}:
         engine = Engine("onnxruntime", nchwc_block=block)
@@ -30,13 +30,13 @@ def test_networks_at_hand_run_as_lowered(path: Path, tmp_path: Path) -> None:
 def test_onnx_files_at_hand_run_as_lowered(path: Path, tmp_path: Path) -> None:
     """The file itself, not what we write of it."""
     network = load_network(path)
-    file = _onnx_file(network, tmp_path)
+    file = onnx_file(network, tmp_path)
     file.write_bytes(path.read_bytes())
     for block in {machine_block(tmp_path), 0}:
         assert counted(lower(network, Engine("onnxruntime", nchwc_block=block))) == executed(str(file), tmp_path, block)
 
 
-def _onnx_file(network: Network, folder: Path) -> Path:
+def onnx_file(network: Network, folder: Path) -> Path:
     """The network's ONNX file, and weights of zeros beside it."""
     file = folder / "network.onnx"
     file.write_bytes(to_onnx(network, "external"))

@@ -13,13 +13,17 @@ from sitecnn.workload.kernels import FLOAT_BYTES
 from sitecnn.workload.lowering.onnxruntime.arena import Arena, rounded
 from sitecnn.workload.lowering.onnxruntime.graph import Graph, Node
 from sitecnn.workload.lowering.onnxruntime.kernels import input_shape
-from sitecnn.workload.lowering.onnxruntime.transposes import ELEMENTWISE, WITH_CONSTANT
 
-VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"})
+VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"})
 """Operators whose output is their input's buffer."""
 
-IN_PLACE = ELEMENTWISE - {"Cast", "Gelu"}
-"""Operators that may write into their input's buffer if nobody reads it later (`MayInplace`)."""
+IN_PLACE = frozenset(
+    {
+        *("Relu", "Sigmoid", "Tanh", "LeakyRelu", "Clip", "HardSigmoid", "Elu", "Selu", "Celu", "ThresholdedRelu"),
+        *("Softplus", "Softsign", "Softmax", "LogSoftmax", "Cast"),
+    }
+)
+"""Operators that write into their input's buffer if nobody reads it later; sums and products do not."""
 
 
 @dataclass
@@ -136,22 +140,15 @@ def _reused(
     given = graph.data(node)
     if node.op in VIEWS and given and output == node.output:
         return buffer_of[given[0]]
-    for name in _in_place(graph, node) if output == node.output else ():
-        if left[buffer_of[name]] == 1 and graph.shape(name) == graph.shape(output):
+    position = 3 if node.op == "Conv" else 0 if node.op in IN_PLACE else len(node.inputs)
+    for name in node.inputs[position : position + 1]:
+        if left[buffer_of.get(name, "")] == 1 and graph.shape(name) == graph.shape(output):
             return buffer_of[name]
     shape = graph.shape(output)
     for place, buffer in enumerate(dead if shape else ()):
         if graph.shape(buffer) == shape:
             return dead.pop(place)
     return None
-
-
-def _in_place(graph: Graph, node: Node) -> list[str]:
-    """Inputs into whose buffer a kernel may write its first output, as it prefers them."""
-    positions = {"Conv": (3,), "Sum": (0,), **dict.fromkeys(WITH_CONSTANT, (0, 1))}
-    chosen = (0,) if node.op in IN_PLACE else positions.get(node.op, ())
-    names = [node.inputs[position] for position in chosen if position < len(node.inputs)]
-    return [name for name in names if name and not graph.is_weight(name)]
 
 
 def _scratch_bytes(graph: Graph, node: Node) -> int:
