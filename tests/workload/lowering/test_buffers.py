@@ -1,4 +1,4 @@
-"""What ONNX Runtime allocates for values: our plan's peak is the installed version's, and the arena is bfc_arena.cc's."""
+"""What ONNX Runtime allocates for values: our plan has its peak, and the arena is that of bfc_arena.cc."""
 
 import json
 from math import prod
@@ -22,7 +22,7 @@ MIB = 2**20
 
 
 def requested(file: Path, folder: Path) -> list[int]:
-    """Bytes that are requested of the arena after each node of the first pass; skips where the version does not tell."""
+    """Bytes requested of the arena after each node of the first pass; skips where the version does not tell."""
     options = onnxruntime.SessionOptions()
     options.enable_profiling, options.profile_file_prefix = True, str(folder / "profile")
     options.intra_op_num_threads, options.log_severity_level = 1, 3
