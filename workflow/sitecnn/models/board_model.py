@@ -1,6 +1,7 @@
 """A board model: fitted coefficients that estimate kernels' times, as readable JSON; NumPy is all it needs."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -12,7 +13,9 @@ import numpy as np
 
 from sitecnn.errors import ModelError
 from sitecnn.files import write_text
+from sitecnn.models.correction import Correction
 from sitecnn.models.features import FREE_KINDS, MULTIPLYING, Array, Sizes, features_named, least_elements, macs, matrix
+from sitecnn.models.tflite_features import RELATED
 from sitecnn.workload.kernels import ON_VALUES
 
 SCHEMA = 5
@@ -51,6 +54,7 @@ class KindModel:
     relative_sd: float
     seen: tuple[tuple[float, float], ...]
     rows: int
+    correction: Correction | None = None
 
     @property
     def is_guess(self) -> bool:
@@ -73,6 +77,7 @@ class StackModel:
     `unexplained_sd` is what relative errors of a `layer` and of a `network` have beyond their standard errors in
     cross-validation. No kernel takes less than `least_ns` per multiply-accumulate (`mac`) and per element that it must
     move (`element`). `base_bytes` is what a process takes besides its network, 0 if that was not measured.
+    `pass_ns` is what a pass takes once (`pass`) and for each of its `weights`, however they are used.
     `memory_factors` is, of an engine that shares its buffers, what it takes for a byte of `weights` and of
     `activations` and for one of the `kernels`.
     """
@@ -88,6 +93,7 @@ class StackModel:
     layer_overhead_ns: float = 0.0
     least_ns: Mapping[str, float] = field(default_factory=dict)
     memory_factors: Mapping[str, float] = field(default_factory=dict)
+    pass_ns: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, repr=False)
@@ -150,7 +156,8 @@ def estimate_kinds(model: StackModel, kinds: np.ndarray[Any, Any], sizes: Sizes)
     found = []
     for kind in dict.fromkeys(kinds.tolist()):
         # A stack that no zeros were measured on runs on values.
-        fitted = model.kinds.get(kind) or model.kinds.get(ON_VALUES.get(kind, kind))
+        names = (kind, ON_VALUES.get(kind, kind), *RELATED.get(kind, ()))
+        fitted = next((model.kinds[name] for name in names if name in model.kinds), None)
         if fitted is not None or kind not in FREE_KINDS:
             rows = np.flatnonzero(kinds == kind)
             found.append(_estimate_kind(model, kind, fitted, rows, _Rows(sizes, rows)))
@@ -174,17 +181,20 @@ def _estimate_kind(
 ) -> KindEstimates:
     fitted = known or model.kinds[UNSEEN]
     is_guess = known is None or fitted.is_guess
-    scatter_sd = max(fitted.relative_sd, WIDEST_SD) if known is None else fitted.relative_sd
+    scatter = np.full(len(rows), max(fitted.relative_sd, WIDEST_SD) if known is None else fitted.relative_sd)
     work = matrix(features_named(kind, fitted.features), sizes)
     coefficients, _, least, most = fitted.arrays
     ns = np.maximum(work @ coefficients, _least_ns(model, kind, sizes))
+    if fitted.correction:
+        logarithm, sd = fitted.correction.log_factor(sizes)
+        ns, scatter = ns * np.exp(logarithm), np.hypot(scatter, sd)
     outside = (work > most * SEEN_ABOVE) | (work < least / SEEN_BELOW)
     extrapolated = np.asarray(outside.any(axis=1) | is_guess)
     beyond_sd_ns = np.zeros(len(rows))
     if extrapolated.any():
         beyond = np.log(np.maximum(work / np.where(most > 0, most, np.inf), 1)).max(axis=1)
         beyond_sd_ns = EXTRAPOLATION_SD * np.where(extrapolated, beyond, 0) * ns
-    return KindEstimates(rows, fitted, work, ns, scatter_sd * ns, beyond_sd_ns, extrapolated, is_guess)
+    return KindEstimates(rows, fitted, work, ns, scatter * ns, beyond_sd_ns, extrapolated, is_guess)
 
 
 def doubtful_variance(variance: Any, ns: Any) -> Any:
@@ -249,8 +259,11 @@ def estimate_pass(model: StackModel, kinds: np.ndarray[Any, Any], sizes: Sizes) 
     total = float(layers.ns.sum())
     variance = (model.forward_ratio * layers.total_sd_ns) ** 2 + (model.forward_ratio_sd * total) ** 2
     widened = replace(layers, sd_ns=np.sqrt(with_unexplained(model, "layer", layers.sd_ns**2, layers.ns)))
-    forward_ns = float(within_pass_ns(model, layers.ns).sum())
-    return PassEstimate(widened, forward_ns, float(with_unexplained(model, "network", variance, total)) ** 0.5)
+    return PassEstimate(
+        widened,
+        whole_pass_ns(model, layers.ns, sizes),
+        float(with_unexplained(model, "network", variance, total)) ** 0.5,
+    )
 
 
 def with_unexplained(model: StackModel, part: str, variance: Any, ns: Any) -> Any:
@@ -264,6 +277,14 @@ def with_unexplained(model: StackModel, part: str, variance: Any, ns: Any) -> An
 def within_pass_ns(model: StackModel, ns: Array) -> Array:
     """What each layer, `ns` when timed by itself, takes within a whole pass: never less than half."""
     return model.forward_ratio * ns + np.maximum(model.layer_overhead_ns, -ns / 2)
+
+
+def whole_pass_ns(model: StackModel, ns: Array, sizes: Sizes) -> float:
+    """A pass of kernels of `ns` and `sizes`."""
+    if not model.pass_ns:
+        return float(within_pass_ns(model, ns).sum())
+    once = model.pass_ns["pass"] + model.pass_ns["weights"] * float(np.nansum(sizes["parameters"]))
+    return max(model.forward_ratio * float(ns.sum()) + model.layer_overhead_ns * len(ns), float(ns.sum()) / 2) + once
 
 
 WIDEST = 500.0
@@ -292,9 +313,14 @@ def model_file(root: Path, board: str, processor: str) -> Path:
     return root / "results" / "models" / f"{board}-{processor}.json"
 
 
+INNERMOST = re.compile(r"\[[^][{}\"]*\]")
+"""Lists of numbers alone: a line each."""
+
+
 def save(model: BoardModel, path: Path) -> None:
     """Write a model as indented JSON, whole or not at all."""
-    write_text(path, json.dumps({"schema": SCHEMA, **asdict(model)}, indent=1) + "\n")
+    text = json.dumps({"schema": SCHEMA, **asdict(model)}, indent=1)
+    write_text(path, INNERMOST.sub(lambda found: " ".join(found[0].split()), text) + "\n")
 
 
 def load(path: Path) -> BoardModel:
@@ -313,10 +339,16 @@ def load(path: Path) -> BoardModel:
 
 def _stack(content: dict[str, Any]) -> StackModel:
     kinds = {
-        kind: KindModel(**{name: _tuples(value) for name, value in fitted.items()})
+        kind: KindModel(**{name: _member(name, value) for name, value in fitted.items()})
         for kind, fitted in content.pop("kinds").items()
     }
     return StackModel(kinds=kinds, **{name: _tuples(value) for name, value in content.items()})
+
+
+def _member(name: str, value: Any) -> Any:
+    if name != "correction":
+        return _tuples(value)
+    return Correction(**{part: _tuples(there) for part, there in value.items()}) if value else None
 
 
 def _tuples(value: Any) -> Any:

@@ -13,6 +13,8 @@ import numpy as np
 
 from sitecnn.models.feature import CALL, Array, Feature, Sizes
 from sitecnn.models.onnxruntime_features import ONNXRUNTIME_FEATURES, onnxruntime_features
+from sitecnn.models.tflite_features import NAMED as TFLITE_NAMED
+from sitecnn.models.tflite_features import TFLITE_FEATURES, tflite_features
 from sitecnn.workload.kernels import OF_ZEROS, SIZE_NAMES
 
 __all__ = ["CALL", "Array", "Feature", "Sizes", "features_of"]
@@ -333,6 +335,7 @@ FEATURES: dict[str, tuple[Feature, ...]] = {
     **dict.fromkeys(("lrn", OF_ZEROS["lrn"]), (WINDOW_OUT, *ELEMENTWISE)),
     **dict.fromkeys(FREE_KINDS, (CALL,)),
     **ONNXRUNTIME_FEATURES,
+    **TFLITE_FEATURES,
 }
 """The features of each kind; a kind that is not here reads and writes elements (`ELEMENTWISE`)."""
 
@@ -350,6 +353,8 @@ def features_of(kind: str, processor: str = "cpu") -> tuple[Feature, ...]:
     """The features that the time of a kind is made of on a `cpu` or `gpu`."""
     if processor == "gpu" and kind in GPU_FEATURES:
         return GPU_FEATURES[kind]
+    if kind.startswith("tflite_"):
+        return tflite_features(kind)
     if kind.startswith("ort_"):
         return onnxruntime_features(kind)
     return FEATURES.get(kind, ELEMENTWISE)
@@ -358,6 +363,8 @@ def features_of(kind: str, processor: str = "cpu") -> tuple[Feature, ...]:
 @cache
 def features_named(kind: str, names: tuple[str, ...]) -> tuple[Feature, ...]:
     """The features of a kind by their names, on either processor; KeyError for one that it does not have."""
+    if kind.startswith("tflite_"):
+        return tuple(TFLITE_NAMED[name] for name in names)
     known = {feature.name: feature for feature in (*ELEMENTWISE, *GPU_FEATURES.get(kind, ()), *features_of(kind))}
     return tuple(known[name] for name in names)
 

@@ -14,7 +14,18 @@ from sitecnn.dataset import read_measurements
 from sitecnn.dataset.store import read_table
 from sitecnn.errors import DatasetError, ModelError
 from sitecnn.models.board_model import UNSEEN, KindModel, StackModel
-from sitecnn.models.features import ELEMENTWISE, FEATURES, Array, Feature, Sizes, features_of, macs, matrix
+from sitecnn.models.correction import FEWEST_ROWS, NOISE, fit_correction
+from sitecnn.models.features import (
+    ELEMENTWISE,
+    FEATURES,
+    Array,
+    Feature,
+    Sizes,
+    features_named,
+    features_of,
+    macs,
+    matrix,
+)
 from sitecnn.models.memory import stack_memory
 from sitecnn.models.priors import (
     COPIES,
@@ -28,6 +39,7 @@ from sitecnn.models.priors import (
     coefficient_priors,
 )
 from sitecnn.models.rounds import over_rounds
+from sitecnn.models.whole_pass import UNTIMED, as_layers, fit_whole_pass, is_of_many_networks
 from sitecnn.workload.kernels import OF_ZEROS, ON_VALUES, SIZE_NAMES
 
 HUBER_THRESHOLD = 1.345
@@ -66,7 +78,8 @@ def load_measurements(root: Path, board: str, processor: str) -> pd.DataFrame:
     """The usable measurements of a (board, processor), unstable ones too; ModelError if there are none."""
     measured = read_measurements(root, board, processor)
     rows = measured
-    rows = rows.loc[(rows["status"] != "failed") & ((rows["median_ns"] > 0) | (rows["subject"] == "memory"))]
+    usable = (rows["median_ns"] > 0) | (rows["subject"] == "memory") | rows["kind"].isin(UNTIMED)
+    rows = as_layers(rows.loc[(rows["status"] != "failed") & usable])
     if rows.empty and len(measured):
         reason = measured.loc[measured["status"] == "failed", "reason"].value_counts().index
         why = f"most often: {reason[0]}; mend that" if len(reason) else "none has a time; measure again"
@@ -115,6 +128,7 @@ def fit_stack(rows: pd.DataFrame, stack: str) -> StackModel:
     """One stack's model from its measurements, its intervals not calibrated yet."""
     processor, rows = processor_of(rows), with_steady_times(rows)
     timed = rows[rows["subject"].isin(["kernel", "layer"]) & ~rows["mode"].isin(["warm", "overhead"])]
+    timed = timed[timed["median_ns"] > 0]
     only_gemms = timed.empty
     timed = layers_of_gemms(rows) if only_gemms else timed
     if processor == "gpu":
@@ -123,6 +137,8 @@ def fit_stack(rows: pd.DataFrame, stack: str) -> StackModel:
         raise ModelError(f"stack {stack!r}: no kernel and no layer was measured, only passes; nothing can be fitted")
     least = _fastest(timed)
     kinds = _fit_kinds(timed, processor, least)
+    if many := is_of_many_networks(rows):
+        kinds = {kind: _corrected(one, timed[timed["kind"] == kind]) for kind, one in kinds.items()}
     if only_gemms:
         kinds = {kind: replace(one, rows=0, relative_sd=max(one.relative_sd, GEMMS_SD)) for kind, one in kinds.items()}
     if "convolution" in kinds and "deconvolution" not in kinds:
@@ -131,7 +147,11 @@ def fit_stack(rows: pd.DataFrame, stack: str) -> StackModel:
     if processor == "cpu" and "source" in rows and rows["source"].eq("import").all():
         kinds |= _of_zeros(kinds)
     kinds[UNSEEN] = _unseen(timed)
-    ratio, overhead_ns, ratio_sd = forward_pass(rows, processor)
+    if many:
+        ratio, overhead_ns, ratio_sd, pass_ns, untimed = fit_whole_pass(rows)
+        kinds |= untimed
+    else:
+        (ratio, overhead_ns, ratio_sd), pass_ns = forward_pass(rows, processor), {}
     base_bytes, factors = stack_memory(rows, processor, stack)
     return StackModel(
         stack=stack,
@@ -145,7 +165,18 @@ def fit_stack(rows: pd.DataFrame, stack: str) -> StackModel:
         layer_overhead_ns=overhead_ns,
         least_ns={name: ns / HEADROOM for name, ns in least.items()},
         memory_factors=factors,
+        pass_ns=pass_ns,
     )
+
+
+def _corrected(fitted: KindModel, rows: pd.DataFrame) -> KindModel:
+    """A kind with what its work misses of `rows`, and the scatter that stays around both, where there are enough."""
+    if len(rows) < FEWEST_ROWS:
+        return fitted
+    sizes, ns = sizes_of(rows), rows["median_ns"].to_numpy(dtype=float)
+    work = matrix(features_named(str(rows["kind"].iloc[0]), fitted.features), sizes)
+    correction = fit_correction(sizes, np.log(ns / (work @ np.array(fitted.coefficients_ns))))
+    return replace(fitted, correction=correction, relative_sd=NOISE)
 
 
 def layers_of_gemms(rows: pd.DataFrame) -> pd.DataFrame:

@@ -22,6 +22,7 @@ from sitecnn.dataset.imports.record import (
     brief,
     in_ns,
 )
+from sitecnn.dataset.imports.unlisted import with_unlisted
 from sitecnn.errors import DatasetError
 from sitecnn.workload.engines import TFLITE_GPU
 from sitecnn.workload.kernels import SIZE_NAMES
@@ -48,7 +49,7 @@ def read_kernels(file: Path, target: Target, passes: Path | None = None) -> Impo
     rows, refused = _checked(_of_tflite(rows) if published else rows)
     merged = of_board - len(refused) - len(rows)
     forward = _read_passes(passes, target.board) if passes else pd.DataFrame(columns=["network", "batch", "forward_ms"])
-    found = []
+    found, timed = [], 0
     for (name, batch), part in rows.groupby(["network", "batch"], sort=True):
         whole = forward.loc[(forward["network"] == name) & (forward["batch"] == batch), "forward_ms"]
         bad = _implausible(part, float(whole.min()) if len(whole) else None)
@@ -56,9 +57,11 @@ def read_kernels(file: Path, target: Target, passes: Path | None = None) -> Impo
         part = part[~part["row"].isin(bad)]
         engine, precision = (TFLITE_GPU, "fp16") if published else (None, None)
         kernels = [_kernel(row) for row in part.to_dict("records")]
+        timed += len(kernels)
+        kernels = with_unlisted(kernels, part["implementation"].tolist()) if published else kernels
         named = Kernels(str(name), int(float(str(batch))), target.stack, kernels, engine, precision, whole.tolist())
         found += [named] if kernels else []
-    imported = sum(len(one.kernels) for one in found) + merged
+    imported = timed + merged
     left_out = everything - of_board
     refused = sorted(refused, key=lambda entry: entry.row)
     return Imported(found, everything, imported, left_out, refused, "of another board")
@@ -113,11 +116,14 @@ def _read_passes(file: Path, board: str) -> pd.DataFrame:
 def _of_tflite(rows: pd.DataFrame) -> pd.DataFrame:
     """The published columns as ours: `in_size` and `out_size` are height and width of square maps.
 
+    `parameters` are weights; `accumulate` is 1 where another tensor is added, `activation` as SIZE_NAMES has it.
+
     Traps: of a depthwise convolution `out_channels` is the multiplier; of a mean `out_size` is its channels; of a
     concatenation `kernel_size` is the number of inputs; a joint kernel is listed for each of its two layers.
     """
     operation, names = rows["operation"].astype(str), rows["implementation"].astype(str)
     kind = "tflite_" + names.str.replace(r"_linked_.*", "", regex=True).str.replace(r"(_\d+)+$", "", regex=True)
+    kind = kind.where(operation != "AVERAGE_POOL_2D", kind.replace("tflite_pooling_2d", "tflite_average_pooling_2d"))
     linked = names.str.findall(r"linked_:_([a-z0-9_]+?)_\d+(?=_linked|$)").str.join("+")
     is_mean, is_concat = kind == "tflite_mean", kind == "tflite_concat"
     channels, in_size = rows["in_channels"], rows["in_size"].fillna(1)
@@ -125,14 +131,17 @@ def _of_tflite(rows: pd.DataFrame) -> pd.DataFrame:
     out_channels = rows["out_channels"].where(~multiplied, channels * rows["out_channels"]).fillna(channels)
     out_size = rows["out_size"].fillna(1).where(~is_mean, 1)
     window = rows["kernel_size"].where(~(is_mean | is_concat))
-    pooling = operation.map({"MAX_POOL_2D": "MAX", "AVERAGE_POOL_2D": "AVE"}).where(kind == "tflite_pooling_2d")
+    pooling = operation.map({"MAX_POOL_2D": "MAX", "AVERAGE_POOL_2D": "AVE"}).where(kind.str.endswith("pooling_2d"))
+    weights = out_channels * (channels / rows["group"].where(~multiplied, channels).fillna(1)) * window.fillna(1) ** 2
+    has_weights = kind.str.contains("conv|connected")
     sizes: dict[str, Any] = {
         **{"images": 1, "channels": channels, "height": in_size, "width": in_size},
         **{"out_channels": out_channels, "out_height": out_size, "out_width": out_size},
         **{"kernel_h": window, "kernel_w": window, "stride_h": rows["stride"], "stride_w": rows["stride"]},
         **{"group": rows["group"].where(operation != "DEPTHWISE_CONV_2D", channels)},
         **{"inputs": rows["kernel_size"].where(is_concat), "in_elements": channels * in_size**2},
-        **{"out_elements": out_channels * out_size**2},
+        **{"out_elements": out_channels * out_size**2, "parameters": weights.where(has_weights, 0)},
+        **{"accumulate": linked.str.contains("add").astype(int), "activation": _activation(linked)},
     }
     rows = rows[["row", "board", "network", "batch", "kernel_ms"]].assign(
         kind=kind, variant=pooling.fillna(linked), implementation=names, **sizes
@@ -140,18 +149,24 @@ def _of_tflite(rows: pd.DataFrame) -> pd.DataFrame:
     return _joined(rows)
 
 
+def _activation(linked: "pd.Series[str]") -> "pd.Series[int]":
+    """The class of the activation that was fused, as SIZE_NAMES has it."""
+    return (linked != "").astype(int) + linked.str.contains("sigmoid|swish|tanh").astype(int)
+
+
 def _joined(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of which joint kernels are there once: the depthwise sizes, what the pointwise part makes, the mean time."""
     joint = (rows["kind"] == JOINT) & (rows["implementation"] == rows["implementation"].shift(-1))
     joint &= rows["network"] == rows["network"].shift(-1)
     made = rows.loc[rows.index[joint.shift(1, fill_value=False)]]
-    names = ["out_channels", "out_height", "out_width", "out_elements"]
+    names = ["out_channels", "out_height", "out_width", "out_elements", "parameters"]
     rows = rows.copy()
     # The second row is the pointwise convolution: its outputs are not multiplied.
     outputs = made["out_channels"] // made["channels"]
+    both = rows.loc[joint, "parameters"].to_numpy() + made["channels"] * outputs
     rows.loc[joint, "kernel_ms"] = (rows.loc[joint, "kernel_ms"].to_numpy() + made["kernel_ms"].to_numpy()) / 2
     rows.loc[joint, names] = made.assign(
-        out_channels=outputs, out_elements=outputs * made["out_height"] * made["out_width"]
+        out_channels=outputs, out_elements=outputs * made["out_height"] * made["out_width"], parameters=both
     )[names].to_numpy()
     return rows[~joint.shift(1, fill_value=False)]
 
