@@ -1,6 +1,7 @@
 """Chromium over a page that `sitecnn explore` serves in a process of its own."""
 
 import re
+import select
 import shutil
 import subprocess
 import sys
@@ -24,8 +25,10 @@ def served(root: Path, *arguments: str) -> Iterator[str]:
     process = subprocess.Popen([*command, *arguments], stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None
-        first = process.stderr.readline()
+        first = process.stderr.readline() if select.select([process.stderr], [], [], WAIT_MS / 1e3)[0] else "no address"
         address = re.search(r"http://127\.0\.0\.1:\d+/", first)
+        if not address:
+            process.kill()
         assert address, first + process.stderr.read()
         yield address[0]
     finally:
@@ -53,10 +56,15 @@ def copy_networks(root: Path, *names: str) -> Path:
     """A root whose config/networks holds these networks, or all that there are."""
     folder = root / "config" / "networks"
     folder.mkdir(parents=True)
-    for file in sorted(NETWORKS.glob("*.prototxt")):
+    for file in definitions():
         if not names or file.stem in names:
             shutil.copy(file, folder)
     return root
+
+
+def definitions() -> list[Path]:
+    """The networks that come with SiteCNN, in the order of their names."""
+    return sorted(file for file in NETWORKS.iterdir() if file.suffix in (".prototxt", ".onnx"))
 
 
 def open_page(browser: Any, address: str, **context: Any) -> Any:

@@ -5,9 +5,11 @@ Needs Chromium, Playwright and, for the accessibility tests, `npm ci --prefix te
 
 import json
 import re
+import shlex
 
 import pytest
 
+from sitecnn.cli import main
 from tests.explore.chromium import (
     AXE,
     CHROMIUM,
@@ -281,9 +283,46 @@ def test_csv_and_network_are_what_the_page_shows(page):
     assert len(lines) == len(rows(page))
     assert head.startswith("network,batch,board,processor")
     _, layers = take(page, "layers as CSV")
+    assert layers.startswith("network,board,")
     assert len(layers.strip().split("\n")) == 1 + 24
     name, text = take(page, "the network")
     assert (name, text) == ("alexnet.prototxt", (NETWORKS / "alexnet.prototxt").read_text())
+
+
+def test_the_command_line_gives_the_same_answer(page, monkeypatch, capsys):
+    before = first_ms(page)
+    page.get_by_label("batch", exact=True).fill("3")
+    ms = wait_for_other(page, before)
+    page.get_by_label("at most ms").fill("1234.56789")
+    page.wait_for_selector("td.fits .badge")
+    settle(page)
+    page.wait_for_function("document.querySelector('table.trials')")
+    _, layers = take(page, "layers as CSV")
+    page.get_by_role("button", name="Take away").click()
+    page.get_by_role("menu").get_by_text("the command line", exact=False).click()
+    command = page.locator(".command").inner_text()
+    assert "--budget-ms 1234.56789" in command and "--batch 3" in command
+    monkeypatch.chdir(NETWORKS)
+    sitecnn, *words = shlex.split(command)
+    assert sitecnn == "sitecnn"
+    assert main([*words, "--csv"]) in (0, 1)
+    assert capsys.readouterr().out == layers
+    main([*words, "--json"])
+    assert json.loads(capsys.readouterr().out)["forward_ms"]["estimate"] == ms
+
+
+def test_a_batch_and_inputs_can_be_given_with_the_command(browser, tmp_path, capsys):
+    given = ["--batch", "2", "--input", "data:1x3x259x259"]
+    network = str(NETWORKS / "alexnet.prototxt")
+    with served(tmp_path, network, "--board", "tx1", *given) as address:
+        page = open_page(browser, address)
+        found = rows(page)
+        assert page.get_by_label("batch", exact=True).input_value() == "2"
+    for key, (ms, *_) in found.items():
+        board, processor, stack, _ = key.split("|")
+        who = ["--board", board, "--processor", processor, "--stack", stack]
+        assert main(["estimate", network, *given, *who, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["forward_ms"]["estimate"] == ms
 
 
 @pytest.mark.skipif(not AXE.is_file(), reason="no axe-core: npm ci --prefix tests/report")

@@ -1,13 +1,14 @@
 """What the page shows is what `sitecnn estimate --json` says."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from sitecnn.cli import main
 from sitecnn.models.board_model import load
 from sitecnn.models.known import SHIPPED
-from tests.explore.chromium import CHROMIUM, NETWORKS, chromium, copy_networks, open_page, rows, served
+from tests.explore.chromium import CHROMIUM, NETWORKS, chromium, copy_networks, definitions, open_page, rows, served
 
 pytest.importorskip("nicegui")
 
@@ -36,7 +37,8 @@ def said_by_the_command(root, network, stack, capsys) -> list[float]:
 def test_every_network_on_every_shipped_board_is_as_the_command_says(tmp_path, capsys):
     root = copy_networks(tmp_path)
     names = sorted(file.name for file in (root / "config" / "networks").iterdir())
-    assert names == sorted(file.name for file in NETWORKS.glob("*.prototxt"))
+    assert names == [file.name for file in definitions()]
+    assert {Path(name).suffix for name in names} == {".prototxt", ".onnx"}
     with served(root) as address, chromium() as browser:
         page = open_page(browser, address)
         shown = {names[0]: rows(page)}

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from sitecnn.cli import main
+from sitecnn.explore.guard import Guard
 from sitecnn.explore.question import Question, Source
 from sitecnn.explore.reading import line_of, network_of
 from sitecnn.explore.tab import safe_name
@@ -79,6 +80,23 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read(address):
     assert ask(address, "/_nicegui/client/x/upload/1", "POST", **headers)[0] == 413
 
 
+def test_a_body_of_unsaid_length_is_cut_off_where_it_is_too_large(monkeypatch):
+    monkeypatch.setattr("sitecnn.explore.guard.MOST_BODY_BYTES", 1000)
+    taken = []
+
+    async def application(scope, receive, send):
+        while (message := await receive())["type"] == "http.request":
+            taken.append(len(message["body"]))
+        taken.append(message["type"])
+
+    async def endless():
+        return {"type": "http.request", "body": b"x" * 300, "more_body": True}
+
+    headers = [(b"host", b"127.0.0.1:80"), (b"transfer-encoding", b"chunked")]
+    asyncio.run(Guard(application, 80)({"type": "http", "headers": headers}, endless, None))
+    assert taken == [300, 300, 300, "http.disconnect"]
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -143,6 +161,17 @@ def test_a_worker_that_dies_is_started_anew(tmp_path):
         return await worker.ask("answers", question=asdict(Question(LENET)))
 
     assert in_a_worker(tmp_path, conversation)["network"] == "AlexNet"
+
+
+def test_an_answer_without_end_is_not_taken_for_the_next_one(tmp_path, monkeypatch):
+    async def conversation(worker):
+        monkeypatch.setattr("sitecnn.explore.workers.READ_LIMIT_BYTES", 100)
+        with pytest.raises(Refused, match="too much"):
+            await worker.ask("answers", question=asdict(Question(LENET)))
+        monkeypatch.undo()
+        return await worker.ask("convert", question=asdict(Question(LENET)))
+
+    assert "conv1" in in_a_worker(tmp_path, conversation)["text"]
 
 
 def test_hostile_texts_are_refused_in_one_line(tmp_path):

@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from sitecnn.cli.arguments import add_board_name
+from sitecnn.cli.arguments import add_batch, add_board_name, add_input
+from sitecnn.cli.inputs import parse_inputs
 from sitecnn.errors import ModelError, NetworkError, SiteCNNError
 
 DEFAULT_PORT = 8123
@@ -27,6 +28,8 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("network", nargs="?", metavar="NETWORK", help="a .prototxt or .onnx file to begin with")
+    add_batch(parser)
+    add_input(parser)
     add_board_name(parser, several=True, required=False)
     parser.add_argument(
         "--port", type=int, metavar="N", help=f"(default: {DEFAULT_PORT}, or any free one if that is taken)"
@@ -43,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     first = _network(args.network) if args.network else None
     _check_boards(boards, {board for board, _ in known_models(args.root)})
     # Its modules load while the page's do.
-    service = _service(args.root, boards, first)
+    service = _service(args, boards, first)
     try:
         from sitecnn.explore.server import bind, serve
     except ModuleNotFoundError as error:
@@ -57,13 +60,14 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _service(root: Path, boards: list[str], first: Path | None) -> Any:
+def _service(args: argparse.Namespace, boards: list[str], first: Path | None) -> Any:
     from sitecnn.explore.service import Service
     from sitecnn.explore.workers import Worker
 
-    spare = Worker(root, boards)
+    inputs = tuple(parse_inputs(args.input).items())
+    spare = Worker(args.root, boards)
     spare.start()
-    return Service(root, boards, first, spare)
+    return Service(args.root, boards, first, args.batch, inputs, spare)
 
 
 def _network(name: str) -> Path:

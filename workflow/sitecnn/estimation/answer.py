@@ -33,8 +33,29 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """`fits_time`, `fits_memory`: None if no budget asks; `chance_in_time` is the probability that it keeps the budget.
+class Verdict:
+    """Whether a pass keeps `limit_ms` and its memory's budget, and how likely the former: None where no budget asks."""
+
+    limit_ms: float | None
+    fits_time: bool | None
+    fits_memory: bool | None
+    chance_in_time: float | None
+
+
+def verdict(found: Estimate, budget: Budget) -> Verdict:
+    """An estimate held against budgets."""
+    limit_ms, limit_bytes = budget.limit_ms(found.batch), budget.memory_bytes
+    return Verdict(
+        limit_ms=limit_ms,
+        fits_time=None if limit_ms is None else found.forward_ms.estimate <= limit_ms,
+        fits_memory=None if limit_bytes is None else found.memory_bytes.total <= limit_bytes,
+        chance_in_time=None if limit_ms is None else found.forward_ms.chance_below(limit_ms, found.level),
+    )
+
+
+@dataclass(frozen=True)
+class Answer(Verdict):
+    """An estimate with its verdict and its memory.
 
     `free_bytes` is what the board leaves to a process, None if its model does not know; `other_stacks` are the
     same pass on the other stacks of the board's processor. `largest_batch` is the most images a pass can have within
@@ -44,10 +65,6 @@ class Answer:
     estimate: Estimate
     plan: MemoryPlan
     budget: Budget
-    limit_ms: float | None
-    fits_time: bool | None
-    fits_memory: bool | None
-    chance_in_time: float | None
     free_bytes: int | None
     other_stacks: tuple[tuple[str, Milliseconds], ...]
     largest_batch: int | None
@@ -95,17 +112,13 @@ def answer(
     """
     found = estimate(network, board, stack=stack, threads=threads, level=level, engine=engine)
     model = choose_stack(board, stack, threads, engine=engine, network=network)
-    limit_ms = budget.limit_ms(network.batch)
     others = tuple(_others(network, [other for other in board.stacks if other is not model], level))
     limit_bytes = budget.memory_bytes if budget.memory_bytes is not None else free_bytes(board)
     return Answer(
         estimate=found,
         plan=memory_plan(network),
         budget=budget,
-        limit_ms=limit_ms,
-        fits_time=None if limit_ms is None else found.forward_ms.estimate <= limit_ms,
-        fits_memory=None if budget.memory_bytes is None else found.memory_bytes.total <= budget.memory_bytes,
-        chance_in_time=None if limit_ms is None else found.forward_ms.chance_below(limit_ms, level),
+        **asdict(verdict(found, budget)),
         free_bytes=free_bytes(board),
         other_stacks=others,
         largest_batch=None

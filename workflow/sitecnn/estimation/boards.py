@@ -66,8 +66,9 @@ def choose_stack(
     engine: str | None = None,
     network: Network | None = None,
 ) -> StackModel:
-    """The first stack of a board whose name holds `stack`, with `threads` threads and of `engine`; else ModelError.
+    """The stack of a board that `stack` names, else the first whose name holds it; ModelError if there is none.
 
+    It has `threads` threads and is of `engine`.
     Of several that fit it is one of the engine that the `network` was written for, where there is one, and in the
     precision that all networks have, fp32. A number of threads between two that were measured is read between them.
     """
@@ -78,7 +79,12 @@ def choose_stack(
         for one in board.stacks
         if (stack is None or stack.lower() in one.stack.lower()) and engine in (None, engines[one.stack].name)
     ]
-    named.sort(key=lambda one: (native not in (None, engines[one.stack].name), engines[one.stack].precision != "fp32"))
+
+    def last(one: StackModel) -> tuple[bool, bool, bool]:
+        engine = engines[one.stack]
+        return one.stack != stack, native not in (None, engine.name), engine.precision != "fp32"
+
+    named.sort(key=last)
     for candidate in named:
         if threads in (None, candidate.threads):
             return candidate

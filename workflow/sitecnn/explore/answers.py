@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sitecnn.errors import ModelError
-from sitecnn.estimation.answer import Budget
+from sitecnn.estimation.answer import verdict
 from sitecnn.estimation.estimate import Estimate, estimate
 from sitecnn.estimation.work import can_run
 from sitecnn.explore.change import Change, change, rate_change
@@ -68,21 +68,11 @@ def _row(network: Network, before: Network | None, stack: Stack, question: Quest
         "modelled_fraction": found.modelled_fraction,
         "extrapolated_fraction": found.extrapolated_fraction,
         "is_whole": found.is_whole,
-        **verdict(found, budget_of(question)),
+        **asdict(verdict(found, budget_of(question))),
     }
     if before is not None and can_run(before, stack.model):
         row["change"] = _change(before, network, found, stack, question.level)
     return row
-
-
-def verdict(found: Estimate, budget: Budget) -> dict[str, Any]:
-    """Whether the budgets are kept, None where none asks, and how likely the time's is."""
-    limit_ms = budget.limit_ms(found.batch)
-    return {
-        "fits_time": None if limit_ms is None else found.forward_ms.estimate <= limit_ms,
-        "fits_memory": None if budget.memory_bytes is None else found.memory_bytes.total <= budget.memory_bytes,
-        "chance_in_time": None if limit_ms is None else found.forward_ms.chance_below(limit_ms, found.level),
-    }
 
 
 def _change(before: Network, network: Network, found: Estimate, stack: Stack, level: float) -> dict[str, Any]:

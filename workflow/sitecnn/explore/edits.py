@@ -1,13 +1,14 @@
 """A change of the network made in its text, everything else of which stays as it is."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from sitecnn.errors import NetworkError
 from sitecnn.estimation.advice import Batch, Edit, InputShapes, Outputs, Width
 from sitecnn.estimation.variants import narrower
 from sitecnn.explore.prototxt import Block, Field, edited, layer_blocks, scan
+from sitecnn.explore.question import Question, Source
 from sitecnn.network.graph import Network, Shape
 from sitecnn.network.settings import Convolution
 
@@ -18,6 +19,18 @@ def edit_from(document: Mapping[str, Any]) -> Edit:
         if {field.name for field in fields(kind)} == set(document):
             return kind(**document)
     raise NetworkError("no such edit")
+
+
+def question_after(question: Question, edit: Edit, network: Network) -> Question:
+    """The question about its `network` after an edit; NetworkError where the text has no such number.
+
+    What the text then says itself is not asked for besides.
+    """
+    source = Source(question.source.name, applied(question.source.text, edit, network))
+    batch = None if isinstance(edit, Batch) else question.batch
+    said = edit.inputs if isinstance(edit, InputShapes) else {}
+    inputs = tuple((name, shape) for name, shape in question.inputs if name not in said)
+    return replace(question, source=source, batch=batch, inputs=inputs)
 
 
 def applied(text: str, edit: Edit, network: Network) -> str:

@@ -10,7 +10,7 @@ from sitecnn.explore import controls, render, takeaway
 from sitecnn.explore.controls import Action
 from sitecnn.explore.guard import MOST_UPLOAD_BYTES
 from sitecnn.explore.layers import LayerTable
-from sitecnn.explore.question import Source
+from sitecnn.explore.question import Inputs, Source
 from sitecnn.explore.service import Service
 from sitecnn.explore.tab import Tab, safe_name
 from sitecnn.explore.workers import Refused
@@ -137,11 +137,11 @@ class Page:
 
     async def begin(self) -> None:
         """Show the first network."""
-        name = self.service.start.name
-        if name in self.service.samples and self.service.first is None:
+        service, name = self.service, self.service.start.name
+        if name in service.samples and service.first is None and not (service.batch or service.inputs):
             self.samples.value = name
         else:
-            await self.open(self.service.start, name)
+            await self.open(service.start, name, service.batch, service.inputs)
 
     async def open_sample(self, name: str | None) -> None:
         """One of the networks that are offered by name."""
@@ -157,10 +157,10 @@ class Page:
         await self.open(target, name)
         self.samples.value = None
 
-    async def open(self, file: Path, name: str) -> None:
+    async def open(self, file: Path, name: str, batch: int | None = None, inputs: Inputs = ()) -> None:
         """Show the network in a file."""
-        if await self.tab.open(file, name):
-            self.fields["batch"].value = None
+        if await self.tab.open(file, name, batch, inputs):
+            self.fields["batch"].value = batch
             self._show_source()
             await self.tab.refresh()
 
@@ -191,12 +191,13 @@ class Page:
         if not edit:
             return
         try:
-            self.editor.value = await self.tab.text_after(edit)
+            await self.tab.try_it(edit)
         except Refused as error:
             self.show_error(str(error), error.line)
             return
-        if "batch" in edit:
-            self.fields["batch"].value = None
+        self.fields["batch"].value = self.tab.question.batch
+        self.editor.value = self.tab.question.source.text
+        await self.tab.refresh()
 
     async def choose_layer(self, layer: str) -> None:
         """Mark a layer in the text, the table and the drawing."""
@@ -249,8 +250,7 @@ class Page:
     def show_trials(self, tab: Tab) -> None:
         """The advice."""
         assert tab.details is not None
-        document = tab.details["document"]
-        self.trials.content = render.trials_html(tab.trials, document["forward_ms"]["estimate"] / document["batch"])
+        self.trials.content = render.trials_html(tab.trials, tab.details)
 
     def show_error(self, message: str, line: int | None) -> None:
         """What is wrong, above the text and at its line; numbers stay, and say that they are of the text before."""
@@ -275,7 +275,7 @@ class Page:
 
     def download_boards(self) -> None:
         """The table of boards."""
-        if self.tab.answers:
+        if self.tab.answers and self.tab.answers["rows"]:
             ui.download.content(takeaway.boards_csv(self.tab.answers), f"{self._stem()}-boards.csv", "text/csv")
 
     def download_layers(self) -> None:

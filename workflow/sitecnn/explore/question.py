@@ -13,9 +13,16 @@ class Source:
     file: str = ""
 
 
+Inputs = tuple[tuple[str, tuple[int, ...]], ...]
+"""Shapes by blob name."""
+
+
 @dataclass(frozen=True)
 class Question:
-    """A network at a `batch` (None: as its file says), the budgets it is held against and the intervals' `level`."""
+    """A network at a `batch` (None: as its file says), the budgets it is held against and the intervals' `level`.
+
+    `inputs` are shapes by blob name that its file leaves open.
+    """
 
     source: Source
     batch: int | None = None
@@ -23,8 +30,10 @@ class Question:
     budget_ms: float | None = None
     budget_fps: float | None = None
     budget_mb: float | None = None
+    inputs: Inputs = ()
 
 
 def question_from(document: dict[str, Any]) -> Question:
     """The question in a document that `dataclasses.asdict` made."""
-    return Question(**{**document, "source": Source(**document["source"])})
+    inputs = tuple((name, tuple(shape)) for name, shape in document.get("inputs", ()))
+    return Question(**{**document, "source": Source(**document["source"]), "inputs": inputs})

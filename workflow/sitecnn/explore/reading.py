@@ -21,7 +21,7 @@ LAYER = re.compile(r"layer '((?:[^'\\]|\\.)*)'")
 
 def network_of(question: Question) -> Network:
     """The network; NetworkError, without a path of this machine, for a file that is wrong."""
-    return _network(question.source, question.batch)
+    return _network(question.source, question.batch, question.inputs)
 
 
 def at_batch(question: Question, images: int) -> Network:
@@ -31,7 +31,7 @@ def at_batch(question: Question, images: int) -> Network:
 
 def at_inputs(question: Question, inputs: Mapping[str, Shape]) -> Network:
     """The same network with other shapes of its inputs, by blob name."""
-    return _network(question.source, question.batch, tuple((name, tuple(shape)) for name, shape in inputs.items()))
+    return network_of(replace(question, inputs=tuple({**dict(question.inputs), **inputs}.items())))
 
 
 def budget_of(question: Question) -> Budget:
@@ -41,7 +41,7 @@ def budget_of(question: Question) -> Budget:
 
 
 @lru_cache(maxsize=32)
-def _network(source: Source, batch: int | None, inputs: tuple[tuple[str, Shape], ...] = ()) -> Network:
+def _network(source: Source, batch: int | None, inputs: tuple[tuple[str, Shape], ...]) -> Network:
     if not source.file:
         if len(source.text.encode()) > MOST_TEXT_BYTES:
             raise NetworkError(f"{source.name}: larger than {MOST_TEXT_BYTES >> 20} MiB, which no definition is")

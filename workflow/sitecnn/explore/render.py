@@ -58,8 +58,10 @@ def summary_html(details: Document, answers: Document) -> str:
     return fragment("summary", document=details["document"], notes=details["notes"], answers=answers)
 
 
-def trials_html(trials: Sequence[Document], per_image_ms: float) -> str:
+def trials_html(trials: Sequence[Document], details: Document) -> str:
     """The advice, with a button where the page can make the change."""
+    document = details["document"]
+    per_image_ms = document["forward_ms"]["estimate"] / document["batch"]
     return fragment("trials", trials=trials, per_image_ms=per_image_ms)
 
 

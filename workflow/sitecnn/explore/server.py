@@ -1,4 +1,10 @@
-"""The page's server: this machine only, on a port of its own."""
+"""The page's server: this machine only, on a port of its own.
+
+The page is made of NiceGUI 3.18: in its wheel of 8.5 MB CodeMirror and AG Grid come along, so that nothing is fetched
+when it runs, and numbers are pushed to a tab as they come. Panel 1.9 has an editor and a table, too, in a wheel of 30
+MB, and brings Bokeh, pandas and Material UI. Dash 4.4 (8.9 MB, and Plotly) has the grid in a package of its own
+(6.1 MB) and the editor in one that was last released in 2020.
+"""
 
 import contextlib
 import socket

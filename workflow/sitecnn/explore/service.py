@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sitecnn.explore.question import Inputs
 from sitecnn.explore.workers import Worker
 
 MOST_TABS = 12
@@ -14,11 +15,13 @@ SAMPLE = Path(__file__).parent / "template" / "sample.prototxt"
 
 @dataclass
 class Service:
-    """Where models and networks are, the network that is shown first, and a worker that was started early."""
+    """Where models and networks are, the first network as it is to be read, and a worker that was started early."""
 
     root: Path
     boards: Sequence[str] = ()
     first: Path | None = None
+    batch: int | None = None
+    inputs: Inputs = ()
     spare: Worker | None = None
     tabs: set[int] = field(default_factory=set)
 

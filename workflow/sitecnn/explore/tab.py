@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from sitecnn.explore.question import Question, Source
+from sitecnn.explore.question import Inputs, Question, Source, question_from
 from sitecnn.explore.workers import Refused, Worker
 
 PAUSE_S = 0.25
@@ -114,20 +114,20 @@ class Tab:
         self.pinned = Pinned(self.answered, label) if label is not None and self.answered else None
         await self.refresh()
 
-    async def open(self, file: Path, name: str) -> bool:
+    async def open(self, file: Path, name: str, batch: int | None = None, inputs: Inputs = ()) -> bool:
         """Take the network in a file; whether it could be read."""
         try:
-            self.question = replace(self.question, source=await self._source(file, name), batch=None)
+            source = await self._source(file, name)
+            self.question = replace(self.question, source=source, batch=batch, inputs=inputs)
         except Refused as error:
             self.view.show_error(str(error), error.line)
             return False
         self.layer = ""
         return True
 
-    async def text_after(self, edit: Mapping[str, Any]) -> str:
-        """The text with an edit of the advice applied."""
-        answer = await self.worker.ask("apply", question=asdict(self.question), edit=edit)
-        return str(answer["text"])
+    async def try_it(self, edit: Mapping[str, Any]) -> None:
+        """Apply an edit of the advice to the question, without asking it yet."""
+        self.question = question_from(await self.worker.ask("apply", question=asdict(self.question), edit=edit))
 
     async def as_prototxt(self) -> tuple[str, str]:
         """(file name, text) of the network as a prototxt."""

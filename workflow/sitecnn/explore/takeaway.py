@@ -3,7 +3,7 @@
 import csv
 import io
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -26,8 +26,15 @@ def command_line(question: Question, row: Mapping[str, Any]) -> str:
         "--budget-mb": question.budget_mb,
     }
     for name, value in options.items():
-        command += [] if value is None else [name, f"{value:g}"]
+        command += [] if value is None else [name, _exact(value)]
+    for name, shape in question.inputs:
+        command += ["--input", f"{name}:{'x'.join(map(str, shape))}"]
     return shlex.join(command)
+
+
+def _exact(value: float) -> str:
+    """A number as it was typed: `30` and not `30.0`, and all of its digits."""
+    return str(int(value)) if value == int(value) else repr(value)
 
 
 def page(answers: Mapping[str, Any], details: Mapping[str, Any], trials: Any, key: str, command: str) -> str:
@@ -40,7 +47,7 @@ def page(answers: Mapping[str, Any], details: Mapping[str, Any], trials: Any, ke
         answers=render.answers_html(answers, key),
         summary=render.summary_html(details, answers),
         types=render.types_html(details),
-        trials=render.trials_html([{**one, "edit": None} for one in trials], _per_image_ms(details)),
+        trials=render.trials_html([{**one, "edit": None} for one in trials], details),
         graph=render.graph_html(details, ""),
         layers=details["document"]["layers"],
         certainty=render.certainty,
@@ -56,53 +63,46 @@ def text(name: str) -> str:
 
 def boards_csv(answers: Mapping[str, Any]) -> str:
     """A row a stack."""
-    rows = [
+    names = ("board", "processor", "engine", "precision", "stack", "threads")
+    more = ("images_per_second", "modelled_fraction", "extrapolated_fraction")
+    return _csv(
         {
             "network": answers["network"],
             "batch": answers["batch"],
-            **{name: row[name] for name in ("board", "processor", "engine", "precision", "stack", "threads")},
-            "ms": row["forward_ms"]["estimate"],
-            "low_ms": row["forward_ms"]["low"],
-            "high_ms": row["forward_ms"]["high"],
-            "images_per_second": row["images_per_second"],
+            **{name: row[name] for name in names},
+            **_times(row["forward_ms"]),
             "memory_bytes": row["memory_bytes"]["total"],
-            "modelled_fraction": row["modelled_fraction"],
-            "extrapolated_fraction": row["extrapolated_fraction"],
+            **{name: row[name] for name in more},
         }
         for row in answers["rows"]
-    ]
-    return _csv(rows)
+    )
 
 
 def layers_csv(details: Mapping[str, Any]) -> str:
-    """A row a layer of the stack that is chosen, with the columns of `sitecnn estimate --csv`."""
+    """A row a layer of the stack that is chosen: what `sitecnn estimate --csv` prints."""
     document = details["document"]
     origin = {name: document[name] for name in ("network", "board", "processor", "stack", "batch")}
-    rows = [
+    return _csv(
         {
             **origin,
             "layer": row["name"],
-            "type": row["type"],
-            "macs": row["macs"],
-            "ms": row["ms"]["estimate"],
-            "low_ms": row["ms"]["low"],
-            "high_ms": row["ms"]["high"],
-            "modelled": row["modelled"],
-            "extrapolated": row["extrapolated"],
+            **{name: row[name] for name in ("type", "macs")},
+            **_times(row["ms"]),
+            **{name: row[name] for name in ("modelled", "extrapolated")},
+            "fused_into": row.get("fused_into", ""),
         }
         for row in document["layers"]
-    ]
-    return _csv(rows)
+    )
 
 
-def _per_image_ms(details: Mapping[str, Any]) -> float:
-    document = details["document"]
-    return float(document["forward_ms"]["estimate"]) / int(document["batch"])
+def _times(ms: Mapping[str, float]) -> dict[str, float]:
+    return {"ms": ms["estimate"], "low_ms": ms["low"], "high_ms": ms["high"]}
 
 
-def _csv(rows: list[dict[str, Any]]) -> str:
+def _csv(rows: Iterable[dict[str, Any]]) -> str:
+    first, *others = rows
     target = io.StringIO()
-    writer = csv.DictWriter(target, list(rows[0]) if rows else [], lineterminator="\n")
+    writer = csv.DictWriter(target, list(first), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows([first, *others])
     return target.getvalue()

@@ -1,7 +1,7 @@
 """What could be changed: the advice of `sitecnn advise`, and smaller sizes, each with the edit that makes it."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,8 @@ from sitecnn.estimation.boards import choose_stack, other_processor
 from sitecnn.estimation.placement import ZERO_COPY, measured_copy
 from sitecnn.estimation.variants import can_be_narrower, narrower, smaller
 from sitecnn.explore.answers import Stack
-from sitecnn.explore.edits import applied
-from sitecnn.explore.question import Question, Source
+from sitecnn.explore.edits import question_after
+from sitecnn.explore.question import Question
 from sitecnn.explore.reading import at_batch, at_inputs, network_of
 from sitecnn.network.graph import Network, Shape
 
@@ -71,10 +71,8 @@ def _edit(question: Question, now: Situation, edit: Edit | None) -> dict[str, An
     """The edit, if the text can be made to say what the estimate is of; ONNX has no text."""
     if edit is None or not question.source.text:
         return None
-    batch = None if isinstance(edit, Batch) else question.batch
     try:
-        text = applied(question.source.text, edit, now.network)
-        after = network_of(replace(question, source=Source(question.source.name, text), batch=batch))
+        after = network_of(question_after(question, edit, now.network))
         return asdict(edit) if _is_meant(after, edit, now) else None
     except NetworkError:
         return None

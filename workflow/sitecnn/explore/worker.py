@@ -8,13 +8,14 @@ import json
 import resource
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from sitecnn.errors import NetworkError, SiteCNNError
 from sitecnn.explore.answers import Stack, answers, load_stacks
 from sitecnn.explore.details import chosen, details
-from sitecnn.explore.edits import applied, edit_from
+from sitecnn.explore.edits import edit_from, question_after
 from sitecnn.explore.prototxt import layer_blocks
 from sitecnn.explore.question import Question, question_from
 from sitecnn.explore.reading import line_of, network_of
@@ -106,7 +107,7 @@ def _line(text: str, position: int) -> int:
 
 def _apply(request: Request, stacks: Sequence[Stack], root: Path) -> dict[str, Any]:
     question, _ = _questions(request)
-    return {"text": applied(question.source.text, edit_from(request["edit"]), network_of(question))}
+    return asdict(question_after(question, edit_from(request["edit"]), network_of(question)))
 
 
 def _convert(request: Request, stacks: Sequence[Stack], root: Path) -> dict[str, Any]:

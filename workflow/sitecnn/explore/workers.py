@@ -70,7 +70,7 @@ class Worker:
                 raise Refused(f"no answer within {self.longest_s:g} s, so reading this network was stopped") from None
         if not reply:
             self.stop()
-            raise Refused("reading this network ended the process that reads it; it is left out")
+            raise Refused("reading this network ended the process that reads it or was too much for it; it is left out")
         document = json.loads(reply)
         if "error" in document:
             raise Refused(document["error"], document["line"])
@@ -78,11 +78,13 @@ class Worker:
 
 
 def _exchange(process: subprocess.Popen[bytes], line: bytes) -> bytes:
-    """The line that answers a line; nothing where the process has ended or was stopped."""
+    """The line that answers a line; nothing where the process has ended, was stopped, or answers without end."""
     assert process.stdin is not None and process.stdout is not None
     try:
         process.stdin.write(line)
         process.stdin.flush()
-        return process.stdout.readline(READ_LIMIT_BYTES)
+        reply = process.stdout.readline(READ_LIMIT_BYTES)
     except (OSError, ValueError):
         return b""
+    # Of an answer that is too long the rest would be taken for the next one.
+    return reply if reply.endswith(b"\n") else b""
