@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from sitecnn.estimation.estimate import Estimate, Milliseconds, estimate
     from sitecnn.estimation.estimate_many import ManyEstimates, estimate_many
     from sitecnn.estimation.memory_plan import MemoryPlan, memory_plan
-    from sitecnn.estimation.offload import Link, offload
-    from sitecnn.estimation.placement import Copy, place
+    from sitecnn.estimation.offload import Link, Offload, offload
+    from sitecnn.estimation.placement import Copy, Placement, place
     from sitecnn.estimation.torch_module import load_module
     from sitecnn.models.board_model import BoardModel
     from sitecnn.network import Layer, Network, load_network
@@ -41,6 +41,8 @@ __all__ = [
     "Network",
     "NetworkBuilder",
     "NetworkError",
+    "Offload",
+    "Placement",
     "SiteCNNError",
     "__version__",
     "estimate",
@@ -69,6 +71,8 @@ _HOMES = {
     "Network": "sitecnn.network",
     "NetworkBuilder": "sitecnn.network.builder",
     "NetworkError": "sitecnn.errors",
+    "Offload": "sitecnn.estimation.offload",
+    "Placement": "sitecnn.estimation.placement",
     "SiteCNNError": "sitecnn.errors",
     "estimate": "sitecnn.estimation.estimate",
     "estimate_many": "sitecnn.estimation.estimate_many",

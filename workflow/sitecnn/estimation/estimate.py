@@ -13,9 +13,15 @@ from sitecnn.errors import SiteCNNError
 from sitecnn.estimation.boards import choose_stack
 from sitecnn.estimation.sums import sums_of
 from sitecnn.estimation.work import Work, work_of
-from sitecnn.models.board_model import BoardModel, KernelEstimates, StackModel, estimate_pass, interval
+from sitecnn.models.board_model import (
+    ONNXRUNTIME_FACTORS,
+    BoardModel,
+    KernelEstimates,
+    StackModel,
+    estimate_pass,
+    interval,
+)
 from sitecnn.models.features import Array
-from sitecnn.models.memory import ONNXRUNTIME_FACTORS
 from sitecnn.network.graph import Network
 from sitecnn.workload.engines import ONNXRUNTIME, Engine, engine_of_stack
 from sitecnn.workload.kernels import ON_VALUES, macs

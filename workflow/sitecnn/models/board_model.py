@@ -33,6 +33,10 @@ WIDEST_SD = 1.0
 FEWEST_ROWS = 4
 """A kind of which fewer kernels were timed is a guess: a network has more layers of it than that."""
 
+ONNXRUNTIME_FACTORS = {"weights": 1.01, "activations": 1.0, "kernels": 0.015 * 2**20}
+"""Resident bytes for a byte of weights and of what the arena holds of activations, and for a kernel: what a stack is
+drawn to of which few networks were measured, and has of which none was."""
+
 EXTRAPOLATION_SD = 0.1
 """Relative error added for work e times larger than what was seen, as if a cache or an algorithm had changed."""
 

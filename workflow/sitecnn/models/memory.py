@@ -6,15 +6,12 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import nnls
 
+from sitecnn.models.board_model import ONNXRUNTIME_FACTORS
 from sitecnn.models.features import Array
 from sitecnn.workload.engines import ONNXRUNTIME, engine_of_stack
 
 SESSION_BYTES = 10 << 20
 """What a session of ONNX Runtime adds to its process whatever its network is: code that has run, tables, inputs."""
-
-ONNXRUNTIME_FACTORS = {"weights": 1.01, "activations": 1.0, "kernels": 0.015 * 2**20}
-"""Resident bytes for a byte of weights and of what the arena holds of activations, and for a kernel: what a stack is
-drawn to of which few networks were measured, and has of which none was."""
 
 PRIOR_SD = {"base": 8 << 20, "weights": 0.03, "activations": 0.1, "kernels": 0.015 * 2**20}
 """How far stacks differ from that."""
