@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from sitecnn import Copy, Link, load_network
-from sitecnn.estimation.advice import Situation, advise, half_as_wide, time_per_image
+from sitecnn.estimation.advice import AdviceContext, advise, half_as_wide, time_per_image
 from sitecnn.network import parse_prototxt
 from sitecnn.workload.kernels import layer_kernel
 from tests.estimation.boards import NETWORKS, board_model, stack_model
@@ -20,7 +20,7 @@ def at_batch(images):
 def situation(**changes):
     stacks = [stack_model("cpu", "one", 1), stack_model("cpu", "four", 4, speed=3)]
     board = board_model("cpu", stacks=stacks)
-    now = Situation(at_batch(1), board, stacks[0], 0.9, at_batch=at_batch)
+    now = AdviceContext(at_batch(1), board, stacks[0], 0.9, at_batch=at_batch)
     return replace(now, **changes)
 
 
@@ -92,5 +92,5 @@ def test_a_useless_placement_does_not_pass_off_the_other_processors_gain():
 
 def test_a_gpu_is_told_of_zero_copy():
     stack = stack_model("gpu")
-    now = Situation(at_batch(1), board_model("gpu", stacks=[stack]), stack, 0.9)
+    now = AdviceContext(at_batch(1), board_model("gpu", stacks=[stack]), stack, 0.9)
     assert by_change(advise(now))["zero-copy"].saves_bytes == pytest.approx(232.56 * 2**20, rel=1e-4)

@@ -8,7 +8,7 @@ import pytest
 
 import sitecnn
 from sitecnn.cli import main
-from sitecnn.estimation.sums import sums
+from sitecnn.estimation.aggregate_variance import aggregate
 from sitecnn.estimation.work import layer_columns
 from sitecnn.models.board_model import UNSEEN, estimate_pass
 from sitecnn.models.calibrate import fit_board
@@ -74,7 +74,7 @@ def test_an_unknown_kind_is_known_to_a_factor_of_five_at_best():
 def test_sums_know_the_doubt_of_guesses_as_passes_do():
     stack, network = guessing("sigmoid"), parse_prototxt(SIGMOIDS, "sigmoids")
     kinds, sizes = layer_columns(network)
-    ns, sd_ns = sums(stack, kinds, sizes, np.zeros(len(kinds), dtype=int), 1)
+    ns, sd_ns = aggregate(stack, kinds, sizes, np.zeros(len(kinds), dtype=int), 1)
     found = estimate_pass(stack, kinds, sizes)
     assert (ns[0], sd_ns[0]) == pytest.approx((found.forward_ns, found.forward_sd_ns))
 

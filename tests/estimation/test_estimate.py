@@ -10,10 +10,10 @@ import pytest
 
 import sitecnn
 from sitecnn.errors import SiteCNNError
-from sitecnn.estimation.answer import Budget, answer
+from sitecnn.estimation.aggregate_variance import aggregate
 from sitecnn.estimation.boards import choose_stack, free_bytes, other_processor
+from sitecnn.estimation.budget_check import Budget
 from sitecnn.estimation.estimate import Milliseconds
-from sitecnn.estimation.sums import sums
 from sitecnn.estimation.work import layer_columns
 from sitecnn.models.board_model import estimate_pass
 from sitecnn.models.known import known_models
@@ -80,7 +80,7 @@ def test_types_add_up_to_the_forward_pass(network):
 def test_sums_of_everything_are_the_forward_pass(network):
     stack = stack_model("gpu")
     kinds, sizes = layer_columns(network)
-    ns, sd_ns = sums(stack, kinds, sizes, np.zeros(len(kinds), dtype=int), 1)
+    ns, sd_ns = aggregate(stack, kinds, sizes, np.zeros(len(kinds), dtype=int), 1)
     found = estimate_pass(stack, kinds, sizes)
     assert ns[0] == pytest.approx(found.forward_ns)
     assert sd_ns[0] == pytest.approx(found.forward_sd_ns)
@@ -94,7 +94,7 @@ def test_the_standard_error_of_a_difference_is_what_drawing_models_gives():
     one, eight = (sitecnn.load_network(NETWORKS / "alexnet.prototxt", batch=batch) for batch in (1, 8))
     kinds, sizes = layer_columns(replace(one, layers=one.layers + eight.layers))
     weight = np.repeat([1.0, -1 / 8], len(one.layers))
-    ns, sd_ns = sums(stack, kinds, sizes, np.zeros(len(kinds), dtype=int), 1, weight)
+    ns, sd_ns = aggregate(stack, kinds, sizes, np.zeros(len(kinds), dtype=int), 1, weight)
     rng = np.random.default_rng(3)
     draws = []
     for _ in range(4000):
@@ -117,9 +117,9 @@ def test_what_a_model_misses_of_a_layer_cancels_in_its_difference_with_itself(ne
     kinds, sizes = layer_columns(replace(network, layers=network.layers * 2))
     count = len(network.layers)
     weight, layer, group = np.repeat([1.0, -1.0], count), np.tile(np.arange(count), 2), np.zeros(2 * count, dtype=int)
-    ns, sd_ns = sums(stack_model("cpu"), kinds, sizes, group, 1, weight, layer)
+    ns, sd_ns = aggregate(stack_model("cpu"), kinds, sizes, group, 1, weight, layer)
     assert (ns[0], sd_ns[0]) == pytest.approx((0, 0), abs=1e-3)
-    _, apart = sums(stack_model("cpu"), kinds, sizes, group, 1, weight)
+    _, apart = aggregate(stack_model("cpu"), kinds, sizes, group, 1, weight)
     assert apart[0] > 0
 
 
@@ -181,7 +181,7 @@ def test_the_largest_batch_fits_and_one_more_does_not():
     def at_batch(images):
         return sitecnn.load_network(path, batch=images)
 
-    found = answer(at_batch(1), board, Budget(memory_bytes=limit), at_batch=at_batch)
+    found = check_budget(at_batch(1), board, Budget(memory_bytes=limit), at_batch=at_batch)
     totals = [sitecnn.estimate(at_batch(found.largest_batch + more), board).memory_bytes.total for more in (0, 1)]
     assert totals[0] <= limit < totals[1]
 

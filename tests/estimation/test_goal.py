@@ -7,8 +7,8 @@ import pytest
 
 from sitecnn import load_network
 from sitecnn.cli import main
-from sitecnn.estimation.advice import Situation, advise
-from sitecnn.estimation.answer import Budget
+from sitecnn.estimation.advice import AdviceContext, advise
+from sitecnn.estimation.budget_check import Budget
 from sitecnn.estimation.estimate import forward_ms
 from sitecnn.estimation.goal import reaching
 from sitecnn.estimation.variants import narrower, smaller
@@ -50,7 +50,9 @@ def at_inputs(shapes):
 
 def situation(**changes):
     stack = stack_model("cpu", "one", 1)
-    now = Situation(at_batch(1), board_model("cpu", stacks=[stack]), stack, 0.9, at_batch=at_batch, at_inputs=at_inputs)
+    now = AdviceContext(
+        at_batch(1), board_model("cpu", stacks=[stack]), stack, 0.9, at_batch=at_batch, at_inputs=at_inputs
+    )
     return replace(now, **changes)
 
 

@@ -8,8 +8,8 @@ import pytest
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_flow
 
-from sitecnn.estimation.cut import minimum_cut
 from sitecnn.estimation.dataflow import dataflow
+from sitecnn.estimation.minimum_cut import minimum_cut
 from sitecnn.estimation.placement import ZERO_COPY, Copy, best_placement, place, placed_ns
 from sitecnn.network import load_network
 from sitecnn.workload.kernels import is_free

@@ -6,7 +6,7 @@ from math import prod
 
 import pytest
 
-from sitecnn.estimation.liveness import schedule
+from sitecnn.estimation.peak_memory import schedule
 from sitecnn.explore.layout import alive_bytes, draw
 from sitecnn.network.caffe.reader import parse_prototxt
 from tests.explore.chromium import NETWORKS

@@ -18,8 +18,8 @@ from sitecnn.cli.arguments import (
 from sitecnn.errors import SiteCNNError
 
 if TYPE_CHECKING:
-    from sitecnn.estimation.advice import Advice, Situation
-    from sitecnn.estimation.answer import Budget
+    from sitecnn.estimation.advice import Advice, AdviceContext
+    from sitecnn.estimation.budget_check import Budget
 
 EXAMPLES = """\
 examples:
@@ -52,7 +52,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the advice; 0, or 1 where nothing reaches the goal."""
     from sitecnn.estimation.advice import Batch, advise
-    from sitecnn.estimation.answer import Budget
+    from sitecnn.estimation.budget_check import Budget
 
     now, notes = _situation(args)
     goal = Goal(now, Budget(args.budget_ms, args.budget_fps))
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 class Goal:
     """A goal, whether it is reached as things are, and what else would; all of it empty where none was given."""
 
-    def __init__(self, now: "Situation", budget: "Budget") -> None:
+    def __init__(self, now: "AdviceContext", budget: "Budget") -> None:
         from sitecnn.estimation.estimate import forward_ms
         from sitecnn.estimation.goal import keeps, reaching
 
@@ -129,7 +129,7 @@ class Goal:
         return [f"goal  {asked}; the smallest change first", "", table(head, rows, right=(2, 3, 4, 5))]
 
 
-def document(now: "Situation", found: "list[Advice]", notes: list[str]) -> dict[str, Any]:
+def document(now: "AdviceContext", found: "list[Advice]", notes: list[str]) -> dict[str, Any]:
     """The `advise --json` document; `gain_ms` is per image."""
     from sitecnn.estimation.advice import time_per_image
 
@@ -146,9 +146,9 @@ def document(now: "Situation", found: "list[Advice]", notes: list[str]) -> dict[
     }
 
 
-def _situation(args: argparse.Namespace) -> "tuple[Situation, list[str]]":
+def _situation(args: argparse.Namespace) -> "tuple[AdviceContext, list[str]]":
     """What is run now, and what cannot be advised on for want of a model or a link."""
-    from sitecnn.estimation.advice import Situation
+    from sitecnn.estimation.advice import AdviceContext
     from sitecnn.estimation.boards import choose_stack, load_board, load_processors, other_processor, with_stack
     from sitecnn.estimation.estimate import forward_ms
     from sitecnn.estimation.offload import Link
@@ -168,7 +168,7 @@ def _situation(args: argparse.Namespace) -> "tuple[Situation, list[str]]":
     gpu = model if board.processor == "gpu" else choose_stack(other, network=network) if other else None
     copy, origin = copy_of(args, gpu) if gpu else (None, "")
     server = load_board(args.server, args.server_processor, root=args.root) if args.server else None
-    situation = Situation(
+    situation = AdviceContext(
         network=network,
         board=board,
         model=model,
@@ -196,7 +196,7 @@ def _situation(args: argparse.Namespace) -> "tuple[Situation, list[str]]":
     return situation, notes
 
 
-def _title(now: "Situation") -> str:
+def _title(now: "AdviceContext") -> str:
     from sitecnn.cli.colour import paint
     from sitecnn.estimation.advice import time_per_image
 
@@ -205,7 +205,7 @@ def _title(now: "Situation") -> str:
     return paint(f"{origin} ({now.model.stack}): {here:,.2f} ms an image", "bold")
 
 
-def _gains(now: "Situation", found: "list[Advice]", notes: list[str]) -> str:
+def _gains(now: "AdviceContext", found: "list[Advice]", notes: list[str]) -> str:
     from sitecnn.cli.tables import mebibytes, table
     from sitecnn.estimation.advice import time_per_image
 

@@ -8,7 +8,7 @@ from sitecnn.cli.arguments import add_board_name, add_level, add_network, read_n
 from sitecnn.errors import ModelError
 
 if TYPE_CHECKING:
-    from sitecnn.estimation.answer import Answer
+    from sitecnn.estimation.budget_check import BudgetCheck
 
 EXAMPLES = """\
 examples:
@@ -46,10 +46,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _answers(args: argparse.Namespace) -> "list[Answer]":
+def _answers(args: argparse.Namespace) -> "list[BudgetCheck]":
     """The answers network by network and batch by batch, the fastest of each first."""
-    from sitecnn.estimation.answer import Budget, answer
     from sitecnn.estimation.boards import load_board
+    from sitecnn.estimation.budget_check import Budget, check_budget
     from sitecnn.estimation.work import can_run
     from sitecnn.models.board_model import load
     from sitecnn.models.known import known_models
@@ -67,7 +67,7 @@ def _answers(args: argparse.Namespace) -> "list[Answer]":
         for batch in args.batch or [None]:
             network = read_network(args, source, batch)
             found = [
-                answer(network, board, Budget(), stack=stack.stack, threads=stack.threads, level=args.level)
+                check_budget(network, board, Budget(), stack=stack.stack, threads=stack.threads, level=args.level)
                 for board in boards
                 for stack in board.stacks
                 if can_run(network, stack)

@@ -10,7 +10,7 @@ from sitecnn.cli.arguments import add_board, add_level, add_network, add_time_bu
 from sitecnn.errors import SiteCNNError
 
 if TYPE_CHECKING:
-    from sitecnn.estimation.answer import Answer
+    from sitecnn.estimation.budget_check import BudgetCheck
 
 EXAMPLES = """\
 examples:
@@ -62,15 +62,15 @@ def run(args: argparse.Namespace) -> int:
     return 0 if all(group[0].fits for group in groups) else 1
 
 
-def document(answers: "list[Answer]") -> dict[str, Any]:
+def document(answers: "list[BudgetCheck]") -> dict[str, Any]:
     """The `estimate --json` document of a board: its fastest processor's, those of `others` below it."""
     return {**answers[0].to_dict(), "others": [other.to_dict() for other in answers[1:]]}
 
 
-def _on_boards(args: argparse.Namespace, source: str, batch: int | None) -> "list[list[Answer]]":
+def _on_boards(args: argparse.Namespace, source: str, batch: int | None) -> "list[list[BudgetCheck]]":
     """For each board the answers of its processors: those that keep the budget before others, the fastest first."""
-    from sitecnn.estimation.answer import Budget, answer
     from sitecnn.estimation.boards import load_processors, with_stack
+    from sitecnn.estimation.budget_check import Budget, check_budget
 
     budget = Budget(args.budget_ms, args.budget_fps, None if args.budget_mb is None else int(args.budget_mb * 1e6))
     boards = [load_processors(board, args.processor, root=args.root) for board in args.board.split(",")]
@@ -81,12 +81,12 @@ def _on_boards(args: argparse.Namespace, source: str, batch: int | None) -> "lis
     groups = []
     for board in boards:
         processors = with_stack(board, args.stack, args.threads, args.engine)
-        found = [answer(network, processor, budget, at_batch=at_batch, **choice) for processor in processors]
+        found = [check_budget(network, processor, budget, at_batch=at_batch, **choice) for processor in processors]
         groups.append(sorted(found, key=lambda one: (not one.fits, one.estimate.forward_ms.estimate)))
     return groups
 
 
-def print_csv(answers: "list[Answer]") -> None:
+def print_csv(answers: "list[BudgetCheck]") -> None:
     """One row per layer of each estimate."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 from sitecnn.cli.colour import paint
 from sitecnn.cli.tables import mebibytes, table
-from sitecnn.estimation.answer import Answer
+from sitecnn.estimation.budget_check import BudgetCheck
 from sitecnn.estimation.estimate import Estimate, LayerEstimate, Milliseconds
 
 SURE = 0.95
 """A chance of at least this is called sure, of at most 1 - this is called surely not."""
 
 
-def verdict(answer: Answer, others: Sequence[Answer] = (), *, layers: bool = False) -> str:
+def verdict(answer: BudgetCheck, others: Sequence[BudgetCheck] = (), *, layers: bool = False) -> str:
     """One estimate: the verdict, the time by layer type, the memory and, if asked, every layer.
 
     `others` are the answers of the board's other processors.
@@ -22,7 +22,7 @@ def verdict(answer: Answer, others: Sequence[Answer] = (), *, layers: bool = Fal
     return "\n\n".join(parts)
 
 
-def comparison(answers: Sequence[Answer]) -> str:
+def comparison(answers: Sequence[BudgetCheck]) -> str:
     """Several estimates, a row each."""
     head = ("network", "batch", "board", "ms", "interval", "images/s", "memory", "fits", "note", "stack")
     rows = []
@@ -45,7 +45,7 @@ def comparison(answers: Sequence[Answer]) -> str:
     return text + f"\nms: a forward pass, with its {answers[0].estimate.level:.0%} interval"
 
 
-def compared(answers: Sequence[Answer]) -> str:
+def compared(answers: Sequence[BudgetCheck]) -> str:
     """As `comparison`, with a table of its own for what is mostly extrapolated."""
     founded = [answer for answer in answers if not answer.is_mostly_extrapolated]
     others = [answer for answer in answers if answer.is_mostly_extrapolated]
@@ -67,7 +67,7 @@ def span(ms: Milliseconds) -> str:
     return f"{amount(ms.low, ms.estimate)}–{amount(ms.high, ms.estimate)}"
 
 
-def _verdict(answer: Answer, others: Sequence[Answer]) -> str:
+def _verdict(answer: BudgetCheck, others: Sequence[BudgetCheck]) -> str:
     one = answer.estimate
     engine = f"{one.engine.name}, {one.engine.precision}"
     if one.network_precision != one.engine.precision:
@@ -91,7 +91,7 @@ def _verdict(answer: Answer, others: Sequence[Answer]) -> str:
     return "\n".join(lines)
 
 
-def _time_lines(answer: Answer) -> list[str]:
+def _time_lines(answer: BudgetCheck) -> list[str]:
     one = answer.estimate
     if not one.is_whole:
         missing = f"nothing is known of layers with {1 - one.known_macs_fraction:.0%} of the MACs, so there is no total"
@@ -104,14 +104,14 @@ def _time_lines(answer: Answer) -> list[str]:
     return [f"time        {text}, {rate}{_doubt(one, ', ')}{_time_verdict(answer)}"]
 
 
-def _guess(answer: Answer) -> str:
+def _guess(answer: BudgetCheck) -> str:
     """What the exit status then rests on."""
     if answer.limit_ms is None:
         return ""
     return f"; guessing the rest it {'fits' if answer.fits_time else 'does not fit'} {amount(answer.limit_ms)} ms"
 
 
-def _time_verdict(answer: Answer) -> str:
+def _time_verdict(answer: BudgetCheck) -> str:
     if answer.limit_ms is None or answer.chance_in_time is None:
         return ""
     likely = answer.chance_in_time
@@ -127,7 +127,7 @@ def chance(value: float) -> str:
     return ">99%" if value > 0.99 else "<1%" if value < 0.01 else f"{value:.0%}"
 
 
-def _memory_verdict(answer: Answer) -> str:
+def _memory_verdict(answer: BudgetCheck) -> str:
     total = answer.estimate.memory_bytes.total
     verdicts = [] if answer.estimate.memory_bytes.base else ["without the process itself, which was not measured"]
     if answer.budget.memory_bytes is not None:
@@ -198,7 +198,7 @@ def _types(one: Estimate) -> str:
     return table(("type", "layers", "ms", f"{one.level:.0%} interval", "share", "MACs"), rows, right=(1, 2, 3, 4, 5))
 
 
-def _memory(answer: Answer) -> str:
+def _memory(answer: BudgetCheck) -> str:
     parts, plan = answer.estimate.memory_bytes, answer.plan
     copy = parts.zero_copy_saving
     counted = parts.weights + parts.data + parts.workspace + copy + parts.base

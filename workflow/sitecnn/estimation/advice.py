@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from sitecnn.errors import NetworkError
+from sitecnn.estimation.aggregate_variance import aggregate
 from sitecnn.estimation.boards import choose_stack, free_bytes
 from sitecnn.estimation.estimate import Milliseconds, difference, estimate_memory
 from sitecnn.estimation.memory_plan import memory_plan
 from sitecnn.estimation.offload import Link, offload
 from sitecnn.estimation.placement import Copy, place
-from sitecnn.estimation.sums import sums
 from sitecnn.estimation.variants import can_be_narrower, narrower, smaller
 from sitecnn.estimation.work import Work, can_run, work_of, work_of_kernels
 from sitecnn.models.board_model import BoardModel, StackModel
@@ -82,7 +82,7 @@ class Advice:
 
 
 @dataclass(frozen=True)
-class Situation:
+class AdviceContext:
     """What is run now, and what else there is: other models and links may be missing.
 
     `other` is the model of the board's other processor, `copy` the price of moving values between the two,
@@ -102,7 +102,7 @@ class Situation:
     at_inputs: Callable[[Mapping[str, Shape]], Network] | None = None
 
 
-def advise(now: Situation) -> list[Advice]:
+def advise(now: AdviceContext) -> list[Advice]:
     """All advice that gains anything: time first, sure gains before doubtful ones, then memory; largest first."""
     found = [
         *_other_processor(now),
@@ -123,7 +123,7 @@ def advise(now: Situation) -> list[Advice]:
 def time_per_image(network: Network, model: StackModel) -> tuple[float, float]:
     """(ns, standard error) of a forward pass, per image."""
     work = work_of(network, model)
-    ns, sd_ns = sums(model, work.kinds, work.sizes, np.zeros_like(work.layer), 1)
+    ns, sd_ns = aggregate(model, work.kinds, work.sizes, np.zeros_like(work.layer), 1)
     return float(ns[0]) / network.batch, float(sd_ns[0]) / network.batch
 
 
@@ -136,24 +136,24 @@ def _change(before: Work, images: int, after: Work, images_after: int, model: St
     # Kernel for kernel the same layers, or an engine that fuses others at other sizes.
     paired = np.array_equal(before.kinds, after.kinds)
     layer = np.tile(np.arange(count), 2) if paired else np.arange(count + later)
-    ns, sd_ns = sums(model, kinds, sizes, np.zeros(count + later, dtype=np.int_), 1, weight, layer)
+    ns, sd_ns = aggregate(model, kinds, sizes, np.zeros(count + later, dtype=np.int_), 1, weight, layer)
     return difference(float(ns[0]), float(sd_ns[0]), level)
 
 
-def _instead(now: Situation, model: StackModel) -> Milliseconds:
+def _instead(now: AdviceContext, model: StackModel) -> Milliseconds:
     """What another stack gains: two models, whose errors have nothing in common."""
     (ns, sd_ns), (then_ns, then_sd_ns) = (time_per_image(now.network, one) for one in (now.model, model))
     return difference(ns - then_ns, float(np.hypot(sd_ns, then_sd_ns)), now.level)
 
 
-def _other_processor(now: Situation) -> list[Advice]:
+def _other_processor(now: AdviceContext) -> list[Advice]:
     if now.other is None:
         return []
     stack = choose_stack(now.other, network=now.network)
     return [Advice(f"run on the {now.other.processor}", _instead(now, stack), None, f"stack {stack.stack}")]
 
 
-def _other_stacks(now: Situation) -> list[Advice]:
+def _other_stacks(now: AdviceContext) -> list[Advice]:
     others = [stack for stack in now.board.stacks if stack is not now.model]
     found = []
     for stack in others:
@@ -165,7 +165,7 @@ def _other_stacks(now: Situation) -> list[Advice]:
     return found
 
 
-def _placement(now: Situation) -> list[Advice]:
+def _placement(now: AdviceContext) -> list[Advice]:
     if now.other is None or now.copy is None:
         return []
     boards = {now.board.processor: now.board.only(now.model), now.other.processor: now.other}
@@ -181,7 +181,7 @@ def _placement(now: Situation) -> list[Advice]:
     return [Advice(what, _scaled(gain, 1 / now.network.batch), None, note)]
 
 
-def _batch(now: Situation) -> list[Advice]:
+def _batch(now: AdviceContext) -> list[Advice]:
     """The largest batch that still fits, of those that are usual; larger ones gain less and less and delay more."""
     if now.at_batch is None:
         return []
@@ -205,7 +205,7 @@ def _batch(now: Situation) -> list[Advice]:
     return [best] if best else []
 
 
-def _smaller_images(now: Situation) -> list[Advice]:
+def _smaller_images(now: AdviceContext) -> list[Advice]:
     """Images about three quarters as high and as wide, as far as the network takes them."""
     if now.at_inputs is None:
         return []
@@ -213,30 +213,30 @@ def _smaller_images(now: Situation) -> list[Advice]:
     return [with_images(now, *one) for one in sizes[len(sizes) // 4 :][:1]]
 
 
-def with_images(now: Situation, change: str, network: Network) -> Advice:
+def with_images(now: AdviceContext, change: str, network: Network) -> Advice:
     """What the network for smaller images gains, `change` as `variants.smaller` has it."""
     shapes = {layer.tops[0]: layer.outputs[0] for layer in network.layers if layer.type == "Input"}
     note = "check the accuracy; FC layers have to be trained anew"
     return Advice(change, _as_other_kernels(now, network), None, note, InputShapes(shapes))
 
 
-def _narrower(now: Situation) -> list[Advice]:
+def _narrower(now: AdviceContext) -> list[Advice]:
     return [with_width(now, NARROWER)] if can_be_narrower(now.network, now.model.stack) else []
 
 
-def with_width(now: Situation, share: float) -> Advice:
+def with_width(now: AdviceContext, share: float) -> Advice:
     """What `share` of all channels gains."""
     gain = _as_other_kernels(now, narrower(now.network, share))
     return Advice(f"{share:.0%} of the channels in all layers", gain, None, "has to be trained anew", Width(share))
 
 
-def _as_other_kernels(now: Situation, network: Network) -> Milliseconds:
+def _as_other_kernels(now: AdviceContext, network: Network) -> Milliseconds:
     """The gain of the same layers with other sizes."""
     before, after = (work_of(one, now.model) for one in (now.network, network))
     return _change(before, now.network.batch, after, network.batch, now.model, now.level)
 
 
-def _shrinking(now: Situation) -> list[Advice]:
+def _shrinking(now: AdviceContext) -> list[Advice]:
     if engine_of_stack(now.model.stack).name != CAFFE:
         # Of other engines a layer alone is no kernel.
         return []
@@ -270,7 +270,7 @@ def half_as_wide(layer: Layer) -> Kernel:
     return kernel(whole.kind, sizes, whole.variant)
 
 
-def _offload(now: Situation) -> list[Advice]:
+def _offload(now: AdviceContext) -> list[Advice]:
     if now.server is None or now.link is None:
         return []
     found = offload(now.network, now.board.only(now.model), now.server, now.link, level=now.level)
@@ -282,7 +282,7 @@ def _offload(now: Situation) -> list[Advice]:
     return [Advice(what, _scaled(found.gain_ms, 1 / now.network.batch), None, sent)]
 
 
-def _memory(now: Situation) -> list[Advice]:
+def _memory(now: AdviceContext) -> list[Advice]:
     plan = memory_plan(now.network)
     copy = estimate_memory(now.network, now.model, now.board.processor).zero_copy_saving
     return [

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sitecnn.errors import SiteCNNError
+from sitecnn.estimation.aggregate_variance import aggregate_kinds
 from sitecnn.estimation.boards import choose_stack
-from sitecnn.estimation.sums import sums_of
 from sitecnn.estimation.work import Work, work_of
 from sitecnn.models.board_model import (
     ONNXRUNTIME_FACTORS,
@@ -320,7 +320,7 @@ def _types(
     counts = Counter(layer.type for layer in layers)
     names = {name: number for number, name in enumerate(counts)}
     group = np.array([names[layer.type] for layer in layers], dtype=np.int_)[work.layer]
-    ns, sd_ns = sums_of(model, found.by_kind, group, len(names))
+    ns, sd_ns = aggregate_kinds(model, found.by_kind, group, len(names))
     macs_of = dict.fromkeys(names, 0)
     for layer in layers:
         macs_of[layer.type] += layer.macs

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sitecnn.errors import NetworkError
-from sitecnn.estimation.advice import BATCHES, Situation
-from sitecnn.estimation.answer import Budget
+from sitecnn.estimation.advice import BATCHES, AdviceContext
 from sitecnn.estimation.boards import free_bytes
+from sitecnn.estimation.budget_check import Budget
 from sitecnn.estimation.estimate import Milliseconds, estimate_memory, forward_ms
 from sitecnn.estimation.offload import offload
 from sitecnn.estimation.placement import place
@@ -43,7 +43,7 @@ class Change:
     note: str = ""
 
 
-def reaching(now: Situation, goal: Budget) -> tuple[list[Change], Change | None]:
+def reaching(now: AdviceContext, goal: Budget) -> tuple[list[Change], Change | None]:
     """The changes that reach the goal, the smallest first, and where none does, the one that comes nearest.
 
     Where none does alone, smaller networks on faster stacks are looked at. Of a kind that comes in steps (images,
@@ -72,7 +72,7 @@ def keeps(goal: Budget, ms: Milliseconds, images: int, level: float) -> tuple[bo
     return ms.estimate <= limit_ms, ms.chance_below(limit_ms, level)
 
 
-def _first_of_each(changes: list[Change], now: Situation, goal: Budget) -> list[Change]:
+def _first_of_each(changes: list[Change], now: AdviceContext, goal: Budget) -> list[Change]:
     """Those that reach the goal; of steps along one way, which are of one effort, only the first."""
     found: dict[tuple[int, str], Change] = {}
     for one in changes:
@@ -83,7 +83,7 @@ def _first_of_each(changes: list[Change], now: Situation, goal: Budget) -> list[
     return list(found.values())
 
 
-def _ways(now: Situation) -> Iterator[tuple[str, StackModel, int]]:
+def _ways(now: AdviceContext) -> Iterator[tuple[str, StackModel, int]]:
     """(what it is called, model, effort) of every other stack of the board's processors."""
     for stack in now.board.stacks:
         if stack is not now.model and can_run(now.network, stack):
@@ -94,17 +94,17 @@ def _ways(now: Situation) -> Iterator[tuple[str, StackModel, int]]:
         yield f"run on the {now.other.processor if now.other else ''} ({stack.stack})", stack, 1
 
 
-def _fastest(now: Situation) -> tuple[str, StackModel, int] | None:
+def _fastest(now: AdviceContext) -> tuple[str, StackModel, int] | None:
     timed = [(forward_ms(now.network, way[1]).estimate, way) for way in _ways(now)]
     return min(timed, key=lambda one: one[0])[1] if timed else None
 
 
-def _settings(now: Situation) -> Iterator[Change]:
+def _settings(now: AdviceContext) -> Iterator[Change]:
     for name, model, effort in _ways(now):
         yield _change(now, name, effort, now.network, model)
 
 
-def _placed(now: Situation) -> Iterator[Change]:
+def _placed(now: AdviceContext) -> Iterator[Change]:
     if now.other is None or now.copy is None:
         return
     boards = {now.board.processor: now.board.only(now.model), now.other.processor: now.other}
@@ -115,7 +115,7 @@ def _placed(now: Situation) -> Iterator[Change]:
         yield Change(name, 1, now.network.batch, placed.placed_ms, np.nan)
 
 
-def _batches(now: Situation) -> Iterator[Change]:
+def _batches(now: AdviceContext) -> Iterator[Change]:
     free = free_bytes(now.board)
     for images in (batch for batch in BATCHES if now.at_batch and batch > now.network.batch):
         assert now.at_batch
@@ -129,20 +129,20 @@ def _batches(now: Situation) -> Iterator[Change]:
         yield _change(now, f"batch {images}", 2, network, now.model, "each image waits for its whole pass")
 
 
-def _smaller(now: Situation) -> Iterator[Change]:
+def _smaller(now: AdviceContext) -> Iterator[Change]:
     if now.at_inputs is None:
         return
     for name, network in smaller(now.network, now.at_inputs):
         yield _change(now, name, 3, network, now.model, "check the accuracy; FC layers have to be trained anew")
 
 
-def _narrower(now: Situation) -> Iterator[Change]:
+def _narrower(now: AdviceContext) -> Iterator[Change]:
     for share in WIDTHS if can_be_narrower(now.network, now.model.stack) else ():
         network = narrower(now.network, share)
         yield _change(now, f"{share:.0%} of the channels", 4, network, now.model, "has to be trained anew")
 
 
-def _offloaded(now: Situation) -> Iterator[Change]:
+def _offloaded(now: AdviceContext) -> Iterator[Change]:
     if now.server is None or now.link is None:
         return
     found = offload(now.network, now.board.only(now.model), now.server, now.link, level=now.level)
@@ -152,5 +152,5 @@ def _offloaded(now: Situation) -> Iterator[Change]:
         yield Change(name, 5, now.network.batch, found.total_ms, np.nan, f"sends {found.best.sent_bytes / 1e6:,.2f} MB")
 
 
-def _change(now: Situation, name: str, effort: int, network: Network, model: StackModel, note: str = "") -> Change:
+def _change(now: AdviceContext, name: str, effort: int, network: Network, model: StackModel, note: str = "") -> Change:
     return Change(name, effort, network.batch, forward_ms(network, model, now.level), np.nan, note)

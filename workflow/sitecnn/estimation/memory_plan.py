@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from sitecnn.estimation.liveness import least_peak, schedule
+from sitecnn.estimation.peak_memory import least_peak, schedule
 from sitecnn.network.graph import Network
 from sitecnn.workload.memory import memory, workspace_bytes
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sitecnn.estimation.aggregate_variance import aggregate
 from sitecnn.estimation.boards import choose_stack
-from sitecnn.estimation.cut import Edge, minimum_cut
 from sitecnn.estimation.dataflow import HOST, Dataflow, dataflow
 from sitecnn.estimation.estimate import Milliseconds, difference, milliseconds
-from sitecnn.estimation.sums import sums
+from sitecnn.estimation.minimum_cut import Edge, minimum_cut
 from sitecnn.estimation.work import Work, work_of
 from sitecnn.models.board_model import BoardModel, StackModel, estimate_kernels, within_pass_ns
 from sitecnn.models.features import Array
@@ -222,4 +222,4 @@ def layers_ns(model: StackModel, work: Work) -> list[float]:
 
 def standard_errors(model: StackModel, work: Work, chosen: "np.ndarray[Any, np.dtype[np.bool_]]") -> Array:
     """Of the sum of the layers that are not `chosen`, and of the sum of those that are, in ns."""
-    return sums(model, work.kinds, work.sizes, chosen.astype(np.int_)[work.layer], 2)[1]
+    return aggregate(model, work.kinds, work.sizes, chosen.astype(np.int_)[work.layer], 2)[1]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sitecnn.errors import NetworkError
-from sitecnn.estimation.sums import Groups, Kinds
+from sitecnn.estimation.aggregate_variance import Groups, Kinds
 from sitecnn.models.board_model import StackModel
 from sitecnn.models.features import Array, Sizes
 from sitecnn.network.graph import Layer, Network

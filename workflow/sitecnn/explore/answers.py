@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sitecnn.errors import ModelError
-from sitecnn.estimation.answer import verdict
+from sitecnn.estimation.budget_check import verdict
 from sitecnn.estimation.estimate import Estimate, estimate
 from sitecnn.estimation.work import can_run
 from sitecnn.explore.change import Change, change, rate_change

@@ -7,8 +7,8 @@ from statistics import NormalDist
 
 import numpy as np
 
+from sitecnn.estimation.aggregate_variance import aggregate
 from sitecnn.estimation.estimate import Milliseconds, difference
-from sitecnn.estimation.sums import sums
 from sitecnn.estimation.work import Work, work_of
 from sitecnn.models.board_model import StackModel
 from sitecnn.models.features import Array
@@ -89,7 +89,9 @@ def _differences(before: Network, after: Network, model: StackModel, level: floa
     )
     pairs = _pairs([before, after], works)
     weight[_unchanged(pairs, np.stack([*sizes.values()]))] = 0.0
-    ns, sd_ns = sums(model, kinds, sizes, of_kernel, max(group, default=-1) + 1, weight, np.array(pairs, dtype=np.int_))
+    ns, sd_ns = aggregate(
+        model, kinds, sizes, of_kernel, max(group, default=-1) + 1, weight, np.array(pairs, dtype=np.int_)
+    )
     return [difference(float(one), float(sd), level) for one, sd in zip(ns, sd_ns, strict=True)]
 
 

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from sitecnn.errors import SiteCNNError
-from sitecnn.estimation.answer import answer
+from sitecnn.estimation.budget_check import check_budget
 from sitecnn.estimation.work import can_run
 from sitecnn.explore.answers import Stack
 from sitecnn.explore.change import layer_changes, type_changes
@@ -28,7 +28,7 @@ def details(question: Question, pinned: Question | None, stack: Stack) -> dict[s
     """The document of `estimate --json` for the stack, with each layer's MACs, shapes and share, and the drawing."""
     network = network_of(question)
     budget, other_batch = budget_of(question), partial(at_batch, question)
-    found = answer(network, stack.board, budget, level=question.level, at_batch=other_batch).to_dict()
+    found = check_budget(network, stack.board, budget, level=question.level, at_batch=other_batch).to_dict()
     whole = sum(layer["ms"]["estimate"] for layer in found["layers"])
     for layer, row in zip(network.layers, found["layers"], strict=True):
         row["macs"] = macs(layer)

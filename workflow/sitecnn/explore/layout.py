@@ -7,7 +7,7 @@ from typing import Any
 
 from fast_sugiyama import from_edges
 
-from sitecnn.estimation.liveness import Schedule, schedule
+from sitecnn.estimation.peak_memory import Schedule, schedule
 from sitecnn.network.caffe.splits import is_automatic_split
 from sitecnn.network.graph import Network, Shape
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from sitecnn.errors import NetworkError
-from sitecnn.estimation.answer import Budget
+from sitecnn.estimation.budget_check import Budget
 from sitecnn.explore.prototxt import layer_blocks
 from sitecnn.explore.question import Question, Source
 from sitecnn.network import load_network

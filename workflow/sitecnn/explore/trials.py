@@ -9,11 +9,11 @@ from typing import Any
 from sitecnn.errors import NetworkError
 from sitecnn.estimation.advice import (
     Advice,
+    AdviceContext,
     Batch,
     Edit,
     InputShapes,
     Outputs,
-    Situation,
     Width,
     advise,
     with_images,
@@ -39,14 +39,14 @@ def trials(question: Question, stack: Stack, root: Path) -> list[dict[str, Any]]
     return [{**asdict(one), "sure": one.is_sure, "edit": _edit(question, now, one.edit)} for one in found]
 
 
-def situation(question: Question, stack: Stack, root: Path) -> Situation:
+def situation(question: Question, stack: Stack, root: Path) -> AdviceContext:
     """What the advice is about: the stack that was chosen, and the board's other processor."""
     network = network_of(question)
     other = other_processor(stack.board, root)
     gpu = stack.model if stack.board.processor == "gpu" else None
     if gpu is None and other:
         gpu = choose_stack(other, network=network)
-    return Situation(
+    return AdviceContext(
         network=network,
         board=stack.board,
         model=stack.model,
@@ -58,7 +58,7 @@ def situation(question: Question, stack: Stack, root: Path) -> Situation:
     )
 
 
-def _smaller(now: Situation) -> Iterator[Advice]:
+def _smaller(now: AdviceContext) -> Iterator[Advice]:
     """Smaller images and fewer channels than the advice's."""
     sizes = list(smaller(now.network, now.at_inputs)) if now.at_inputs else []
     for change, network in sizes[len(sizes) // 2 :][:1]:
@@ -67,7 +67,7 @@ def _smaller(now: Situation) -> Iterator[Advice]:
         yield with_width(now, HALF)
 
 
-def _edit(question: Question, now: Situation, edit: Edit | None) -> dict[str, Any] | None:
+def _edit(question: Question, now: AdviceContext, edit: Edit | None) -> dict[str, Any] | None:
     """The edit, if the text can be made to say what the estimate is of; ONNX has no text."""
     if edit is None or not question.source.text:
         return None
@@ -78,7 +78,7 @@ def _edit(question: Question, now: Situation, edit: Edit | None) -> dict[str, An
         return None
 
 
-def _is_meant(after: Network, edit: Edit, now: Situation) -> bool:
+def _is_meant(after: Network, edit: Edit, now: AdviceContext) -> bool:
     """Whether the network that a text was made of is the one that the edit's gain was estimated of."""
     match edit:
         case Batch(images) if now.at_batch:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from sitecnn.config import network_file
 from sitecnn.errors import NetworkError
-from sitecnn.estimation.advice import Situation, advise
+from sitecnn.estimation.advice import AdviceContext, advise
 from sitecnn.estimation.boards import choose_stack, load_board, other_processor
 from sitecnn.estimation.placement import ZERO_COPY, measured_copy, place
 from sitecnn.models.board_model import BoardModel
@@ -87,7 +87,7 @@ def advice_rows(
     other = other_processor(model, results.root)
     file = network_file(results.root, name)
     try:
-        now = Situation(
+        now = AdviceContext(
             network=network,
             board=model,
             model=choose_stack(model, network=network),

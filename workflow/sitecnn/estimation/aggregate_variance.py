@@ -18,7 +18,7 @@ Kinds = np.ndarray[tuple[int], np.dtype[np.str_]]
 Groups = np.ndarray[tuple[int], np.dtype[np.int_]]
 
 
-def sums(
+def aggregate(
     model: StackModel,
     kinds: Kinds,
     sizes: Sizes,
@@ -37,10 +37,10 @@ def sums(
 
     Times are those within a whole forward pass, standard errors those of networks.
     """
-    return sums_of(model, estimate_kinds(model, kinds, sizes), group, groups, weight, layer)
+    return aggregate_kinds(model, estimate_kinds(model, kinds, sizes), group, groups, weight, layer)
 
 
-def sums_of(
+def aggregate_kinds(
     model: StackModel,
     by_kind: Sequence[KindEstimates],
     group: Groups,
@@ -48,7 +48,7 @@ def sums_of(
     weight: Array | None = None,
     layer: Groups | None = None,
 ) -> tuple[Array, Array]:
-    """As `sums`, of kernels that were estimated already."""
+    """As `aggregate`, of kernels that were estimated already."""
     weight = np.ones(len(group)) if weight is None else weight
     single, variance = np.zeros(len(group)), np.zeros(groups)
     for found in by_kind:

@@ -5,8 +5,8 @@ from math import prod
 import numpy as np
 import pytest
 
-from sitecnn.estimation.liveness import Schedule, least_peak, schedule
 from sitecnn.estimation.memory_plan import largest_batch, memory_plan
+from sitecnn.estimation.peak_memory import Schedule, least_peak, schedule
 from sitecnn.network import load_network, parse_prototxt
 from sitecnn.workload.memory import memory, workspace_bytes
 from tests.estimation.boards import NETWORKS, random_network

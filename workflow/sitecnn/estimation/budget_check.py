@@ -54,7 +54,7 @@ def verdict(found: Estimate, budget: Budget) -> Verdict:
 
 
 @dataclass(frozen=True)
-class Answer(Verdict):
+class BudgetCheck(Verdict):
     """An estimate with its verdict and its memory.
 
     `free_bytes` is what the board leaves to a process, None if its model does not know; `other_stacks` are the
@@ -95,7 +95,7 @@ class Answer(Verdict):
         }
 
 
-def answer(
+def check_budget(
     network: Network,
     board: BoardModel,
     budget: Budget,
@@ -105,7 +105,7 @@ def answer(
     level: float = 0.9,
     engine: str | None = None,
     at_batch: Callable[[int], Network] | None = None,
-) -> Answer:
+) -> BudgetCheck:
     """An estimate held against a budget; ModelError for a stack that the board's model does not have.
 
     `at_batch` gives the same network with another number of images, for finding the largest that fits.
@@ -114,7 +114,7 @@ def answer(
     model = choose_stack(board, stack, threads, engine=engine, network=network)
     others = tuple(_others(network, [other for other in board.stacks if other is not model], level))
     limit_bytes = budget.memory_bytes if budget.memory_bytes is not None else free_bytes(board)
-    return Answer(
+    return BudgetCheck(
         estimate=found,
         plan=memory_plan(network),
         budget=budget,
