@@ -12,7 +12,7 @@ import sitecnn
 from sitecnn.errors import SiteCNNError
 from sitecnn.estimation.aggregate_variance import aggregate
 from sitecnn.estimation.boards import choose_stack, free_bytes, other_processor
-from sitecnn.estimation.budget_check import Budget
+from sitecnn.estimation.budget_check import Budget, check_budget
 from sitecnn.estimation.estimate import Milliseconds
 from sitecnn.estimation.work import layer_columns
 from sitecnn.models.board_model import estimate_pass
