@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import lognorm, norm
 
+from sitecnn.estimation.aggregate_variance import aggregate
 from sitecnn.estimation.boards import free_bytes
 from sitecnn.estimation.estimate import (
     Milliseconds,
@@ -22,7 +23,6 @@ from sitecnn.estimation.estimate import (
 )
 from sitecnn.estimation.offload import Link, offload
 from sitecnn.estimation.placement import Copy, measured_copy, place
-from sitecnn.estimation.sums import sums
 from sitecnn.estimation.work import work_of
 from sitecnn.models.board_model import KindModel, estimate_kernels
 from sitecnn.network import parse_prototxt, write_prototxt
@@ -217,18 +217,18 @@ def test_kernels_that_are_guessed_are_wrong_together_and_others_apart():
     work = work_of(drawn(3), stack)
     sizes = {name: np.full(count, 1000.0) for name in work.sizes}
     kinds, group = np.full(count, "relu"), np.zeros(count, dtype=int)
-    ns, sd_ns = sums(stack, kinds, sizes, group, 1)
+    ns, sd_ns = aggregate(stack, kinds, sizes, group, 1)
     assert sd_ns[0] / ns[0] == pytest.approx(0.2 / np.sqrt(count))
     known = estimate_kernels(stack, kinds, sizes)
     assert known.total_sd_ns / known.ns.sum() == pytest.approx(0.2 / np.sqrt(count))
-    _, guessed = sums(guesses(stack, "relu"), kinds, sizes, group, 1)
+    _, guessed = aggregate(guesses(stack, "relu"), kinds, sizes, group, 1)
     # Off by a factor: the standard deviation of a log-normal with s = 0.2.
     assert guessed[0] / ns[0] == pytest.approx(np.sqrt(exp(0.04) * (exp(0.04) - 1)))
     unknown = estimate_kernels(guesses(stack, "relu"), kinds, sizes)
     assert unknown.total_sd_ns / unknown.ns.sum() == pytest.approx(guessed[0] / ns[0])
     assert not unknown.modelled.any() and unknown.extrapolated.all()
     # In two sums, and with weights.
-    halves, half_sd = sums(stack, kinds, sizes, np.arange(count) % 2, 2, np.full(count, -0.5))
+    halves, half_sd = aggregate(stack, kinds, sizes, np.arange(count) % 2, 2, np.full(count, -0.5))
     assert halves == pytest.approx([-ns[0] / 4] * 2)
     assert half_sd == pytest.approx([0.2 * ns[0] / 4 / np.sqrt(count / 2)] * 2)
 
