@@ -1,7 +1,7 @@
 """Which changes of the program would no test notice? `./run mutants [PATH…]` asks mutmut.
 
-mutmut finds code in src/ only, and makes of every function a thousand: so each room has a folder of its own under
-.mutants/, with src/ a link to workflow/. What it found stays there: run again, and it goes on where it stopped.
+mutmut finds code in src/ only, so each room has a folder of its own under .mutants/, with a copy in src/. What it
+found stays there: run again, and it goes on where it stopped.
 """
 
 import argparse
@@ -56,18 +56,17 @@ class Mutant:
 
 
 def stage(room: str) -> Path:
-    """The room's folder, in which mutmut finds the package, its tests and what they read."""
+    """The room's folder, in which mutmut finds a copy of the package, the tests and what they read."""
     folder = ROOT / ".mutants" / room
     (folder / "mutants").mkdir(parents=True, exist_ok=True)
-    links = {
-        folder / "src": ROOT / "workflow",
-        folder / "tests": ROOT / "tests",
-        folder / "shared": ROOT.parent / "shared",
-    }
+    links = {folder / "tests": ROOT / "tests", folder / "shared": ROOT.parent / "shared"}
     links |= {folder / "mutants" / name: ROOT / name for name in LINKED}
     for link, target in links.items():
         if not link.is_symlink():
             link.symlink_to(target)
+    # With the files' own times, by which mutmut tells those that are new.
+    shutil.rmtree(folder / "src", ignore_errors=True)
+    shutil.copytree(ROOT / "workflow" / "sitecnn", folder / "src" / "sitecnn")
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     (folder / "pyproject.toml").write_text(project + SETTINGS.format(room=room, unmarked=UNMARKED), encoding="utf-8")
     shutil.rmtree(folder / "mutants" / "tests", ignore_errors=True)
