@@ -81,7 +81,7 @@ def test_only_new_lines_are_read_and_the_result_is_that_of_all(tmp_path, monkeyp
     first = write(tmp_path, []).stat().st_size
     write(tmp_path, records[20:])
     aggregate(tmp_path)
-    assert read == [first]
+    assert read == [(first, 20)]
     whole = tmp_path / "whole"
     write(whole, records)
     aggregate(whole)

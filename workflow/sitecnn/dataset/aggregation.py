@@ -5,9 +5,11 @@ What a row is, which lines are refused and which of two records counts is said b
 
 import json
 import shutil
-from collections import defaultdict
+from collections import ChainMap, defaultdict
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import pyarrow as pa
 from sitecnn.dataset import statements, store
 from sitecnn.dataset.definitions import DEFINITIONS, UNREAD, network_rows, read_definitions
 from sitecnn.dataset.files import ORDER, Connection, Files, board_of, quoted, settle, write_rows
-from sitecnn.dataset.record_files import LONGEST_QUOTE, Source, Stretch, all_continue, record_files, stretches
+from sitecnn.dataset.record_files import LINES, LONGEST_QUOTE, Source, Stretch, all_continue, record_files, stretches
 from sitecnn.dataset.schema import NETWORKS, RUNS
 from sitecnn.dataset.store import Manifest
 from sitecnn.errors import DatasetError
@@ -27,6 +29,9 @@ KEYS = {"runs": "run", "networks": "network, batch, definition_sha256, layer_ind
 
 Refusal = dict[str, Any]
 """A line of the refused file."""
+
+FEW_PARTITIONS = 3
+"""More are written from a table: joining and planning them anew for each costs more than the table."""
 
 MOST_DEFINITIONS = 500
 """Networks that are remembered from one stretch to the next."""
@@ -113,42 +118,63 @@ def _begin(connection: Connection, before: Path | None) -> None:
 
 def _take_records(connection: Connection, generation: Path, sources: list[Source]) -> tuple[Files, list[Refusal]]:
     """(files of measurements from the new lines of `sources`, refused lines)."""
-    files: Files = {}
-    refused: list[Refusal] = []
-    for stretch in stretches(sources):
-        _read(connection, stretch)
-        files |= _write_stretch(connection, generation, stretch)
-        refused += _refused(connection, stretch)
-        last = "SELECT file, max(line) AS line FROM blocks GROUP BY file"
-        blocks = f"SELECT file, rtrim(text, chr(10)) FROM lines JOIN ({last}) USING (file, line)"
-        for number, text in connection.execute(blocks).fetchall():
-            stretch.sources[number].block = text
-    return files, refused
+    written: list[Future[tuple[Files, list[Refusal]]]] = []
+    with ThreadPoolExecutor(1) as pool:
+        for stretch in stretches(sources):
+            _read(connection, stretch, is_first=not written)
+            if written:
+                written[-1].result()  # memory is that of two stretches
+            written.append(pool.submit(_write_stretch, _snapshot(connection), generation, stretch))
+    files, refused = zip(*(one.result() for one in written), strict=True) if written else ((), ())
+    return dict(ChainMap(*files)), list(chain(*refused))
 
 
-def _read(connection: Connection, stretch: Stretch) -> None:
+def _snapshot(connection: Connection) -> Connection:
+    """A cursor in a transaction: it sees the tables as they are now, while the next stretch replaces them."""
+    cursor = connection.cursor()
+    cursor.begin()
+    cursor.execute("FROM files LIMIT 0")
+    return cursor
+
+
+def _read(connection: Connection, stretch: Stretch, is_first: bool) -> None:
     """Make the tables and views of a stretch: see the statements."""
     origins, boards = [source.origin for source in stretch.sources], [source.board for source in stretch.sources]
     numbers = pa.array(range(len(origins)), pa.int32())
-    connection.register("files", pa.table({"file": numbers, "origin": origins, "board": boards}))
-    connection.register("lines", pa.concat_tables(stretch.lines))
+    connection.register("given", pa.table({"file": numbers, "origin": origins, "board": boards}))
+    connection.execute("CREATE OR REPLACE TABLE files AS FROM given")
+    connection.register("lines", pa.concat_tables([_last_blocks(stretch), *stretch.lines]))
     statements.run(connection, "lines")
     statements.run(connection, "runs")
     ((passes,),) = connection.execute("SELECT count(*) FROM passes").fetchall()
-    if passes:
+    if passes or is_first:
         _define(connection)
-    if passes or not stretch.number:
         statements.run(connection, "passes")
     else:
-        connection.execute("TRUNCATE pass_rows")  # planning nothing costs more than nothing
-    statements.run(connection, "measurements")
-    if passes:
-        _add_networks(connection)
+        connection.execute("TRUNCATE pass_rows")  # planning these statements takes longer than to read 10,000 kernels
+    _remember_blocks(connection, stretch)
+
+
+def _last_blocks(stretch: Stretch) -> pa.Table:
+    """The last block of each file before its lines."""
+    found = [
+        {"file": number, "line": line, "text": source.block}
+        for number, (source, (_, line)) in enumerate(zip(stretch.sources, stretch.starts, strict=True))
+        if source.block
+    ]
+    return pa.Table.from_pylist(found, LINES)
+
+
+def _remember_blocks(connection: Connection, stretch: Stretch) -> None:
+    last = "SELECT file, max(line) AS line FROM blocks GROUP BY file"
+    blocks = f"SELECT file, rtrim(text, chr(10)) FROM lines JOIN ({last}) USING (file, line)"
+    for number, text in connection.execute(blocks).fetchall():
+        stretch.sources[number].block = text
 
 
 def _add_networks(connection: Connection) -> None:
     """Layers of the networks that were measured."""
-    networks = "SELECT DISTINCT network, prototxt FROM sound_passes ANTI JOIN refusals USING (file, line)"
+    networks = "SELECT DISTINCT network, prototxt FROM sound_passes ANTI JOIN refused USING (file, line)"
     named = connection.execute(f"{networks} WHERE has_definition ORDER BY ALL").fetchall()
     connection.register("given", network_rows(named))
     connection.execute("INSERT OR REPLACE INTO networks FROM given")
@@ -168,18 +194,30 @@ def _define(connection: Connection) -> None:
         connection.execute(f"INSERT INTO {name} FROM given")
 
 
-def _write_stretch(connection: Connection, generation: Path, stretch: Stretch) -> Files:
+def _write_stretch(cursor: Connection, generation: Path, stretch: Stretch) -> tuple[Files, list[Refusal]]:
+    """(files of the measurements of a stretch, refused lines)."""
+    cursor.register("lines", pa.concat_tables(stretch.lines))
+    statements.run(cursor, "measurements")
+    _add_networks(cursor)
+    files = _write_partitions(cursor, generation, stretch)
+    refused = _refused(cursor, stretch)
+    cursor.commit()
+    cursor.close()
+    return files, refused
+
+
+def _write_partitions(connection: Connection, generation: Path, stretch: Stretch) -> Files:
     """The measurements of a stretch, a file for each board and processor."""
     partitions = connection.execute(
         "SELECT board, processor, min(file) FROM sound GROUP BY ALL ORDER BY ALL"
     ).fetchall()
     rows = "sound"
-    if len(partitions) > 1:
-        connection.execute("CREATE OR REPLACE TABLE sound_rows AS FROM sound")
+    if len(partitions) > FEW_PARTITIONS:
+        connection.execute("CREATE TEMP TABLE sound_rows AS FROM sound")
         rows = "sound_rows"
     files: Files = {}
     for board, processor, number in partitions:
-        stem, start = Path(stretch.sources[number].origin).stem, stretch.starts[number]
+        stem, start = Path(stretch.sources[number].origin).stem, stretch.starts[number][0]
         name = f"measurements/board={board}/processor={processor}/{stem}.{start:014d}.parquet"
         mine = f"FROM {rows} WHERE board = {quoted(board)} AND processor = {quoted(processor)}"
         chosen = f"SELECT * EXCLUDE (board, processor, file, position) {mine} ORDER BY {ORDER}, file, line, position"
@@ -189,7 +227,7 @@ def _write_stretch(connection: Connection, generation: Path, stretch: Stretch) -
 
 def _refused(connection: Connection, stretch: Stretch) -> list[Refusal]:
     """The lines of a stretch that are no rows, in order, as the refused file has them."""
-    found = "SELECT file, line, reason, rtrim(text, chr(10)) FROM refusals JOIN lines USING (file, line)"
+    found = "SELECT file, line, reason, rtrim(text, chr(10)) FROM refused JOIN lines USING (file, line)"
     lines = [*stretch.refused, *connection.execute(found).fetchall()]
     refused = [
         (

@@ -64,14 +64,13 @@ class Source:
 
 @dataclass
 class Stretch:
-    """New lines of some record files: the files, where their lines begin, and the lines, `file` counting the files.
+    """New lines of some record files: the files, the bytes and lines before them, and the lines, `file` counting files.
 
     Lines in `refused` are not for DuckDB: (file, line, reason, text).
     """
 
-    number: int = 0
     sources: list[Source] = field(default_factory=list)
-    starts: list[int] = field(default_factory=list)
+    starts: list[tuple[int, int]] = field(default_factory=list)
     lines: list[pa.Table] = field(default_factory=list)
     refused: list[tuple[int, int, str, str]] = field(default_factory=list)
     bytes: int = 0
@@ -114,61 +113,65 @@ def stretches(sources: Iterable[Source]) -> Iterator[Stretch]:
     """
     stretch = Stretch()
     for source in sources:
-        for data in _whole_lines(source):
-            if stretch.sources and (stretch.bytes + len(data) > STRETCH_BYTES or stretch.sources[-1] is source):
+        while lines := _whole_lines(source, STRETCH_BYTES - stretch.bytes):
+            if stretch.bytes and stretch.sources[-1] is source:
                 yield stretch
-                stretch = Stretch(stretch.number + 1)
-            _add(stretch, source, data)
+                stretch = Stretch()
+            _add(stretch, source, lines)
+            if stretch.bytes > STRETCH_BYTES * 7 // 8:
+                yield stretch
+                stretch = Stretch()
     if stretch.sources:
         yield stretch
 
 
-def _whole_lines(source: Source) -> Iterator[bytes]:
+def _whole_lines(source: Source, size: int) -> memoryview:
+    """About `size` bytes of new whole lines, one at least; nothing if there is none."""
     with source.path.open("rb", buffering=0) as file:
-        rest = b""
-        while True:
-            file.seek(source.bytes + len(rest))
-            new = file.read(STRETCH_BYTES)
-            if not new:
-                return
-            data = rest + new
-            size = data.rfind(b"\n") + 1
-            if not size and len(data) > LONGEST_LINE_BYTES:
+        file.seek(source.bytes)
+        data = file.read(size)
+        while b"\n" not in data and (more := file.read(max(size, len(data)))):
+            data += more
+            if len(data) > LONGEST_LINE_BYTES:
                 raise DatasetError(
                     f"{source.path}:{source.lines + 1}: more than {LONGEST_LINE_BYTES} bytes in a line: take it out"
                 )
-            if size:
-                yield data[:size]
-            rest = data[size:]
+    return memoryview(data)[: data.rfind(b"\n") + 1]
 
 
-def _add(stretch: Stretch, source: Source, data: bytes) -> None:
+def _add(stretch: Stretch, source: Source, data: memoryview) -> None:
     """Lines of a file to a stretch, in pieces that threads share. Blank lines are nothing."""
     number = len(stretch.sources)
     ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n")).astype(np.int32)
-    starts = np.concatenate([np.zeros(1, np.int32), ends[:-1] + 1])
-    lengths = ends - starts
-    usable = np.ones(len(ends), bool)
-    for index in np.flatnonzero((lengths > MANY_BRACKETS) | (lengths < SHORT) | (not data.isascii())):
-        text = data[starts[index] : ends[index]]
-        problem = _problem(text)
-        usable[index] = not problem and bool(text.strip())
-        if problem:
-            quote = text[:LONGEST_QUOTE].decode(errors="replace")
-            stretch.refused.append((number, source.lines + int(index) + 1, problem, quote))
-    offsets = np.concatenate([starts, np.array([len(data)], np.int32)])
+    offsets = np.concatenate([np.zeros(1, np.int32), ends + 1], dtype=np.int32)
     texts = pa.Array.from_buffers(pa.string(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(data)])
     numbers = np.full(len(ends), number, np.int32), source.lines + 1 + np.arange(len(ends))
+    unusable = []
+    lengths = np.diff(offsets)
+    for index in np.flatnonzero((lengths > MANY_BRACKETS) | (lengths <= SHORT) | (not _is_utf8(texts))):
+        text = bytes(data[offsets[index] : ends[index]])
+        if problem := _problem(text):
+            quote = text[:LONGEST_QUOTE].decode(errors="replace")
+            stretch.refused.append((number, source.lines + int(index) + 1, problem, quote))
+        if problem or not text.strip():
+            unusable.append(index)
     table = pa.table([*numbers, texts], schema=LINES)
-    table = table if usable.all() else table.filter(pa.array(usable))
-    if source.block:
-        stretch.lines.append(pa.table([[number], [source.lines], [source.block]], schema=LINES))
+    if unusable:
+        table = table.take(np.delete(np.arange(len(ends)), unusable))
     stretch.lines += [pa.Table.from_batches([batch], LINES) for batch in table.to_batches(max_chunksize=PIECE_LINES)]
     stretch.sources.append(source)
-    stretch.starts.append(source.bytes)
+    stretch.starts.append((source.bytes, source.lines))
     stretch.bytes += len(data)
     source.bytes += len(data)
     source.lines += len(ends)
+
+
+def _is_utf8(texts: pa.StringArray) -> bool:
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def _problem(text: bytes) -> str | None:

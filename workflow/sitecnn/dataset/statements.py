@@ -16,17 +16,13 @@ from sitecnn.workload.kernels import SIZE_NAMES
 MEMORY_LIMIT = "1GB"
 """Of DuckDB, which goes on on the disk beyond it; Python's part comes on top."""
 
-ROW_GROUP_ROWS = 16384
-"""In memory as well as in files: so many rows are one thread's work."""
-
 
 def connect(scratch: Path) -> duckdb.DuckDBPyConnection:
     """An empty database in memory that may write to the folder `scratch` what does not fit."""
     connection = duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "temp_directory": str(scratch)})
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET enable_progress_bar = false")
-    connection.execute(f"ATTACH ':memory:' AS work (ROW_GROUP_SIZE {ROW_GROUP_ROWS})")
-    connection.execute("USE work")
+    connection.execute("SET preserve_insertion_order = false")  # files are sorted
     connection.create_function("lowest_rank", lowest_rank, ["BIGINT"], "BIGINT")
     connection.create_function("misfit", shapes.misfit, ["VARCHAR", "VARCHAR"], "VARCHAR")
     run(connection, "macros")

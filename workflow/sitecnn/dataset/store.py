@@ -18,9 +18,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
@@ -28,10 +27,13 @@ import pyarrow.parquet as pq
 from sitecnn.dataset.schema import MEASUREMENTS, SCHEMA_VERSION, TABLES, conform, upgrade
 from sitecnn.errors import DatasetError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 VISIBLE = ("measurements", "runs", "networks", "refused.jsonl")
 WRITTEN_BY = f"sitecnn {version('sitecnn')}"
 PARQUET_OPTIONS = (
-    "FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION v2, ROW_GROUP_SIZE 16384, "
+    "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, PARQUET_VERSION v2, ROW_GROUP_SIZE 16384, "
     f"KV_METADATA {{sitecnn_schema: '{SCHEMA_VERSION}', written_by: '{WRITTEN_BY}'}}"
 )
 """How DuckDB writes the dataset's files."""
@@ -223,11 +225,13 @@ def read_measurements(
     columns: list[str] | None = None,
     subjects: list[str] | None = None,
     kinds: list[str] | None = None,
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """The measurements of a (board, processor), empty if there are none; integers as nullable Int64.
 
     `columns`, `subjects` (`kernel`, `layer`, `layerwise`, `forward`, `memory`) and `kinds` read only these.
     """
+    import pandas as pd  # which aggregation does without
+
     names = columns or [*MEASUREMENTS.names, "board", "processor"]
     schema = with_partitions(MEASUREMENTS)
     generation = current(root)

@@ -23,20 +23,15 @@ WHERE shape <> 'kernel' OR odd;
 
 DELETE FROM refusals WHERE reason IS NULL;
 
--- Conditions that the measurements after a block were taken under.
+-- Conditions that measurements were taken under, which name their block: the lines from it to the next block's.
 CREATE OR REPLACE TABLE blocks AS
 SELECT
-    file, line, block, attempt, sentinel_before_ns, sentinel_after_ns,
+    file, line, lead(line, 1, 1e18::BIGINT) OVER (PARTITION BY file ORDER BY line) AS until,
+    block, attempt, sentinel_before_ns, sentinel_after_ns,
     time_of(after.time) AS measured_at, after.load, after.gpu_mhz, after.memory_mhz,
     list_avg(after.cpu_mhz) AS cpu_mhz, list_max(after.temperature_c) AS temperature_c,
 FROM parsed ANTI JOIN refusals USING (file, line)
 WHERE shape = 'block';
-
--- The block that each measurement follows.
-CREATE OR REPLACE TABLE conditions AS
-SELECT m.file, m.line, b.* EXCLUDE (file, line, block), b.block AS last_block,
-FROM (SELECT file, line FROM parsed WHERE shape IN ('kernel', 'pass')) AS m
-ASOF JOIN blocks AS b ON m.file = b.file AND m.line >= b.line;
 
 -- What is neither kernel nor block, with its text: runs, passes, or nothing that we know.
 CREATE OR REPLACE TABLE others AS
