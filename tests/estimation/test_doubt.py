@@ -9,10 +9,10 @@ import pytest
 import sitecnn
 from sitecnn.cli import main
 from sitecnn.estimation.aggregate_variance import aggregate
-from sitecnn.estimation.work import layer_columns
 from sitecnn.models.board_model import UNSEEN, estimate_pass
 from sitecnn.models.calibrate import fit_board
 from sitecnn.network import parse_prototxt
+from sitecnn.workload.columns import layer_columns
 from sitecnn.workload.kernels import SIZE_NAMES
 from tests.estimation.boards import NETWORKS, board_model, kind_model, stack_model, without_kinds
 from tests.models.boards import board as shelf

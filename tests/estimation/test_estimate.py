@@ -14,10 +14,10 @@ from sitecnn.estimation.aggregate_variance import aggregate
 from sitecnn.estimation.boards import choose_stack, free_bytes, other_processor
 from sitecnn.estimation.budget_check import Budget, check_budget
 from sitecnn.estimation.estimate import Milliseconds
-from sitecnn.estimation.work import layer_columns
 from sitecnn.models.board_model import estimate_pass
 from sitecnn.models.known import known_models
 from sitecnn.network import parse_prototxt
+from sitecnn.workload.columns import layer_columns
 from sitecnn.workload.kernels import macs
 from sitecnn.workload.memory import footprint_bytes, memory
 from tests.estimation.boards import NETWORKS, board_model, kind_model, stack_model, without_kinds, write_board

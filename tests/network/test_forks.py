@@ -13,13 +13,13 @@ from .test_against_caffe import IMAGE, layer
 CASES = ROOT.parent / "shared/cases"
 
 
-def read(text: str, **wishes) -> Network:
-    return parse_prototxt(text, "given.prototxt", **wishes)
+def read(text: str, **options) -> Network:
+    return parse_prototxt(text, "given.prototxt", **options)
 
 
-def refusal(text: str, **wishes) -> str:
+def refusal(text: str, **options) -> str:
     with pytest.raises(SiteCNNError) as error:
-        read(text, **wishes)
+        read(text, **options)
     assert "\n" not in str(error.value)
     return str(error.value)
 

@@ -20,10 +20,10 @@ from .models import MODELS, SHIPPED, Builder
 CASES = {**{path.stem: lambda path=path: onnx.load(path) for path in SHIPPED}, **MODELS}
 
 
-def load(model: ModelProto, tmp_path, **wishes) -> Network:
+def load(model: ModelProto, tmp_path, **options) -> Network:
     path = tmp_path / "model.onnx"
     path.write_bytes(model.SerializeToString())
-    return load_network(path, **wishes)
+    return load_network(path, **options)
 
 
 def shapes_when_run(model: ModelProto, network: Network) -> dict[str, tuple[int, ...]]:

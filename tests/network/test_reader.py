@@ -23,13 +23,13 @@ def types(network: Network) -> list[str]:
     return [layer.type for layer in network.layers]
 
 
-def read(text: str, **wishes) -> Network:
-    return parse_prototxt(text, "given.prototxt", **wishes)
+def read(text: str, **options) -> Network:
+    return parse_prototxt(text, "given.prototxt", **options)
 
 
-def refusal(text: str, **wishes) -> str:
+def refusal(text: str, **options) -> str:
     with pytest.raises(SiteCNNError) as error:
-        read(text, **wishes)
+        read(text, **options)
     assert str(error.value).startswith("given.prototxt: ") and "\n" not in str(error.value)
     return str(error.value)
 

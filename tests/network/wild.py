@@ -41,19 +41,19 @@ def kind_of(message: str) -> str:
 
 def answered(path: Path) -> tuple[Network | None, str, int]:
     """The network, or the last refusal, and how many messages were answered with the shapes that they suggest."""
-    wishes: list[str] = []
+    options: list[str] = []
     for answers in range(MOST_ANSWERS):
         try:
-            return load_network(path, inputs=parse_inputs(wishes)), "", answers
+            return load_network(path, inputs=parse_inputs(options)), "", answers
         except SiteCNNError as error:
             message = str(error)
             words = (
                 shlex.split(re.sub(r"^.*?(?=--input )", "", message).replace("'", " ")) if "--input" in message else []
             )
             asked = [word for option, word in pairwise(words) if option == "--input"]
-            if not asked or set(asked) <= set(wishes):
+            if not asked or set(asked) <= set(options):
                 return None, message, answers
-            wishes += asked
+            options += asked
     return None, message, MOST_ANSWERS
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from sitecnn.estimation.work import columns
 from sitecnn.models.features import features_of, macs, matrix
 from sitecnn.network import parse_prototxt
+from sitecnn.workload.columns import columns
 from sitecnn.workload.kernels import gemms, layer_kernel, multiply_accumulates
 
 

@@ -106,9 +106,9 @@ def _choice(args: argparse.Namespace, networks: "list[Network]") -> "Callable[[S
     import numpy as np
 
     from sitecnn.estimation.boards import load_board
-    from sitecnn.estimation.work import columns, layer_columns
     from sitecnn.models.design import design_order, expected, expected_cost_s, together
     from sitecnn.models.evaluate import PIECES
+    from sitecnn.workload.columns import columns, layer_columns
 
     model = load_board(args.like, "cpu", root=args.root).stacks[0]
 

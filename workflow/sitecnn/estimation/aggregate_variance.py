@@ -12,9 +12,9 @@ from sitecnn.models.board_model import (
     estimate_kinds,
     within_pass_ns,
 )
-from sitecnn.models.features import Array, Sizes
+from sitecnn.models.features import Array
+from sitecnn.workload.columns import Kinds, Sizes
 
-Kinds = np.ndarray[tuple[int], np.dtype[np.str_]]
 Groups = np.ndarray[tuple[int], np.dtype[np.int_]]
 
 

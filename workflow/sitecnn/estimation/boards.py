@@ -90,12 +90,12 @@ def choose_stack(
             return candidate
     if threads and (between := at_threads(named, threads)):
         return between
-    wishes = (
+    given = (
         f"stack {stack!r}" if stack else "",
         f"engine {engine!r}" if engine else "",
         f"{threads} threads" if threads else "",
     )
-    asked = " ".join(filter(None, wishes))
+    asked = " ".join(filter(None, given))
     there = "; ".join(f"{one.stack!r} ({one.threads} threads)" for one in board.stacks)
     raise ModelError(
         f"board {board.board!r} {board.processor}: no {asked or 'stack'}; its model has: {there or 'none'}"

@@ -24,7 +24,7 @@ from sitecnn.models.board_model import (
 from sitecnn.models.features import Array
 from sitecnn.network.graph import Network
 from sitecnn.workload.engines import ONNXRUNTIME, Engine, engine_of_stack
-from sitecnn.workload.kernels import ON_VALUES, macs
+from sitecnn.workload.kernels import KINDS_ON_VALUES, macs
 from sitecnn.workload.lowering import engine_memory
 from sitecnn.workload.memory import memory
 
@@ -242,7 +242,7 @@ def estimate(
         on_zeros=tuple(
             network.layers[index].name
             for index, kind in zip(work.layer.tolist(), work.kinds.tolist(), strict=True)
-            if kind in ON_VALUES and kind in model.kinds
+            if kind in KINDS_ON_VALUES and kind in model.kinds
         ),
         doubts=network.doubts,
     )

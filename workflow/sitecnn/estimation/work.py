@@ -2,24 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from sitecnn.errors import NetworkError
-from sitecnn.estimation.aggregate_variance import Groups, Kinds
+from sitecnn.estimation.aggregate_variance import Groups
 from sitecnn.models.board_model import StackModel
-from sitecnn.models.features import Array, Sizes
-from sitecnn.network.graph import Layer, Network
+from sitecnn.models.features import Array
+from sitecnn.network.graph import Network
+from sitecnn.workload.columns import Kinds, Sizes, columns, layer_columns
 from sitecnn.workload.engines import CAFFE, ONNXRUNTIME, engine_of_stack
-from sitecnn.workload.kernels import MOST_LAYERS, OF_ZEROS, SIZE_NAMES, Kernel, layer_kernel
+from sitecnn.workload.kernels import Kernel
 from sitecnn.workload.lowering import lower
 
 ONNXRUNTIME_KINDS = "ort_"
 """How the kinds of ONNX Runtime's own kernels begin."""
-
-PLACE = {name: row for row, name in enumerate(SIZE_NAMES)}
 
 
 @dataclass(frozen=True)
@@ -82,40 +80,3 @@ def work_of_kernels(kernels: Sequence[Kernel]) -> Work:
     """Kernels as if each were a layer of its own."""
     kinds, sizes = columns(kernels)
     return Work(kinds, sizes, np.arange(len(kernels)), (None,) * len(kernels))
-
-
-def layer_columns(network: Network) -> tuple[Kinds, Sizes]:
-    """(kinds, sizes) of the network's layers as columns, for the models."""
-    rows = [_layer_row(layer) for layer in network.layers]
-    sizes = np.array([row for _, row in rows]).reshape(len(rows), len(SIZE_NAMES)).T
-    kinds = np.array([kind for kind, _ in rows], dtype=np.str_)
-    return with_zeros(kinds, network.layers), dict(zip(SIZE_NAMES, sizes, strict=True))
-
-
-def with_zeros(kinds: Kinds, layers: Sequence[Layer]) -> Kinds:
-    """The kinds of the layers' kernels where layers without weights and images run on zeros."""
-    on_zeros = np.array([layer.on_zeros for layer in layers], dtype=np.bool_)
-    for kind, of_zeros in OF_ZEROS.items():
-        kinds = np.where(on_zeros & (kinds == kind), of_zeros, kinds)
-    return kinds
-
-
-@lru_cache(maxsize=MOST_LAYERS)
-def _layer_row(layer: Layer) -> tuple[str, Array]:
-    """A layer's kind and its sizes as a column."""
-    kinds, sizes = columns([layer_kernel(layer)])
-    return str(kinds[0]), np.concatenate([*sizes.values()])
-
-
-def columns(pieces: Sequence[Kernel]) -> tuple[Kinds, Sizes]:
-    """(kinds, sizes) of kernels as columns, NaN where a kernel has no such size."""
-    # Of many networks most pieces are one object that came from a cache: it is taken apart once.
-    distinct = {id(piece): piece for piece in pieces}
-    number = dict(zip(distinct, range(len(distinct)), strict=True))
-    index = np.array([number[id(piece)] for piece in pieces], dtype=np.int_)
-    rows = np.full((len(SIZE_NAMES), len(distinct)), np.nan)
-    for column, piece in enumerate(distinct.values()):
-        for name, size in piece.sizes:
-            rows[PLACE[name], column] = size
-    kinds = np.array([piece.kind for piece in distinct.values()], dtype=np.str_)
-    return kinds[index], dict(zip(SIZE_NAMES, rows[:, index], strict=True))

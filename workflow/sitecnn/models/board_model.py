@@ -16,7 +16,7 @@ from sitecnn.files import write_text
 from sitecnn.models.correction import Correction
 from sitecnn.models.features import FREE_KINDS, MULTIPLYING, Array, Sizes, features_named, least_elements, macs, matrix
 from sitecnn.models.tflite_features import RELATED
-from sitecnn.workload.kernels import ON_VALUES
+from sitecnn.workload.kernels import KINDS_ON_VALUES
 
 SCHEMA = 5
 
@@ -160,7 +160,7 @@ def estimate_kinds(model: StackModel, kinds: np.ndarray[Any, Any], sizes: Sizes)
     found = []
     for kind in dict.fromkeys(kinds.tolist()):
         # A stack that no zeros were measured on runs on values.
-        names = (kind, ON_VALUES.get(kind, kind), *RELATED.get(kind, ()))
+        names = (kind, KINDS_ON_VALUES.get(kind, kind), *RELATED.get(kind, ()))
         fitted = next((model.kinds[name] for name in names if name in model.kinds), None)
         if fitted is not None or kind not in FREE_KINDS:
             rows = np.flatnonzero(kinds == kind)

@@ -15,7 +15,7 @@ from sitecnn.models.feature import CALL, Array, Feature, Sizes
 from sitecnn.models.onnxruntime_features import ONNXRUNTIME_FEATURES, onnxruntime_features
 from sitecnn.models.tflite_features import NAMED as TFLITE_NAMED
 from sitecnn.models.tflite_features import TFLITE_FEATURES, tflite_features
-from sitecnn.workload.kernels import OF_ZEROS, SIZE_NAMES
+from sitecnn.workload.kernels import KINDS_ON_ZEROS, SIZE_NAMES
 
 __all__ = ["CALL", "Array", "Feature", "Sizes", "features_of"]
 
@@ -332,7 +332,7 @@ FEATURES: dict[str, tuple[Feature, ...]] = {
         CALL,
     ),
     "average_pooling": (WINDOW_OUT, OUT, CALL),
-    **dict.fromkeys(("lrn", OF_ZEROS["lrn"]), (WINDOW_OUT, *ELEMENTWISE)),
+    **dict.fromkeys(("lrn", KINDS_ON_ZEROS["lrn"]), (WINDOW_OUT, *ELEMENTWISE)),
     **dict.fromkeys(FREE_KINDS, (CALL,)),
     **ONNXRUNTIME_FEATURES,
     **TFLITE_FEATURES,

@@ -40,7 +40,7 @@ from sitecnn.models.priors import (
 )
 from sitecnn.models.rounds import over_rounds
 from sitecnn.models.whole_pass import UNTIMED, as_layers, fit_whole_pass, is_of_many_networks
-from sitecnn.workload.kernels import OF_ZEROS, ON_VALUES, SIZE_NAMES
+from sitecnn.workload.kernels import KINDS_ON_VALUES, KINDS_ON_ZEROS, SIZE_NAMES
 
 HUBER_THRESHOLD = 1.345
 """Huber's constant: 95 % efficiency under normal errors (Huber 1981; statsmodels' default)."""
@@ -218,13 +218,13 @@ def _fit_kinds(timed: pd.DataFrame, processor: str, least: Mapping[str, float]) 
 
 def without_zeros(rows: pd.DataFrame) -> pd.DataFrame:
     """`rows` with kernels of zeros as what they are of other values."""
-    return rows.assign(kind=rows["kind"].replace(ON_VALUES))
+    return rows.assign(kind=rows["kind"].replace(KINDS_ON_VALUES))
 
 
 def _of_zeros(kinds: Mapping[str, KindModel]) -> dict[str, KindModel]:
     """Kinds on zeros, and on other values, from each other where only one of both was measured."""
     found = {}
-    for kind, of_zeros in OF_ZEROS.items():
+    for kind, of_zeros in KINDS_ON_ZEROS.items():
         if of_zeros in kinds and (kind not in kinds or not kinds[kind].rows):
             found[kind] = scaled(kinds[of_zeros], 1 / ZEROS_SHARE, ZEROS_SD)
         elif of_zeros not in kinds and kind in kinds:

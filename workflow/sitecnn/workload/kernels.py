@@ -157,17 +157,17 @@ def kind_of(layer: Layer) -> str:
     return f"average_{kind}" if isinstance(layer.settings, Pooling) and layer.settings.method == "AVE" else kind
 
 
-OF_ZEROS = {"lrn": "lrn_of_zeros"}
+KINDS_ON_ZEROS = {"lrn": "lrn_of_zeros"}
 """Kinds that are others on zeros: powers of 1, which is what LRN then takes, are a short cut of many C libraries."""
 
-ON_VALUES = {of_zeros: kind for kind, of_zeros in OF_ZEROS.items()}
+KINDS_ON_VALUES = {of_zeros: kind for kind, of_zeros in KINDS_ON_ZEROS.items()}
 """What those kinds are on other values."""
 
 
 def kind_on(layer: Layer, *, zeros: bool) -> str:
     """The kind of a layer's kernel on values that are all zero, or not."""
     kind = kind_of(layer)
-    return OF_ZEROS.get(kind, kind) if zeros else kind
+    return KINDS_ON_ZEROS.get(kind, kind) if zeros else kind
 
 
 def _snake_case(layer_type: str) -> str:

@@ -24,7 +24,7 @@ NAME = re.compile(rf"""(\b(?:name|bottom|top)\s*+:\s*+)({STRING})""")
 
 
 @dataclass(frozen=True)
-class _Mould:
+class _Template:
     """A block's definition without names, which of its names, in the order of the text, go where, and its unknowns."""
 
     definition: LayerParameter
@@ -59,12 +59,12 @@ def parse_blocks(text: str) -> tuple[NetParameter, list[UnknownField]] | None:
 def _fill(kind: str, layers: Sequence[LayerParameter], bodies: Sequence[str], unknown: list[UnknownField]) -> None:
     """Each empty layer of the outline from its block; ValueError where the outline has other layers too."""
     for index, (layer, body) in enumerate(zip(layers, bodies, strict=True)):
-        pieces = NAME.split(body)
-        names = pieces[2::3]
-        pieces[2::3] = [""] * len(names)
-        if mould := _mould(tuple(pieces)):
-            _cast(layer, mould, names)
-            fields = mould.unknown
+        parts = NAME.split(body)
+        names = parts[2::3]
+        parts[2::3] = [""] * len(names)
+        if template := _template(tuple(parts)):
+            _apply(layer, template, names)
+            fields = template.unknown
         else:
             known, fields = without_unknown(body, LayerParameter)
             text_format.Parse(known, layer, allow_unknown_field=True)
@@ -72,9 +72,9 @@ def _fill(kind: str, layers: Sequence[LayerParameter], bodies: Sequence[str], un
 
 
 @lru_cache(maxsize=1024)
-def _mould(pieces: tuple[str, ...]) -> _Mould | None:
+def _template(parts: tuple[str, ...]) -> _Template | None:
     """None where a name stands elsewhere than as the layer's own, or is split over several strings."""
-    marked = list(pieces)
+    marked = list(parts)
     marks = {f"<{index}>": index for index in range(len(marked[2::3]))}
     marked[2::3] = [f'"{mark}"' for mark in marks]
     body, unknown = without_unknown("".join(marked), LayerParameter)
@@ -86,12 +86,12 @@ def _mould(pieces: tuple[str, ...]) -> _Mould | None:
     bottoms, tops = (tuple(map(marks.__getitem__, blobs)) for blobs in (definition.bottom, definition.top))
     for field in ("name", "bottom", "top"):
         definition.ClearField(field)
-    return _Mould(definition, name, bottoms, tops, unknown)
+    return _Template(definition, name, bottoms, tops, unknown)
 
 
-def _cast(layer: LayerParameter, mould: _Mould, names: list[str]) -> None:
-    layer.CopyFrom(mould.definition)
-    if mould.name is not None:
-        layer.name = names[mould.name][1:-1]
-    layer.bottom.extend([names[index][1:-1] for index in mould.bottoms])
-    layer.top.extend([names[index][1:-1] for index in mould.tops])
+def _apply(layer: LayerParameter, template: _Template, names: list[str]) -> None:
+    layer.CopyFrom(template.definition)
+    if template.name is not None:
+        layer.name = names[template.name][1:-1]
+    layer.bottom.extend([names[index][1:-1] for index in template.bottoms])
+    layer.top.extend([names[index][1:-1] for index in template.tops])

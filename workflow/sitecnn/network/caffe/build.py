@@ -7,7 +7,7 @@ from math import prod
 
 from sitecnn.errors import NetworkError
 from sitecnn.network.caffe.caffe_pb2 import LayerParameter, ParamSpec
-from sitecnn.network.caffe.guesses import Guesses, guessed_outputs, wish
+from sitecnn.network.caffe.guesses import Guesses, guessed_outputs, input_option
 from sitecnn.network.caffe.layers import LAYER_TYPES
 from sitecnn.network.caffe.layers.base import (
     NO_LIMIT,
@@ -20,7 +20,7 @@ from sitecnn.network.caffe.layers.base import (
 )
 from sitecnn.network.caffe.sources import suggested
 from sitecnn.network.caffe.splits import Node, insert_splits
-from sitecnn.network.caffe.zeros import makes_zeros
+from sitecnn.network.caffe.zero_propagation import makes_zeros
 from sitecnn.network.graph import Layer, Network, Parameter, Shape
 from sitecnn.network.settings import DenseBlock
 
@@ -42,7 +42,7 @@ MOST_NAMED = 6
 
 
 @dataclass(frozen=True)
-class Wishes:
+class LoadOptions:
     """What the caller asks for: a batch size, shapes of blobs, no layers but Caffe's.
 
     `guessed` are inputs whose shape the file does not tell: what hangs on them is uncertain.
@@ -66,21 +66,21 @@ class _Blobs:
 
 
 def build(
-    name: str, definitions: Sequence[LayerParameter], wishes: Wishes, origin: str, notes: Sequence[str]
+    name: str, definitions: Sequence[LayerParameter], options: LoadOptions, origin: str, notes: Sequence[str]
 ) -> Network:
     """The network of these layers; raises NetworkError that names the first layer Caffe would refuse."""
-    blobs = _Blobs(wishes.guessed)
+    blobs = _Blobs(options.guessed)
     layers = []
     for node in insert_splits(definitions):
         try:
-            layers.append(_set_up(node, blobs, wishes))
+            layers.append(_set_up(node, blobs, options))
         except RefusedError as refused:
             what = node.definition
             hint = _hint(node, definitions, blobs)
             raise NetworkError(f"{origin}: layer {what.name!r} ({what.type}): {refused}{hint}") from None
     if not layers:
         raise NetworkError(f"{origin}: it defines no layers; a Caffe network is a list of layer {{ … }}")
-    _check_wishes(layers, wishes, origin)
+    _check_given_shapes(layers, options, origin)
     sources = (layer.outputs[0] for layer in layers if layer.outputs and not layer.inputs)
     batch = next((shape[0] for shape in sources if shape), 1)
     doubts = (*blobs.guesses.texts(), *_not_counted(layers))
@@ -112,30 +112,30 @@ def _hint(node: Node, definitions: Sequence[LayerParameter], blobs: _Blobs) -> s
     maker = next((layer.name for layer in definitions if missing in layer.top), None)
     if maker is not None:
         return f"; layer {maker!r} makes it, which must stand before"
-    return f"; if it is an input, give its shape: {wish(missing, suggested(missing, definitions))}"
+    return f"; if it is an input, give its shape: {input_option(missing, suggested(missing, definitions))}"
 
 
-def _check_wishes(layers: Sequence[Layer], wishes: Wishes, origin: str) -> None:
+def _check_given_shapes(layers: Sequence[Layer], options: LoadOptions, origin: str) -> None:
     """Every shape that was given must have had a use."""
     blobs = {top for layer in layers for top in layer.tops}
-    for name in wishes.shapes:
+    for name in options.shapes:
         if name not in blobs:
             inputs = {top for layer in layers if layer.type in SOURCES for top in layer.tops}
             known = ", ".join(sorted(inputs)) or "none"
             raise NetworkError(f"{origin}: no blob is called {name!r}; its inputs are: {known}")
 
 
-def _set_up(node: Node, blobs: _Blobs, wishes: Wishes) -> Layer:
+def _set_up(node: Node, blobs: _Blobs, options: LoadOptions) -> Layer:
     """One layer: its bottoms exist, its counts fit, its shapes follow, its tops are new or in place."""
     definition = node.definition
     inputs = tuple([_input_shape(bottom, blobs) for bottom in node.bottoms])
-    kind = _kind(definition, wishes)
-    inferred, reason = _inferred(kind, node, inputs, blobs, wishes)
-    outputs = _with_wishes(kind, node, inferred.outputs, blobs, wishes, sure=not reason)
+    kind = _kind(definition, options)
+    inferred, reason = _inferred(kind, node, inputs, blobs, options)
+    outputs = _with_given_shapes(kind, node, inferred.outputs, blobs, options, sure=not reason)
     for shape in outputs + inferred.parameters:
         check_blob(shape)
     _make_tops(kind, node, outputs, blobs)
-    doubtful = blobs.guesses.record(node, outputs, reason, kind.is_guess, wishes.shapes)
+    doubtful = blobs.guesses.record(node, outputs, reason, kind.is_guess, options.shapes)
     on_zeros = blobs.zeros.issuperset(node.bottoms)
     _mark_zeros(node, blobs, of_zeros=on_zeros)
     return Layer(
@@ -168,16 +168,16 @@ def _input_shape(bottom: str, blobs: _Blobs) -> Shape:
     return blobs.shapes[bottom]
 
 
-def _kind(definition: LayerParameter, wishes: Wishes) -> LayerType:
+def _kind(definition: LayerParameter, options: LoadOptions) -> LayerType:
     """The type as it stands, or a place holder for one that only a fork knows; strict takes neither's forks."""
     name, kind = definition.type, LAYER_TYPES.get(definition.type)
-    if kind is not None and not (kind.fork and wishes.strict):
+    if kind is not None and not (kind.fork and options.strict):
         return kind
     require(bool(name), "it has no type")
     meant = next((known for known in LAYER_TYPES if known.lower() == name.lower()), "")
     if kind is None and meant and not LAYER_TYPES[meant].fork:
         require(False, f"not a layer type of Caffe; did you mean {meant!r}?")
-    require(not wishes.strict, "not a layer type of Caffe; leave --strict out to keep it as unmodelled")
+    require(not options.strict, "not a layer type of Caffe; leave --strict out to keep it as unmodelled")
     return LayerType(name, _unknown, bottoms=(0, NO_LIMIT), tops=(0, NO_LIMIT), fork="a fork")
 
 
@@ -185,7 +185,7 @@ def _unknown(layer: LayerParameter, inputs: Inputs) -> Inferred:
     raise RefusedError(f"nothing is known of layers of type {layer.type}")
 
 
-def _inferred(kind: LayerType, node: Node, inputs: Inputs, blobs: _Blobs, wishes: Wishes) -> tuple[Inferred, str]:
+def _inferred(kind: LayerType, node: Node, inputs: Inputs, blobs: _Blobs, options: LoadOptions) -> tuple[Inferred, str]:
     """What the type's rule says, and nothing; or a guess, and why the rule does not apply.
 
     A layer of a fork may follow another fork's rule than the one that is known, one behind a guess need not fit it;
@@ -198,32 +198,32 @@ def _inferred(kind: LayerType, node: Node, inputs: Inputs, blobs: _Blobs, wishes
     except RefusedError as refused:
         of_unsure_fork = kind.fork and kind.fork not in SETTLED_FORKS
         excused = of_unsure_fork or definition.fork_field or blobs.guesses.hang_on(node.bottoms)
-        if wishes.strict or not excused:
+        if options.strict or not excused:
             raise
-        return Inferred(guessed_outputs(definition, inputs, wishes.shapes)), str(refused)
+        return Inferred(guessed_outputs(definition, inputs, options.shapes)), str(refused)
 
 
-def _with_wishes(
-    kind: LayerType, node: Node, outputs: tuple[Shape, ...], blobs: _Blobs, wishes: Wishes, *, sure: bool
+def _with_given_shapes(
+    kind: LayerType, node: Node, outputs: tuple[Shape, ...], blobs: _Blobs, options: LoadOptions, *, sure: bool
 ) -> tuple[Shape, ...]:
     """The outputs as the caller gives them, where it is not the layer that settles them."""
     shapes = []
     for top, shape in zip(node.tops, outputs, strict=True):
-        given = wishes.shapes.get(top, shape)
-        open_to_wishes = kind.name in (*SOURCES, *DATA_DEPENDENT) or kind.fork or not sure
-        if given != shape and not open_to_wishes:
+        given = options.shapes.get(top, shape)
+        may_be_given = kind.name in (*SOURCES, *DATA_DEPENDENT) or kind.fork or not sure
+        if given != shape and not may_be_given:
             raise RefusedError(f"its top {top!r} is {text(shape)}, which --input cannot change to {text(given)}")
         shapes.append(given)
-    return tuple(_with_batch(kind, shape, blobs, wishes) for shape in shapes)
+    return tuple(_with_batch(kind, shape, blobs, options) for shape in shapes)
 
 
-def _with_batch(kind: LayerType, shape: Shape, blobs: _Blobs, wishes: Wishes) -> Shape:
+def _with_batch(kind: LayerType, shape: Shape, blobs: _Blobs, options: LoadOptions) -> Shape:
     """An input with the batch size asked for; one that has other than the first input's (regions) keeps its own."""
-    if wishes.batch is None or kind.name not in SOURCES or not shape:
+    if options.batch is None or kind.name not in SOURCES or not shape:
         return shape
     if blobs.first_images is None:
         blobs.first_images = shape[0]
-    return (wishes.batch, *shape[1:]) if shape[0] == blobs.first_images else shape
+    return (options.batch, *shape[1:]) if shape[0] == blobs.first_images else shape
 
 
 def check_counts(kind: LayerType, bottoms: int, tops: int) -> None:

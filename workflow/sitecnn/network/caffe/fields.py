@@ -76,11 +76,11 @@ def without_unknown(text: str, root: type[Message]) -> tuple[str, list[UnknownFi
 
 
 def _blanked(text: str, cuts: list[tuple[int, int]]) -> str:
-    pieces, last = [], 0
+    parts, last = [], 0
     for start, end in cuts:
-        pieces += [text[last:start], re.sub(r"[^\n]", " ", text[start:end])]
+        parts += [text[last:start], re.sub(r"[^\n]", " ", text[start:end])]
         last = end
-    return "".join([*pieces, text[last:]])
+    return "".join([*parts, text[last:]])
 
 
 @cache

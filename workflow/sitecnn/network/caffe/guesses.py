@@ -85,8 +85,10 @@ def _text(guesses: Mapping[str, _Guess]) -> str:
     makers = f"layer {first.name!r} ({first.type})" if len(blobs) == 1 else f"layers of type {first.type}"
     hanging = list(dict.fromkeys(repr(name) for guess in guesses.values() for name in guess.hanging))
     what = f"on it hang{'s' * (len(hanging) == 1)} {_listed(hanging)}" if hanging else "no other layer hangs on it"
-    wishes = " ".join(wish(blob, "x".join(map(str, guesses[blob].shape)) or "1") for blob in blobs[:MOST_NAMED])
-    return f"guessed: the shape of {shapes}, from {makers}; {what}; give it: {wishes}"
+    options = " ".join(
+        input_option(blob, "x".join(map(str, guesses[blob].shape)) or "1") for blob in blobs[:MOST_NAMED]
+    )
+    return f"guessed: the shape of {shapes}, from {makers}; {what}; give it: {options}"
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -95,7 +97,7 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:MOST_NAMED]) + more
 
 
-def wish(blob: str, shape: str) -> str:
+def input_option(blob: str, shape: str) -> str:
     """The option that gives a blob's shape, as a shell takes it."""
     return f"--input {shlex.quote(f'{blob}:{shape}') if blob.isprintable() else f'{blob!r}:{shape}'}"
 
@@ -107,8 +109,8 @@ def guessed_outputs(layer: LayerParameter, inputs: Inputs, given: Mapping[str, S
     """
     missing = [top for top in layer.top if top not in given]
     if missing and not inputs:
-        wishes = " ".join(wish(top, "1x3x224x224") for top in missing)
-        raise RefusedError(f"not a layer type of Caffe, so its output's shape is not known; give it: {wishes}")
+        options = " ".join(input_option(top, "1x3x224x224") for top in missing)
+        raise RefusedError(f"not a layer type of Caffe, so its output's shape is not known; give it: {options}")
     if layer.python_param.layer in PYTHON_REGIONS:
         regions = PYTHON_REGIONS[layer.python_param.layer]
         return tuple((regions, 5) if position == 0 else (regions,) for position, _ in enumerate(layer.top))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from sitecnn.network.caffe.build import Wishes, build
+from sitecnn.network.caffe.build import LoadOptions, build
 from sitecnn.network.caffe.phases import layers_that_run
 from sitecnn.network.caffe.sources import with_inputs
 from sitecnn.network.caffe.text import read_text
@@ -31,5 +31,5 @@ def parse_prototxt(
     upgrade(net, origin)
     layers, left_out = layers_that_run(net, given)
     sources = with_inputs(layers, net.layer, given, origin, strict=strict)
-    wishes = Wishes(batch, given, strict, sources.guesses)
-    return build(net.name or Path(origin).stem, sources.layers, wishes, origin, [*notes, *left_out, *sources.notes])
+    options = LoadOptions(batch, given, strict, sources.guesses)
+    return build(net.name or Path(origin).stem, sources.layers, options, origin, [*notes, *left_out, *sources.notes])

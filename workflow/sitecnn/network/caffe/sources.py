@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from sitecnn.errors import NetworkError
 from sitecnn.network.caffe.caffe_pb2 import BlobShape, DataParameter, LayerParameter, TransformationParameter
-from sitecnn.network.caffe.guesses import wish
+from sitecnn.network.caffe.guesses import input_option
 from sitecnn.network.caffe.layers import LAYER_TYPES
 from sitecnn.network.caffe.layers.base import text
 from sitecnn.network.graph import Shape
@@ -139,9 +139,9 @@ def _require_shapes(layer: LayerParameter, shapes: Mapping[str, Shape | None], s
     """Raise NetworkError that asks for every shape that is not told."""
     missing = [top for top, shape in shapes.items() if not shape]
     if missing:
-        wishes = " ".join(wish(blob, suggested(blob, sources.layers)) for blob in missing)
+        options = " ".join(input_option(blob, suggested(blob, sources.layers)) for blob in missing)
         what = f"layer {layer.name!r} ({layer.type}): it has no shape; give {'one' if len(missing) == 1 else 'them'}"
-        raise NetworkError(f"{origin}: {what}: {wishes}")
+        raise NetworkError(f"{origin}: {what}: {options}")
 
 
 def suggested(blob: str, layers: Iterable[LayerParameter]) -> str:

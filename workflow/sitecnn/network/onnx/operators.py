@@ -282,7 +282,7 @@ def _concat(task: Task) -> Sequence[LayerParameter] | None:
 
 
 def _split(task: Task) -> Sequence[LayerParameter] | None:
-    """Caffe's Slice: the points between the pieces."""
+    """Caffe's Slice: the points between the parts."""
     axis = task.operator.attributes.get("axis", 0) % len(task.shape(0))
     sizes = [task.graph.shapes.get(name, ()) for name in task.operator.outputs]
     if not all(sizes):

@@ -46,14 +46,14 @@ def _concat(layer: LayerParameter, inputs: Inputs) -> Inferred:
 
 def _slice(layer: LayerParameter, inputs: Inputs) -> Inferred:
     """slice_layer.cpp: at the points given, or evenly."""
-    param, shape, pieces = layer.slice_param, inputs[0], len(layer.top)
+    param, shape, parts = layer.slice_param, inputs[0], len(layer.top)
     axis = _joint_axis(param, "slice_dim", shape)
     length, points = shape[axis], tuple(param.slice_point)
     if points:
-        require(len(points) == pieces - 1, f"its {pieces} tops need {pieces - 1} slice points, not {len(points)}")
+        require(len(points) == parts - 1, f"its {parts} tops need {parts - 1} slice points, not {len(points)}")
     else:
-        require(length % pieces == 0, f"its {pieces} tops do not divide {length} on axis {axis} evenly")
-    edges = (0, *points, length) if points else tuple(range(0, length + 1, length // pieces))
+        require(length % parts == 0, f"its {parts} tops do not divide {length} on axis {axis} evenly")
+    edges = (0, *points, length) if points else tuple(range(0, length + 1, length // parts))
     sizes = [end - start for start, end in pairwise(edges)]
     require(min(sizes) > 0, f"slice points {text(points)} do not rise within {length}")
     return Inferred(tuple((*shape[:axis], size, *shape[axis + 1 :]) for size in sizes), settings=Slice(axis, points))
