@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import lognorm, norm
-from sitecnn.estimation.sums import sums
 
 from sitecnn.estimation.aggregate_variance import aggregate
 from sitecnn.estimation.boards import free_bytes
