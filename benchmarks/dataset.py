@@ -1,6 +1,7 @@
 """Aggregation of synthetic measurements beside DuckDB's bare read-and-write of the same lines; import of tables.
 
     .venv/bin/python benchmarks/dataset.py --measurements 10000000
+    .venv/bin/python benchmarks/dataset.py --measurements 10000000 --keep DIR      the lines are written there once
     .venv/bin/python benchmarks/dataset.py --tables ../shared/boards-data ../shared/networks
 
 Half of the measurements are GEMMs, half are layers; ten boards share them evenly. Lines have the agent's fields and
@@ -26,9 +27,8 @@ BOARDS, BLOCK, GEMM_SAMPLES, LAYER_SAMPLES = 10, 13, 25, 48
 
 
 def write_records(root, count):
-    """`count` measurements in the record files of BOARDS boards; returns their bytes."""
+    """`count` measurements in the record files of BOARDS boards."""
     random = np.random.default_rng(2017)
-    total = 0
     for board in range(BOARDS):
         path = root / "results" / "records" / f"board{board}" / "cpu.jsonl"
         path.parent.mkdir(parents=True)
@@ -37,8 +37,6 @@ def write_records(root, count):
             out.write(json.dumps(run) + "\n")
             for start in range(0, count // BOARDS, 100_000):
                 out.writelines(lines(random, f"{board:032x}", start, min(100_000, count // BOARDS - start)))
-        total += path.stat().st_size
-    return total
 
 
 def lines(random, run, start, count):
@@ -115,7 +113,9 @@ def show(name, count, taken):
 
 
 def aggregate_many(root, count, repeats):
-    size = timed("write synthetic records", count, lambda: write_records(root, count))[0]
+    if not (root / "results" / "records").exists():
+        timed("write synthetic records", count, lambda: write_records(root, count))
+    size = sum(path.stat().st_size for path in root.glob("results/records/*/*.jsonl"))
     print(f"{size / 1e9:.2f} GB of records, {size / count:.0f} bytes each")
     command = [sys.executable, "-m", "sitecnn", "--root", str(root), "aggregate"]
     bare = [sys.executable, "-c", BARE, str(root)]
@@ -158,10 +158,13 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--measurements", type=int, default=1_000_000)
     parser.add_argument("--repeats", type=int, default=1, help="of both, in turn")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="the records stay in DIR/MEASUREMENTS")
     parser.add_argument("--tables", nargs=2, type=Path, metavar=("TABLES", "NETWORKS"))
     arguments = parser.parse_args()
-    root = Path(tempfile.mkdtemp(prefix="sitecnn-benchmark-"))
+    kept = arguments.keep and arguments.keep / str(arguments.measurements)
+    root = kept or Path(tempfile.mkdtemp(prefix="sitecnn-benchmark-"))
     try:
+        shutil.rmtree(store.folder(root), ignore_errors=True)
         if arguments.tables:
             rows = sum(len(pq.read_table(path)) for path in arguments.tables[0].glob("*.parquet"))
             timed("import of all tables", rows, lambda: import_tables(root, *arguments.tables))
@@ -169,7 +172,8 @@ def main():
             aggregate_many(root, arguments.measurements, arguments.repeats)
         assert store.existing(root)
     finally:
-        shutil.rmtree(root)
+        if not kept:
+            shutil.rmtree(root)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import random
 import pyarrow.parquet as pq
 import pytest
 
-from sitecnn.dataset import aggregate, aggregation, read_measurements, store
+from sitecnn.dataset import aggregate, aggregation, read_measurements, reading, store
 from sitecnn.dataset.schema import MEASUREMENTS
 from sitecnn.dataset.verify import problems
 from sitecnn.workload.kernels import layer_kernel
@@ -53,7 +53,7 @@ def test_a_network_becomes_its_layers_with_their_sizes_and_its_passes(tmp_path):
         assert (row["kind"], row["variant"]) == (expected.kind, expected.variant)
         assert {name: row[name] for name, _ in expected.sizes} == dict(expected.sizes)
     assert found.set_index("subject").loc["forward", "median_ns"] == 5
-    networks = store.read_table(tmp_path, "networks").to_pylist()
+    networks = reading.read_table(tmp_path, "networks").to_pylist()
     assert [row["layer"] for row in networks] == ["data", "conv", "relu"]
     assert sum(row["data_bytes"] for row in networks) == 4 * (2 * 3 * 64 + 2 * (2 * 4 * 36))
 
@@ -229,9 +229,10 @@ def test_files_of_an_older_schema_are_read_as_the_next(tmp_path, monkeypatch):
         return table.rename_columns(["remark" if name == "reason" else name for name in table.column_names])
 
     written = schema.SCHEMA_VERSION
-    for module in (schema, store):
+    for module in (schema, reading):
         monkeypatch.setattr(module, "SCHEMA_VERSION", written + 1)
         monkeypatch.setattr(module, "MEASUREMENTS", newer)
+    monkeypatch.setattr(reading, "WHOLE", schema.pa.schema([*reading.PARTITIONS, *newer]))
     monkeypatch.setitem(schema.UPGRADES, written, rename)
     row = rows(tmp_path).iloc[0]
     assert (row["m"], row["remark"], list(row["samples_ns"])) == (1, "none", [10.0, 11.0, 13.5])
@@ -256,7 +257,7 @@ def test_schema_1_lacked_columns_of_2_which_are_null(tmp_path):
     ]
     older = pq.read_table(path, partitioning=None).drop_columns(added).replace_schema_metadata({"sitecnn_schema": "1"})
     pq.write_table(older, path)
-    found = store.read_file(path)
+    found = reading.measurements(store.existing(tmp_path)).to_table(MEASUREMENTS.names)
     assert found.schema.equals(MEASUREMENTS)
     assert found.drop_columns(added).to_pylist() == older.to_pylist()
     assert all(found[name].null_count == 1 for name in added)

@@ -1,4 +1,4 @@
 from sitecnn.dataset.aggregation import aggregate
-from sitecnn.dataset.store import read_measurements
+from sitecnn.dataset.reading import read_measurements
 
 __all__ = ["aggregate", "read_measurements"]

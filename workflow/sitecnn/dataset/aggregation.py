@@ -19,6 +19,7 @@ import pyarrow as pa
 from sitecnn.dataset import statements, store
 from sitecnn.dataset.definitions import DEFINITIONS, UNREAD, network_rows, read_definitions
 from sitecnn.dataset.files import ORDER, Connection, Files, board_of, quoted, settle, write_rows
+from sitecnn.dataset.reading import read_table_of
 from sitecnn.dataset.record_files import LINES, LONGEST_QUOTE, Source, Stretch, all_continue, record_files, stretches
 from sitecnn.dataset.schema import NETWORKS, RUNS
 from sitecnn.dataset.store import Manifest
@@ -109,7 +110,7 @@ def _begin(connection: Connection, before: Path | None) -> None:
     """The tables that grow over the stretches: runs and networks of the generation before, definitions."""
     schemas = {"runs": RUNS, "networks": NETWORKS, "definitions": DEFINITIONS, "unread": UNREAD}
     for name, schema in schemas.items():
-        rows = store.read_table_of(before, name) if before and name in KEYS else schema.empty_table()
+        rows = read_table_of(before, name) if before and name in KEYS else schema.empty_table()
         connection.register("given", rows)
         connection.execute(f"CREATE TABLE {name} AS FROM given")
         if name in KEYS:

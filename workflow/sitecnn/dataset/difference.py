@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import mannwhitneyu, wilcoxon
 
-from sitecnn.dataset.store import existing, read_measurements
+from sitecnn.dataset.reading import read_measurements
+from sitecnn.dataset.store import existing
 from sitecnn.errors import DatasetError
 from sitecnn.workload.kernels import SIZE_NAMES
 

@@ -18,17 +18,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import pyarrow as pa
-import pyarrow.dataset as ds
-import pyarrow.parquet as pq
-
-from sitecnn.dataset.schema import MEASUREMENTS, SCHEMA_VERSION, TABLES, conform, upgrade
+from sitecnn.dataset.schema import MEASUREMENTS, SCHEMA_VERSION
 from sitecnn.errors import DatasetError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 VISIBLE = ("measurements", "runs", "networks", "refused.jsonl")
 WRITTEN_BY = f"sitecnn {version('sitecnn')}"
@@ -171,16 +164,6 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(source, "sha256").hexdigest()
 
 
-def read_table(root: Path, name: str) -> pa.Table:
-    """The whole `runs` or `networks` table."""
-    return read_table_of(existing(root), name)
-
-
-def read_table_of(generation: Path, name: str) -> pa.Table:
-    """The whole `runs` or `networks` table of a generation."""
-    return conform(pq.read_table(generation / name / f"{name}.parquet"), TABLES[name])
-
-
 def existing(root: Path) -> Path:
     """The current generation; DatasetError where there is none."""
     generation = current(root)
@@ -194,58 +177,3 @@ def existing(root: Path) -> Path:
 def partition_of(path: Path) -> tuple[str, str]:
     """(board, processor) of a file of measurements, by its folders."""
     return path.parent.parent.name.removeprefix("board="), path.parent.name.removeprefix("processor=")
-
-
-def read_file(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """One file of measurements as of this schema, whichever version wrote it."""
-    with pq.ParquetFile(path) as file:
-        written = int((file.schema_arrow.metadata or {}).get(b"sitecnn_schema", b"1"))
-        if written == SCHEMA_VERSION:
-            # Whether a column has nulls is a matter of the file's rows.
-            schema = pa.schema([MEASUREMENTS.field(name) for name in columns or MEASUREMENTS.names])
-            return conform(file.read(columns), schema)
-        table = upgrade(file.read(), written)
-    return table.select(columns) if columns else table
-
-
-def with_partitions(table: pa.Table | pa.Schema, path: Path | None = None) -> Any:
-    """A table or schema of measurements with `board` and `processor` as first columns."""
-    if isinstance(table, pa.Schema):
-        return pa.schema([("board", pa.string()), ("processor", pa.string()), *table])
-    board, processor = partition_of(path) if path else ("", "")
-    table = table.add_column(0, "processor", pa.repeat(processor, len(table)))
-    return table.add_column(0, "board", pa.repeat(board, len(table)))
-
-
-def read_measurements(
-    root: Path,
-    board: str,
-    processor: str,
-    *,
-    columns: list[str] | None = None,
-    subjects: list[str] | None = None,
-    kinds: list[str] | None = None,
-) -> "pd.DataFrame":
-    """The measurements of a (board, processor), empty if there are none; integers as nullable Int64.
-
-    `columns`, `subjects` (`kernel`, `layer`, `layerwise`, `forward`, `memory`) and `kinds` read only these.
-    """
-    import pandas as pd  # which aggregation does without
-
-    names = columns or [*MEASUREMENTS.names, "board", "processor"]
-    schema = with_partitions(MEASUREMENTS)
-    generation = current(root)
-    table = pa.schema([schema.field(name) for name in names]).empty_table()
-    folder_name = f"measurements/board={board}/processor={processor}"
-    if generation and (generation / folder_name).is_dir():
-        if read_manifest(generation).schema == SCHEMA_VERSION:
-            found = ds.dataset(generation / folder_name, schema=MEASUREMENTS, format="parquet")
-        else:
-            found = ds.dataset([read_file(path) for path in sorted((generation / folder_name).glob("*.parquet"))])
-        where = ds.scalar(True)
-        for name, values in (("subject", subjects), ("kind", kinds)):
-            where = where & ds.field(name).isin(values) if values is not None else where
-        constants = {"board": ds.scalar(board), "processor": ds.scalar(processor)}
-        table = found.to_table({name: constants.get(name, ds.field(name)) for name in names}, filter=where)
-    frame: pd.DataFrame = table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
-    return frame

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sitecnn.dataset import statements, store
+from sitecnn.dataset import reading, statements, store
 from sitecnn.dataset.schema import SCHEMA_VERSION, TABLES
 
 
@@ -32,7 +32,7 @@ def _row_problems(generation: Path, names: list[str]) -> Iterator[str]:
     """What cannot be in the rows of these files, with its count."""
     with TemporaryDirectory() as scratch, statements.connect(Path(scratch)) as connection:
         connection.execute("SET VARIABLE paths = ?", [[str(generation / name) for name in names]])
-        connection.register("known_runs", store.read_table_of(generation, "runs"))
+        connection.register("known_runs", reading.read_table_of(generation, "runs"))
         for path, problem in connection.execute(statements.statement("verify")).fetchall():
             yield f"{path.removeprefix(f'{generation}/')}: {problem}"
 

@@ -11,7 +11,7 @@ import statsmodels.api as sm
 from scipy.optimize import nnls
 
 from sitecnn.dataset import read_measurements
-from sitecnn.dataset.store import read_table
+from sitecnn.dataset.reading import read_table
 from sitecnn.errors import DatasetError, ModelError
 from sitecnn.models.board_model import UNSEEN, KindModel, StackModel
 from sitecnn.models.correction import FEWEST_ROWS, NOISE, fit_correction

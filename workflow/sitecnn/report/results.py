@@ -11,7 +11,7 @@ import pandas as pd
 
 from sitecnn.boards.config import Board, load_board
 from sitecnn.config import Config, load_config
-from sitecnn.dataset import read_measurements, store
+from sitecnn.dataset import read_measurements, reading, store
 from sitecnn.errors import DatasetError
 from sitecnn.models.board_model import BoardModel, load, model_file
 from sitecnn.report import passes
@@ -124,7 +124,7 @@ def load_results(root: Path, before: Path | None = None) -> Results:
         processors=_processors(root, config),
         layers=_network_tables(root, "layers"),
         kernels=_network_tables(root, "kernels"),
-        runs=store.read_table(root, "runs").to_pandas() if generation else pd.DataFrame(),
+        runs=reading.read_table(root, "runs").to_pandas() if generation else pd.DataFrame(),
         refused=_refused(generation / "refused.jsonl") if generation else pd.DataFrame(),
         before=_processors(before, load_config(before)) if before else (),
     )
