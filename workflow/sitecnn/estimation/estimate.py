@@ -25,7 +25,7 @@ from sitecnn.models.features import Array
 from sitecnn.network.graph import Network
 from sitecnn.workload.engines import ONNXRUNTIME, Engine, engine_of_stack
 from sitecnn.workload.kernels import KINDS_ON_VALUES, macs
-from sitecnn.workload.lowering import engine_memory
+from sitecnn.workload.lowering import EngineMemory, lower_whole
 from sitecnn.workload.memory import memory
 
 if TYPE_CHECKING:
@@ -232,7 +232,7 @@ def estimate(
         forward_ms=milliseconds(found.forward_ns, found.forward_sd_ns, level),
         layers=tuple(layers),
         types=_types(layers, model, work, found.layers, level),
-        memory_bytes=estimate_memory(network, model, board.processor),
+        memory_bytes=estimate_memory(network, model, board.processor, work),
         modelled_fraction=_share(times, [layer.modelled for layer in layers]),
         modelled_macs_fraction=_share(products, [layer.modelled for layer in layers]),
         known_macs_fraction=_share(products, [not layer.unknown for layer in layers]),
@@ -266,15 +266,16 @@ def forward_ms(network: Network, model: StackModel, level: float = 0.9) -> Milli
     return milliseconds(found.forward_ns, found.forward_sd_ns, level)
 
 
-def estimate_memory(network: Network, model: StackModel, processor: str) -> MemoryEstimate:
+def estimate_memory(network: Network, model: StackModel, processor: str, work: Work | None = None) -> MemoryEstimate:
     """Memory by part; on a GPU weights stand once more in host memory, which zero-copy saves (the poster's Table 2).
 
     Of ONNX Runtime `data` is what its arena holds of values in the graph that it runs, and the total is made of the
-    parts with the stack's factors.
+    parts with the stack's factors. `work` is what the stack runs of the network, where that is known already.
     """
-    engine = engine_of_stack(model.stack)
-    if engine.name == ONNXRUNTIME:
-        return _onnxruntime_memory(network, engine, model)
+    if (engine := engine_of_stack(model.stack)).name == ONNXRUNTIME:
+        shared = work.memory if work else lower_whole(network, engine)[1]
+        if shared is not None:
+            return _shared_memory(shared, model)
     parts = memory(network)
     copy = parts.weights_bytes if processor == "gpu" else 0
     total = model.base_bytes + parts.touched_bytes + copy
@@ -288,9 +289,8 @@ def estimate_memory(network: Network, model: StackModel, processor: str) -> Memo
     )
 
 
-def _onnxruntime_memory(network: Network, engine: Engine, model: StackModel) -> MemoryEstimate:
+def _shared_memory(parts: EngineMemory, model: StackModel) -> MemoryEstimate:
     """Resident after some passes: base + a·weights + b·activations + c·kernels."""
-    parts = engine_memory(network, engine)
     factors = {**ONNXRUNTIME_FACTORS, **model.memory_factors}
     amounts = {"weights": parts.weights_bytes, "activations": parts.activations_bytes, "kernels": parts.kernels}
     total = model.base_bytes + round(sum(factors[name] * amount for name, amount in amounts.items()))

@@ -115,5 +115,11 @@ def estimate_many(
         estimate_ms=ns / 1e6,
         low_ms=low / 1e6,
         high_ms=high / 1e6,
-        memory_bytes=np.array([estimate_memory(network, model, board.processor).total for network in given], np.int_),
+        memory_bytes=np.array(
+            [
+                estimate_memory(network, model, board.processor, work).total
+                for network, work in zip(given, works, strict=True)
+            ],
+            np.int_,
+        ),
     )

@@ -14,7 +14,7 @@ from sitecnn.network.graph import Network
 from sitecnn.workload.columns import Kinds, Sizes, columns, layer_columns
 from sitecnn.workload.engines import CAFFE, ONNXRUNTIME, engine_of_stack
 from sitecnn.workload.kernels import Kernel
-from sitecnn.workload.lowering import lower
+from sitecnn.workload.lowering import EngineMemory, lower_whole
 
 ONNXRUNTIME_KINDS = "ort_"
 """How the kinds of ONNX Runtime's own kernels begin."""
@@ -25,13 +25,14 @@ class Work:
     """A network's kernels: `kinds`, `sizes` and, for each, the index of the `layer` at which its time stands.
 
     `fused_into` is, for each of the network's layers, that at which the time of its kernel stands, None where it is
-    the layer itself.
+    the layer itself. `memory` is what decides the memory of an engine that shares its buffers, None for Caffe.
     """
 
     kinds: Kinds
     sizes: Sizes
     layer: Groups
     fused_into: tuple[int | None, ...]
+    memory: EngineMemory | None = None
 
     def by_layer(self, values: Array) -> Array:
         """The sum over the kernels of each layer."""
@@ -52,7 +53,7 @@ def work_of(network: Network, model: StackModel) -> Work:
     if engine.name == CAFFE:
         kinds, sizes = layer_columns(network)
         return Work(kinds, sizes, np.arange(count), (None,) * count)
-    lowered = lower(network, engine)
+    lowered, memory = lower_whole(network, engine)
     leaders = {one.layers[0] for one in lowered}
     fused: list[int | None] = [None] * count
     for one in lowered:
@@ -61,10 +62,10 @@ def work_of(network: Network, model: StackModel) -> Work:
     if engine.name == ONNXRUNTIME and not any(kind.startswith(ONNXRUNTIME_KINDS) for kind in model.kinds):
         kinds, sizes = layer_columns(network)
         layer = np.array([index for index, into in enumerate(fused) if into is None], dtype=np.int_)
-        return Work(kinds[layer], {name: column[layer] for name, column in sizes.items()}, layer, tuple(fused))
+        return Work(kinds[layer], {name: column[layer] for name, column in sizes.items()}, layer, tuple(fused), memory)
     kinds, sizes = columns([one.kernel for one in lowered])
     layer = np.array([one.layers[0] for one in lowered], dtype=np.int_)
-    return Work(kinds, sizes, layer, tuple(fused))
+    return Work(kinds, sizes, layer, tuple(fused), memory)
 
 
 def can_run(network: Network, model: StackModel) -> bool:

@@ -2,13 +2,14 @@
 
 import base64
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from typing import Any
 
 from sitecnn.boards.probes.chains import probe_models
 from sitecnn.network import Network
 from sitecnn.network.onnx import external_bytes, parse_onnx, to_onnx
 from sitecnn.workload.engines import Engine
-from sitecnn.workload.lowering import engine_memory, lower
+from sitecnn.workload.lowering import LoweredKernel, lower_whole
 
 Task = dict[str, Any]
 
@@ -24,9 +25,9 @@ def engine_plan(
     Every task has the kernels that the engine is expected to run, with the operators and shapes of its profile.
     Raises BoardError for a network that cannot be written as ONNX.
     """
-    networks = list(networks)
-    passes = [*_probe_tasks(engine, seed, probes), *(_task("network", one, engine) for one in networks)]
-    memory = [_memory_task(network, engine) for network in networks]
+    tasks = [_network_tasks(one, engine) for one in networks]
+    passes = [*_probe_tasks(engine, seed, probes), *(task for task, _ in tasks)]
+    memory = [task for _, task in tasks]
     in_rounds = [{**task, "round": number} for number in range(rounds) for task in passes]
     return [*in_rounds, *memory]
 
@@ -34,27 +35,28 @@ def engine_plan(
 def _probe_tasks(engine: Engine, seed: int, count: int) -> Iterator[Task]:
     for model in probe_models(seed, count):
         content, name = model.SerializeToString(), model.graph.name
-        yield _with_kernels("probe", parse_onnx(content, name), content, engine)
+        network = parse_onnx(content, name)
+        kernels = _as_profiled(lower_whole(network, engine)[0])
+        yield {"task": "probe", **_common(network, content, engine), "kernels": kernels}
 
 
-def _task(task: str, network: Network, engine: Engine) -> Task:
+def _network_tasks(network: Network, engine: Engine) -> tuple[Task, Task]:
+    """(passes, memory) of a network; the record of its memory keeps what decides it, as it is expected here."""
     content = to_onnx(network, "external")
-    return _with_kernels(task, network, content, engine) | {"weights_bytes": external_bytes(network)}
+    kernels, parts = lower_whole(network, engine)
+    common = {**_common(network, content, engine), "weights_bytes": external_bytes(network)}
+    told = {name.removesuffix("_bytes"): value for name, value in asdict(parts).items()} if parts else {}
+    passes = {"task": "network", **common, "kernels": _as_profiled(kernels)}
+    return passes, {"task": "memory", **common, "parts": told}
 
 
-def _memory_task(network: Network, engine: Engine) -> Task:
-    """A process of its own; its record keeps what decides the memory, as the engine is expected to need it."""
-    parts = engine_memory(network, engine)
-    named = {"task": "memory", "engine": engine.name, "network": network.name, "batch": network.batch}
-    model = {"model": base64.b64encode(to_onnx(network, "external")).decode(), "weights_bytes": external_bytes(network)}
-    told = {"weights": parts.weights_bytes, "activations": parts.activations_bytes, "kernels": parts.kernels}
-    return {**named, **model, "parts": told}
+def _common(network: Network, content: bytes, engine: Engine) -> Task:
+    named = {"engine": engine.name, "network": network.name, "batch": network.batch}
+    return {**named, "model": base64.b64encode(content).decode()}
 
 
-def _with_kernels(task: str, network: Network, content: bytes, engine: Engine) -> Task:
-    kernels = [
+def _as_profiled(kernels: Iterable[LoweredKernel]) -> list[Task]:
+    return [
         one.kernel.as_dict() | {"op": one.op, "inputs": one.input_shapes, "outputs": one.output_shapes}
-        for one in lower(network, engine)
+        for one in kernels
     ]
-    named = {"task": task, "engine": engine.name, "network": network.name, "batch": network.batch}
-    return {**named, "model": base64.b64encode(content).decode(), "kernels": kernels}

@@ -12,7 +12,7 @@ from sitecnn.workload.lowering.lowered import EngineMemory, LoweredKernel
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["LOWERINGS", "LoweredKernel", "engine_memory", "lower"]
+__all__ = ["LOWERINGS", "EngineMemory", "LoweredKernel", "lower", "lower_whole"]
 
 
 def _onnxruntime() -> "ModuleType":
@@ -43,7 +43,9 @@ def lower(network: Network, engine: Engine) -> tuple[LoweredKernel, ...]:
     return LOWERINGS[engine.name](network, engine)
 
 
-def engine_memory(network: Network, engine: Engine) -> EngineMemory:
-    """What decides the memory of ONNX Runtime's process; NetworkError as `lower`."""
-    memory: EngineMemory = _onnxruntime().memory(network, engine)
-    return memory
+def lower_whole(network: Network, engine: Engine) -> tuple[tuple[LoweredKernel, ...], EngineMemory | None]:
+    """`lower`, and what decides the memory of an engine that shares its buffers, None for one that does not."""
+    if engine.name != ONNXRUNTIME:
+        return lower(network, engine), None
+    whole: tuple[tuple[LoweredKernel, ...], EngineMemory] = _onnxruntime().lower_whole(network, engine)
+    return whole

@@ -24,10 +24,11 @@ def lower(network: Network, engine: Engine) -> tuple[LoweredKernel, ...]:
     return tuple(lowered(graph, node) for node in graph.nodes)
 
 
-def memory(network: Network, engine: Engine) -> EngineMemory:
-    """The parts of the process's memory that the network decides; errors as `lower`'s."""
+def lower_whole(network: Network, engine: Engine) -> tuple[tuple[LoweredKernel, ...], EngineMemory]:
+    """The kernels, and the parts of the process's memory that the network decides; errors as `lower`'s."""
     graph = optimised(to_graph(network), engine)
-    return EngineMemory(weights_bytes(graph), arena_bytes(graph), len(graph.nodes))
+    memory = EngineMemory(weights_bytes(graph), arena_bytes(graph), len(graph.nodes))
+    return tuple(lowered(graph, node) for node in graph.nodes), memory
 
 
 def optimised(graph: Graph, engine: Engine) -> Graph:

@@ -1,5 +1,6 @@
 """ONNX Runtime's level BASIC: what is constant joins its neighbour, products and normalisations are found whole."""
 
+from collections import defaultdict
 from collections.abc import Callable
 
 from sitecnn.network.graph import Shape
@@ -26,24 +27,24 @@ def optimise(graph: Graph, rules: Rules) -> None:
         pass
 
 
-def _everywhere(rule: Rule) -> Callable[[Graph, Rules], bool]:
-    """A rule applied to all nodes, one after another; whether any changed."""
+def _everywhere(rule: Rule, *ops: str) -> Callable[[Graph, Rules], bool]:
+    """A rule applied to all nodes of these operators, or to all nodes; whether it changed any."""
 
     def apply(graph: Graph, rules: Rules) -> bool:
-        return sum(node in graph and rule(graph, node, rules) for node in list(graph.nodes)) > 0
+        return sum(node in graph and rule(graph, node, rules) for node in graph.of(*ops)) > 0
 
     return apply
 
 
 def _drop(graph: Graph, node: Node, rules: Rules) -> bool:
     """Dropout and Identity, which only hand on."""
-    return node.op in ("Dropout", "Identity") and graph.drop(node)
+    return graph.drop(node)
 
 
 def _clip(graph: Graph, node: Node, rules: Rules) -> bool:
     """Relu before a Clip that cuts off what is below 0 itself, relu_clip_fusion.cc."""
     follower = graph.follower(node)
-    return node.op == "Relu" and follower is not None and follower.op == "Clip" and graph.drop(node)
+    return follower is not None and follower.op == "Clip" and graph.drop(node)
 
 
 def _scale(graph: Graph, node: Node, rules: Rules) -> bool:
@@ -63,7 +64,7 @@ def _scale(graph: Graph, node: Node, rules: Rules) -> bool:
 
 
 def _is_constant_convolution(graph: Graph, node: Node) -> bool:
-    return node.op in ("Conv", "ConvTranspose") and all(map(graph.is_weight, node.inputs[1:]))
+    return all(map(graph.is_weight, node.inputs[1:]))
 
 
 def _scales_channels(graph: Graph, node: Node, follower: Node, channels: int, rules: Rules) -> bool:
@@ -86,7 +87,7 @@ def _pad(graph: Graph, node: Node, rules: Rules) -> bool:
     """Pad with zeros before a Conv, or an AveragePool where the version does so, pad_fusion.cc."""
     follower = graph.follower(node)
     takers = ("Conv", "AveragePool") if rules.has("Pad joins AveragePool") else ("Conv",)
-    if node.op != "Pad" or follower is None or follower.op not in takers or follower.inputs[0] != node.output:
+    if follower is None or follower.op not in takers or follower.inputs[0] != node.output:
         return False
     pads = node.attributes.get("pads") or graph.values(node, 1)
     value = node.attributes.get("value", 0.0) if len(node.inputs) < 3 else (graph.values(node, 2) or (1.0,))[0]
@@ -107,7 +108,7 @@ def _pad(graph: Graph, node: Node, rules: Rules) -> bool:
 def _product(graph: Graph, node: Node, rules: Rules) -> bool:
     """MatMul and a constant vector added are a Gemm, matmul_add_fusion.cc; so are MatMul and BatchNormalization."""
     follower = graph.follower(node)
-    if node.op != "MatMul" or follower is None:
+    if follower is None:
         return False
     given, matrix = graph.shape(node.inputs[0]), graph.shape(node.inputs[1])
     reshapes = rules.has("MatMul and Add of more than two axes are Reshape, Gemm, Reshape")
@@ -159,13 +160,7 @@ def _rows(shape: Shape) -> int:
 def _sum(graph: Graph, node: Node, rules: Rules) -> bool:
     """A Gemm without a bias adds the other of two inputs of a Sum, gemm_sum_fusion.cc."""
     follower = graph.follower(node)
-    if (
-        node.op != "Gemm"
-        or len(node.inputs) > 2
-        or follower is None
-        or follower.op != "Sum"
-        or len(follower.inputs) != 2
-    ):
+    if len(node.inputs) > 2 or follower is None or follower.op != "Sum" or len(follower.inputs) != 2:
         return False
     other = next(name for name in follower.inputs if name != node.output)
     graph.fuse(node, follower)
@@ -175,13 +170,8 @@ def _sum(graph: Graph, node: Node, rules: Rules) -> bool:
 
 def _reshape(graph: Graph, node: Node, rules: Rules) -> bool:
     """Of two Reshapes in a row the first goes, reshape_fusion.cc."""
-    maker = graph.makers.get(node.inputs[0]) if node.op == "Reshape" else None
-    if (
-        not rules.has("of two Reshapes the first goes")
-        or node.op != "Reshape"
-        or maker is None
-        or maker.op != "Reshape"
-    ):
+    maker = graph.makers.get(node.inputs[0])
+    if not rules.has("of two Reshapes the first goes") or maker is None or maker.op != "Reshape":
         return False
     if graph.follower(maker) is not node:
         return False
@@ -194,7 +184,7 @@ def _reshape(graph: Graph, node: Node, rules: Rules) -> bool:
 
 def _transposed_product(graph: Graph, node: Node, rules: Rules) -> bool:
     """A Gemm reads its input transposed by itself, gemm_transpose_fusion.cc."""
-    maker = graph.makers.get(node.inputs[0]) if node.op == "Gemm" else None
+    maker = graph.makers.get(node.inputs[0])
     if maker is None or maker.op != "Transpose" or graph.follower(maker) is not node:
         return False
     node.attributes["transA"] = 1 - node.attributes.get("transA", 0)
@@ -206,27 +196,28 @@ def _transposed_product(graph: Graph, node: Node, rules: Rules) -> bool:
 
 def expand_functions(graph: Graph) -> None:
     """Operators that are functions of others and have no kernel of their own: HardSwish, Mish."""
-    for node in list(graph.nodes):
-        last = node.inputs[0] if node.inputs else ""
-        for part in FUNCTIONS.get(node.op, ()):
+    for node in graph.of(*FUNCTIONS):
+        last = node.inputs[0]
+        for part in FUNCTIONS[node.op]:
             name = f"{node.output}/{part}"
             graph.shapes[name] = graph.shapes[node.output]
             graph.add(Node(part, [last], [name], node.layers, dict(FUNCTION_ATTRIBUTES.get(part, ()))), before=node)
             last = name
-        if node.op in FUNCTIONS:
-            node.op = "Mul"
-            graph.set_input(node, 1, last)
+        node.op = "Mul"
+        graph.set_input(node, 1, last)
 
 
 def _share_equal_nodes(graph: Graph, rules: Rules) -> bool:
     """Nodes of one operator on the same inputs are one node, common_subexpression_elimination.cc."""
-    first: dict[tuple[object, ...], Node] = {}
+    alike: dict[tuple[object, ...], list[Node]] = defaultdict(list)
     changed = False
     for node in [node for node in graph.nodes if not graph.outputs.intersection(node.outputs)]:
         weights = [graph.weights[name].values or name if graph.is_weight(name) else name for name in node.inputs]
-        key = (node.op, *weights, str(sorted(node.attributes.items())), len(node.outputs))
-        same = first.setdefault(key, node)
-        if same is not node:
+        others = alike[node.op, *weights, len(node.outputs)]
+        same = next((other for other in others if other.attributes == node.attributes), None)
+        if same is None:
+            others.append(node)
+        else:
             graph.remove(node)
             for name, other in zip(node.outputs, same.outputs, strict=True):
                 graph.replace(name, other)
@@ -236,10 +227,16 @@ def _share_equal_nodes(graph: Graph, rules: Rules) -> bool:
 
 
 STEPS: tuple[Callable[[Graph, Rules], bool], ...] = (
-    *map(_everywhere, (_drop, _clip, _sum, _transposed_product, _scale, _pad)),
+    _everywhere(_drop, "Dropout", "Identity"),
+    _everywhere(_clip, "Relu"),
+    _everywhere(_sum, "Gemm"),
+    _everywhere(_transposed_product, "Gemm"),
+    _everywhere(_scale, "Conv", "ConvTranspose"),
+    _everywhere(_pad, "Pad"),
     _share_equal_nodes,
-    *map(_everywhere, (_product, _reshape)),
-    _everywhere(lambda graph, node, rules: layer_normalization(graph, node)),
+    _everywhere(_product, "MatMul"),
+    _everywhere(_reshape, "Reshape"),
+    _everywhere(lambda graph, node, rules: layer_normalization(graph, node), "Div"),
     _everywhere(move_transposes),
 )
 """In the order of graph_transformer_utils.cc, Level1."""

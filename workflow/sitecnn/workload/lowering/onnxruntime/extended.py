@@ -14,21 +14,21 @@ Pass = Callable[[Graph, Node, Rules], object]
 
 def optimise(graph: Graph, rules: Rules) -> None:
     """One pass after another over all nodes, in ONNX Runtime's order (graph_transformer_utils.cc, Level2)."""
-    for apply in PASSES:
-        for node in list(graph.nodes):
+    for apply, *ops in PASSES:
+        for node in graph.of(*ops):
             if node in graph:
                 apply(graph, node, rules)
 
 
 def _gemm_activation(graph: Graph, node: Node, rules: Rules) -> None:
     follower = graph.follower(node)
-    if node.op == "Gemm" and follower is not None and follower.op in rules.gemm_activations:
+    if follower is not None and follower.op in rules.gemm_activations:
         fuse_activation(graph, node, follower)
 
 
 def _conv_activation(graph: Graph, node: Node, rules: Rules) -> None:
     follower = graph.follower(node)
-    if node.op == "Conv" and not node.activation and follower is not None and is_activation(graph, follower):
+    if not node.activation and follower is not None and is_activation(graph, follower):
         fuse_activation(graph, node, follower)
 
 
@@ -45,11 +45,11 @@ def is_activation(graph: Graph, node: Node) -> bool:
 
 def _scaled_product(graph: Graph, node: Node, rules: Rules) -> None:
     """A MatMul multiplies by a constant itself, matmul_scale_fusion.cc."""
-    follower = graph.follower(node) if node.op in ("MatMul", "FusedMatMul") else None
+    follower = graph.follower(node)
     if follower is not None and follower.op in ("Mul", "Div") and _is_by_one_value(graph, follower):
         node.op = "FusedMatMul"
         graph.fuse(node, follower)
-    for position in range(2 if node.op in ("MatMul", "FusedMatMul") else 0):
+    for position in range(2):
         maker = graph.makers.get(node.inputs[position])
         if maker is None or maker.op not in ("Mul", "Div") or graph.follower(maker) is not node:
             continue
@@ -64,7 +64,7 @@ def _is_by_one_value(graph: Graph, node: Node) -> bool:
 
 def _transposed_product(graph: Graph, node: Node, rules: Rules) -> None:
     """A MatMul reads an input whose last two axes are swapped by itself, matmul_transpose_fusion.cc."""
-    for position in range(2 if node.op in ("MatMul", "FusedMatMul") else 0):
+    for position in range(2):
         maker = graph.makers.get(node.inputs[position])
         if maker is None or maker.op != "Transpose" or graph.follower(maker) is not node:
             continue
@@ -85,7 +85,7 @@ def _take_over(graph: Graph, node: Node, position: int, maker: Node) -> None:
 
 def _split(graph: Graph, node: Node, rules: Rules) -> None:
     """Gathers that take every index of an axis are a Split, and a Squeeze each, gather_fusion.cc; at the first one."""
-    if node.op != "Gather" or graph.is_weight(node.inputs[0]):
+    if graph.is_weight(node.inputs[0]):
         return
     given = node.inputs[0]
     shape = graph.shape(given)
@@ -118,24 +118,25 @@ def _single_index(graph: Graph, node: Node, axis: int, shape: Shape) -> int | No
     return int(values[0]) % shape[axis] if values and graph.shape(node.inputs[1]) == () else None
 
 
-PASSES: tuple[Pass, ...] = (
-    _gemm_activation,
-    _conv_activation,
-    lambda graph, node, rules: gelu(graph, node),
-    _split,
-    *(move_transposes,) * 3,
-    _transposed_product,
-    lambda graph, node, rules: bias_gelu(graph, node),
-    lambda graph, node, rules: skip_layer_normalization(graph, node),
-    lambda graph, node, rules: quick_gelu(graph, node),
-    _scaled_product,
+PASSES: tuple[tuple[Pass, *tuple[str, ...]], ...] = (
+    (_gemm_activation, "Gemm"),
+    (_conv_activation, "Conv"),
+    (lambda graph, node, rules: gelu(graph, node), "Erf"),
+    (_split, "Gather"),
+    *((move_transposes,),) * 3,
+    (_transposed_product, "MatMul", "FusedMatMul"),
+    (lambda graph, node, rules: bias_gelu(graph, node), "Gelu"),
+    (lambda graph, node, rules: skip_layer_normalization(graph, node), "LayerNormalization"),
+    (lambda graph, node, rules: quick_gelu(graph, node), "Sigmoid"),
+    (_scaled_product, "MatMul", "FusedMatMul"),
 )
+"""Each pass with the operators of the nodes at which it looks, all where there are none."""
 
 
 def add_sums(graph: Graph) -> None:
     """A Conv with a bias and without an activation adds what an Add adds to it, conv_add_act_fusion.cc."""
-    for node in list(graph.nodes):
-        total = graph.follower(node) if node in graph and node.op == "Conv" and not node.nchwc else None
+    for node in graph.of("Conv"):
+        total = graph.follower(node) if node in graph and not node.nchwc else None
         taker = _summing_convolution(graph, total) if total is not None else None
         if total is None or taker is None:
             continue

@@ -51,6 +51,10 @@ class Graph:
         """Whether a node is still there."""
         return self.makers.get(node.output) is node
 
+    def of(self, *ops: str) -> list[Node]:
+        """The nodes of these operators, in order; all of them where none is named."""
+        return [node for node in self.nodes if node.op in ops] if ops else list(self.nodes)
+
     def add(self, node: Node, before: Node | None = None) -> Node:
         """Add a node at the end, or in front of another."""
         self.nodes.insert(len(self.nodes) if before is None else self.nodes.index(before), node)
@@ -112,6 +116,11 @@ class Graph:
     def is_weight(self, name: str) -> bool:
         """Whether a tensor is constant."""
         return name in self.weights
+
+    def is_transposed(self, name: str) -> bool:
+        """Whether a tensor is made by a Transpose."""
+        maker = self.makers.get(name)
+        return maker is not None and maker.op == "Transpose"
 
     def shape(self, name: str) -> Shape:
         """The shape of a tensor, of data or constant."""

@@ -37,6 +37,8 @@ def permutation(node: Node, rank: int) -> tuple[int, ...]:
 
 def move_transposes(graph: Graph, node: Node, rules: Rules) -> bool:
     """Take Transposes before a node away or behind it; of nodes in their order, each meets what the one before left."""
+    if not any(map(graph.is_transposed, node.inputs)):
+        return False
     if node.op == "Reshape":
         return rules.has("a Transpose moves behind a Reshape that splits axes") and _split_axes(graph, node)
     return _cancel(graph, node) or _pass_split(graph, node) or _push_where_cheaper(graph, node)
