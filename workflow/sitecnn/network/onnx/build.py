@@ -14,7 +14,7 @@ from sitecnn.network.caffe.splits import Node, insert_splits
 from sitecnn.network.graph import Layer, Network, OnnxNode, Parameter, Shape
 from sitecnn.network.onnx.graph import Graph
 from sitecnn.network.onnx.nodes import INPUT, node_of, source
-from sitecnn.network.onnx.operators import Task, to_layers
+from sitecnn.network.onnx.to_caffe import Task, to_layers
 from sitecnn.network.settings import Constant, OnnxOperator
 
 MOST_VALUES = 2**40
