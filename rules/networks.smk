@@ -45,7 +45,6 @@ rule plan:
     params:
         batch=settings.batch,
         sweep="--sweep" if settings.sweep else "",
-        truth_only="--truth-only" if settings.held_out else "",
     shell:
-        "sitecnn plan {input.networks:q} {params.truth_only} {input.held_out:q} {params.sweep} "
+        "sitecnn plan {input.networks:q} {input.held_out:q} {params.sweep} "
         "--board {wildcards.board} --batch {params.batch} -o {output:q} > {log:q} 2>&1"

@@ -17,7 +17,7 @@ CAFFE_PYTHON = Path(__file__).parents[2] / "envs/pycaffe/.venv/bin/python"
 # The supervisor alone sees changed constants: its worker is a process of the agent's own file.
 CHANGED = (
     "import sys; sys.path.insert(0, {archive!r});"
-    "from sitecnn_agent import blocks, campaign, hosts, lock, main; {changes}; sys.exit(main.main())"
+    "from sitecnn_agent import campaign, hosts, lock, main; {changes}; sys.exit(main.main())"
 )
 
 
@@ -27,9 +27,9 @@ def gemm_task(m, n=16, k=16, **more):
     return {"task": "gemm", "kernel": kernel, "mode": "warm", **more}
 
 
-def layer_task(prototxt, kind="relu", **more):
-    cold = {"mode": "cold", "evict_bytes": 1 << 20, "fills": {}}
-    return {"task": "layer", "kernel": {"kind": kind, "variant": ""}, "prototxt": prototxt, **cold, **more}
+def network_task(prototxt, name="small", task="network", **more):
+    when = {} if task == "memory" else {"round": 0}
+    return {"task": task, "network": name, "batch": 1, "prototxt": prototxt, **when, **more}
 
 
 def lines(records):

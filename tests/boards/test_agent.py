@@ -5,26 +5,23 @@ import json
 import random
 import statistics
 from math import comb
-from types import SimpleNamespace
 
 import pytest
 
-from sitecnn.boards.agent.campaign import NETWORK_PROCESSES, Campaign
+from sitecnn.boards.agent.groups import GEMMS_TOGETHER, groups
 from sitecnn.boards.agent.hosts import RecordFile
 from sitecnn.boards.agent.keys import task_key
-from sitecnn.boards.agent.rounds import Rounds
 from sitecnn.boards.agent.samples import (
     FEWEST_IN_TIME,
     FEWEST_SAMPLES,
     MOST_SAMPLES,
-    Cost,
     measured,
     median,
     median_interval,
     stop_reason,
     warm_up,
 )
-from tests.boards.agents import gemm_task
+from tests.boards.agents import gemm_task, network_task
 
 
 @pytest.mark.parametrize("count", [9, 10, 15, 40, 60])
@@ -104,27 +101,13 @@ def test_a_key_depends_on_task_and_stack_alone():
     assert len(others | {task_key(task, "stack")}) == 3
 
 
-@pytest.mark.parametrize("kernels", [0, 40])
-def test_networks_take_their_turns_from_begin_to_end_and_after_what_was_put_off(monkeypatch, kernels):
-    """The order of turns and blocks, with stubs for all that measures."""
-    log = []
-    campaign = Campaign.__new__(Campaign)
-    tasks = [("n", {"task": "network"}), *((str(m), gemm_task(m)) for m in range(kernels))]
-    campaign.owed, campaign.planned, campaign.started, campaign.run = tasks, len(tasks), 0.0, "run"
-    campaign.facts, campaign.stack, campaign.rounds = {}, "stack", Rounds(None, None, [])
-    campaign.cost, campaign.worker = Cost(), SimpleNamespace(close=lambda: None)
-    campaign.append, campaign.run_record, campaign.over_budget = log.append, dict, lambda: False
-    campaign.finish_networks = lambda networks, parts: None
-    campaign.take_turn = lambda networks, parts: log.append("turn")
-    campaign.is_calm = lambda block: block.tries == 2
-    campaign.keep = lambda block: setattr(block, "kept", True) or log.append(("kept", len(block.tasks)))
-
-    def measure_block(block):
-        block.tries, block.best = block.tries + 1, "found"
-        log.append("measured")
-
-    campaign.measure_block = measure_block
-    assert campaign.execute() == 0
-    order = log[1:-1]  # without the records of the run and of its end
-    assert order[0] == order[-1] == "turn" and order.count("turn") == NETWORK_PROCESSES
-    assert order.count("measured") == 2 * sum(step != "turn" and step != "measured" for step in order)
+def test_what_shares_a_process_is_a_round_of_one_engine_and_memory_is_always_alone():
+    other = {"engine": "onnxruntime"}
+    rounds = [
+        network_task("", name, round=number, **more) for number in (0, 1) for more in ({}, other) for name in "ab"
+    ]
+    memory = [network_task("", name, "memory", **more) for name, more in (("a", {}), ("b", {}), ("a", other))]
+    products = [gemm_task(m) for m in range(GEMMS_TOGETHER + 3)]
+    owed = list(enumerate([*rounds, *memory, *products]))
+    assert [len(group) for group in groups(owed)] == [2, 2, 2, 2, 1, 1, 1, GEMMS_TOGETHER, 3]
+    assert [pair for group in groups(owed) for pair in group] == owed

@@ -17,7 +17,7 @@ import pytest
 from sitecnn.boards.agent.blas import float_buffer
 from sitecnn.boards.agent.cuda import Cuda
 from sitecnn.boards.agent.errors import Refused
-from tests.boards.agents import CAFFE_PYTHON, command, gemm_task, layer_task, measurements, read, start_with_files
+from tests.boards.agents import CAFFE_PYTHON, command, gemm_task, measurements, network_task, read, start_with_files
 from tests.boards.test_agent_process import RELU
 
 pytestmark = pytest.mark.skipif(not shutil.which("cc"), reason="the stub of CUDA needs a C compiler")
@@ -105,7 +105,7 @@ def test_a_campaign_on_the_gpu_queues_many_multiplications_and_synchronises_once
 
 
 @pytest.mark.skipif(not CAFFE_PYTHON.exists(), reason="real Caffe is not built: ./run test builds it")
-def test_a_layer_on_the_gpu_is_timed_between_events_and_synchronised_once(stub, tmp_path):
+def test_a_pass_on_the_gpu_is_queued_whole_between_events_and_synchronised_once(stub, tmp_path):
     """Real Caffe computes on the CPU; a stand-in package answers set_mode_gpu, which this build of Caffe cannot."""
     package = tmp_path / "caffe"
     package.mkdir()
@@ -119,18 +119,21 @@ def test_a_layer_on_the_gpu_is_timed_between_events_and_synchronised_once(stub, 
     )
     paths = {"PYTHONPATH": str(tmp_path), "GLOG_minloglevel": "2"}
     environment, log = on_stub(stub, tmp_path, **paths)
-    network = {"task": "network", "network": "r", "batch": 1, "prototxt": RELU}
-    tasks = [{**network, "task": "memory"}, layer_task(RELU), layer_task(RELU, mode="warm")]
+    tasks = [network_task(RELU, task="memory"), network_task(RELU, "caffe-probe-001", "probe"), network_task(RELU)]
     process = start_with_files(tmp_path, tasks, "--processor", "gpu", env=environment, python=CAFFE_PYTHON)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
-    memory, cold, warm = measurements(read(tmp_path))
-    assert [record["status"] for record in (memory, cold, warm)].count("failed") == 0, (memory, cold, warm)
+    memory, *passes = measurements(read(tmp_path))
+    assert [record["status"] for record in (memory, *passes)] == ["ok"] * 3, (memory, *passes)
     assert memory["memory_bytes"]["gpu_total"] >= memory["memory_bytes"]["gpu_base"] > 0
-    assert cold["iterations"] > 1
     seen = calls(log)
-    assert seen["cudaEventRecord"] == seen["cudaEventCreate"] == seen["cudaEventDestroy"] > 0
-    assert seen[f"cudaDeviceSynchronize after {2 * cold['iterations']}"] >= 5
+    # Two layers between three events, whatever the number of passes; each pass is synchronised once.
+    whole = sum(len(record["layerwise_ns"]) for record in passes)
+    assert all(
+        len(layer["samples_ns"]) == len(record["layerwise_ns"]) for record in passes for layer in record["layers"]
+    )
+    assert seen["cudaEventRecord"] == seen["cudaEventCreate"] == seen["cudaEventDestroy"] == 3 * whole
+    assert seen["cudaDeviceSynchronize after 3"] == whole
 
 
 def test_a_board_without_a_gpu_says_so(tmp_path):

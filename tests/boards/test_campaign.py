@@ -7,9 +7,11 @@ import pytest
 
 from sitecnn.boards.campaign import Records, profile
 from sitecnn.boards.config import Board
-from sitecnn.boards.plan import plan, plan_lines
+from sitecnn.boards.plan import Amount, plan, plan_lines
 from sitecnn.errors import SiteCNNError
 from sitecnn.network import load_network, parse_prototxt
+from sitecnn.workload.engines import Engine
+from tests.estimation.boards import NETWORKS
 
 INPUT = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }'
 
@@ -44,16 +46,33 @@ def test_a_python_that_is_not_there_names_the_boards_file(tmp_path):
 def test_a_layer_that_caffe_cannot_run_is_refused_before_any_measurement():
     network = parse_prototxt(f'{INPUT} layer {{ name: "odd" type: "Foo" bottom: "x" top: "y" }}', "test")
     with pytest.raises(SiteCNNError, match=r"layer 'odd' \(Foo\)"):
-        plan([network], sweep=False)
+        plan({Engine(): [network]}, sweep=False)
 
 
-def test_every_kernel_is_planned_once_and_the_networks_come_first(tmp_path):
+def test_a_network_is_planned_in_every_round_and_its_memory_once(tmp_path):
     relus = (f'layer {{ name: "{top}" type: "ReLU" bottom: "{bottom}" top: "{top}" }}' for bottom, top in ("xa", "ab"))
     text = " ".join([INPUT, *relus])
     path = tmp_path / "two.prototxt"
     path.write_text(text)
-    tasks = [json.loads(line) for line in plan_lines(plan([load_network(path)], sweep=False)).splitlines()]
-    assert [task["task"] for task in tasks] == ["network", "memory", "layer"]
+    tasks = [json.loads(line) for line in plan_lines(plan({Engine(): [load_network(path)]}, sweep=False)).splitlines()]
+    assert [(task["task"], task.get("round")) for task in tasks] == [
+        *(("network", number) for number in range(4)),
+        ("memory", None),
+    ]
+
+
+def test_rounds_of_both_engines_take_turns_and_memory_and_products_come_last():
+    network = load_network(NETWORKS / "alexnet.prototxt")
+    engines = {Engine(): [network], Engine("onnxruntime", "1.32.0", 16): [network]}
+    tasks = plan(engines, Amount(probes=2, rounds=3), sweep=True)
+    turns = list(dict.fromkeys((task.get("round"), task.get("engine", "caffe")) for task in tasks if "round" in task))
+    assert turns == [(number, engine) for number in range(3) for engine in ("caffe", "onnxruntime")]
+    words = [task["task"] for task in tasks]
+    assert words[-words.count("gemm") :] == ["gemm"] * words.count("gemm")
+    assert words.count("memory") == 2 and "probe" not in words[words.index("memory") :]
+    without = plan({Engine(): [network]}, sweep=False)
+    assert not any(task["task"] == "probe" for task in without)
+    assert len([task for task in without if task["task"] == "gemm"]) >= 8  # a board without Caffe has nothing else
 
 
 def test_a_measurement_that_is_sent_twice_is_written_once(tmp_path):

@@ -15,7 +15,7 @@ import pytest
 from sitecnn import estimate, load_board, load_network
 from sitecnn.cli import main
 from sitecnn.dataset import read_measurements, store
-from tests.boards.agents import gemm_task, layer_task, lines
+from tests.boards.agents import gemm_task, lines, network_task
 from tests.boards.sshd import SSHD, make_sshd
 from tests.boards.test_agent_process import RELU
 
@@ -55,7 +55,7 @@ def test_a_campaign_on_an_emulated_board(arch, tmp_path, monkeypatch, capsys):
         assert main(["--root", str(tmp_path), "board", "add", "arm", *there]) == 0
         found = json.loads(capsys.readouterr().out)
         assert found["machine"] == MACHINES[arch] and "OpenBLAS" in found["blas"]
-        tasks = [*(gemm_task(m) for m in range(1, 21)), layer_task(RELU)]
+        tasks = [*(gemm_task(m) for m in range(1, 21)), network_task(RELU)]
         (tmp_path / "plan.jsonl").write_text(lines(tasks))
         config = tmp_path / "config/boards/arm.yaml"
         config.write_text(config.read_text().replace("budget_minutes: 15", "budget_minutes: 60"))

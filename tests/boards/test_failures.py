@@ -2,17 +2,26 @@
 
 import json
 import sys
+from functools import cache
 
 import pytest
 
-from sitecnn.boards.sweep import sweep_layers
+from sitecnn.boards.plan import PROBES
+from sitecnn.boards.probes import caffe_probes
 from sitecnn.cli import main
+from sitecnn.network import parse_prototxt
 from sitecnn.workload.kernels import layer_kernel
-from tests.boards.agents import gemm_task, layer_task, lines
+from tests.boards.agents import gemm_task, lines, network_task
+from tests.boards.test_agent_process import RELU
 
-NO_LAYER = 'layer { name: "x" type: "Nonsense" top: "x" }'
 ACTIVATIONS = ("sigmoid", "tanh", "elu", "prelu", "power", "pow", "exp", "log", "abs_val", "bnll", "relu6")
 OTHERS = ("deconvolution", "upsample", "permute", "slice", "reduction", "hard_swish", "eltwise", "softmax", "relu")
+
+
+@cache
+def kernels_of_probes():
+    texts = caffe_probes(1, PROBES["caffe"])
+    return {layer_kernel(layer) for name, text in texts.items() for layer in parse_prototxt(text, name).layers}
 
 
 def campaign(root, tasks):
@@ -39,7 +48,7 @@ def campaign(root, tasks):
 
 
 def failing(number):
-    return [{**layer_task(NO_LAYER), "kernel": {"kind": "relu", "variant": "", "images": m}} for m in range(number)]
+    return [network_task(RELU, f"net{count}") for count in range(number)]
 
 
 def test_a_campaign_that_failed_in_part_says_how_many_and_why(tmp_path, capsys):
@@ -64,6 +73,5 @@ def test_a_campaign_of_which_all_failed_is_status_1_and_fit_says_why(tmp_path, c
 
 
 @pytest.mark.parametrize("kind", [*ACTIVATIONS, *OTHERS])
-def test_the_sweep_has_what_cnns_use_at_several_sizes(kind):
-    sizes = {layer_kernel(layer) for _, layer in sweep_layers() if layer_kernel(layer).kind == kind}
-    assert len(sizes) >= 4
+def test_probes_have_what_cnns_use_at_several_sizes(kind):
+    assert len([kernel for kernel in kernels_of_probes() if kernel.kind == kind]) >= 4

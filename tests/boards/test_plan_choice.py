@@ -1,11 +1,10 @@
-"""`sitecnn plan --select` and `--minutes`: the truth always, then the kernels that tell most."""
+"""`sitecnn plan --select` and `--minutes`: the passes always, then the probes that tell most."""
 
 import json
 
 import pytest
 
 from sitecnn.cli import main
-from sitecnn.models.design import expected_cost_s
 from tests.estimation.boards import NETWORKS, board_model, write_board
 
 
@@ -22,25 +21,27 @@ def planned(tmp_path):
     return run
 
 
-def kernels(tasks):
-    return [task["kernel"] for task in tasks if "kernel" in task]
+def probes(tasks):
+    return {task["network"] for task in tasks if task["task"] == "probe"}
 
 
-def test_so_many_kernels_and_all_passes(planned):
-    tasks = planned("--select", "12")
-    assert len(kernels(tasks)) == 12
-    assert sum(task["task"] == "network" for task in tasks) == sum(task["task"] == "network" for task in planned())
-    assert not {"gemm", "im2col"} & {kernel["kind"] for kernel in kernels(tasks)}
+def test_so_many_probes_and_all_passes(planned):
+    tasks = planned("--select", "12", "--probes", "20")
+    assert len(probes(tasks)) == 12
+    assert [sum(task["task"] == word for task in tasks) for word in ("network", "memory")] == [8, 2]
 
 
 def test_fewer_are_the_first_of_more(planned):
-    assert kernels(planned("--select", "30"))[:7] == kernels(planned("--select", "7"))
+    few, more = (probes(planned("--select", count, "--probes", "20")) for count in ("4", "9"))
+    assert few < more
 
 
-def test_the_first_few_are_of_several_kinds(planned):
-    assert len({kernel["kind"] for kernel in kernels(planned("--select", "10"))}) >= 4
+def test_the_first_few_have_the_kinds_of_the_networks(planned):
+    tasks = planned("--select", "4", "--probes", "20")
+    text = " ".join(task["prototxt"] for task in tasks if task["task"] == "probe")
+    assert all(f'"{kind}"' in text for kind in ("Convolution", "InnerProduct", "Pooling", "ReLU", "Concat"))
 
 
 def test_minutes_are_kept(planned):
-    few, more = kernels(planned("--minutes", "0.1")), kernels(planned("--minutes", "0.2"))
-    assert 0 < len(few) < len(more) <= 0.2 * 60 / expected_cost_s(0.0)
+    few, more = (len(probes(planned("--minutes", minutes, "--probes", "20"))) for minutes in ("0.1", "0.3"))
+    assert 0 < few < more < 26

@@ -13,7 +13,8 @@ import pytest
 from onnx import ModelProto, TensorProto, checker, helper, numpy_helper, shape_inference
 from onnx.reference import ReferenceEvaluator
 
-from sitecnn.boards.probes import engine_plan, layers, probe_models
+from sitecnn.boards.plan import Amount, plan
+from sitecnn.boards.probes import layers, probe_models
 from sitecnn.boards.probes.caffe import RECIPE, CaffeGenerator, caffe_probes
 from sitecnn.boards.probes.graph import WEIGHTS_BYTES, Graph
 from sitecnn.cli import main
@@ -151,13 +152,13 @@ def test_channels_are_shuffled_half_by_half():
 
 
 @cache
-def plan() -> list[dict[str, Any]]:
+def planned() -> list[dict[str, Any]]:
     network = parse_onnx(with_values(probes()[2]).SerializeToString(), "net.onnx")
-    return engine_plan([network], Engine("onnxruntime", "1.32.0", 16), probes=2, rounds=3)
+    return plan({Engine("onnxruntime", "1.32.0", 16): [network]}, Amount(probes=2, rounds=3), sweep=True)
 
 
 def test_a_plan_has_all_of_a_round_before_the_next_and_memory_last():
-    places = [(task["task"], task["network"], task.get("round")) for task in plan()]
+    places = [(task["task"], task["network"], task.get("round")) for task in planned()]
     one_round = [("probe", "probe-001"), ("probe", "probe-002"), ("network", "net")]
     in_rounds = [(*task, number) for number in range(3) for task in one_round]
     assert places == [*in_rounds, ("memory", "net", None)]
@@ -167,7 +168,7 @@ def test_a_plan_tells_the_kernels_that_onnx_runtime_then_runs(tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     if "avx512f" not in Path("/proc/cpuinfo").read_text(encoding="utf-8"):
         pytest.skip("this CPU keeps no blocks of 16 channels")
-    task = plan()[1]
+    task = planned()[1]
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "run.onnx")
     model = with_values(onnx.load_model_from_string(base64.b64decode(task["model"])))
@@ -179,7 +180,7 @@ def test_a_plan_tells_the_kernels_that_onnx_runtime_then_runs(tmp_path):
 
 def test_an_engine_without_probes_is_refused(tmp_path):
     network = Path(__file__).parents[2] / "config" / "networks" / "alexnet.prototxt"
-    assert main(["plan", str(network), "--engine", "caffe-1.0", "-o", str(tmp_path / "plan")]) == 2
+    assert main(["plan", str(network), "--engine", "tflite-gpu", "-o", str(tmp_path / "plan")]) == 2
     assert not (tmp_path / "plan").exists()
 
 

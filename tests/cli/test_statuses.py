@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sitecnn.boards.plan import plan
+from sitecnn.boards.probes import caffe_probes
 from sitecnn.cli import main
 from tests.boards.agents import CAFFE_PYTHON
 
@@ -39,12 +39,9 @@ def test_the_page_on_statuses_names_commands_that_there_are():
 
 
 @pytest.mark.skipif(not CAFFE_PYTHON.exists(), reason="no Caffe was built here")
-def test_real_caffe_runs_a_layer_of_each_kind_of_the_sweep(tmp_path):
-    layers = {}
-    for task in plan([], sweep=True):
-        if task["task"] == "layer" and task["kernel"]["height"] <= 28:
-            layers.setdefault((task["kernel"]["kind"], task["kernel"]["variant"]), task["prototxt"])
-    (tmp_path / "nets.json").write_text(json.dumps(list(layers.values())))
+def test_real_caffe_runs_the_probes(tmp_path):
+    texts = list(caffe_probes(1, 9).values())
+    (tmp_path / "nets.json").write_text(json.dumps(texts))
     code = """
 import json, pathlib, sys, caffe
 for text in json.load(open(sys.argv[1])):

@@ -10,6 +10,7 @@ from pathlib import Path
 from sitecnn.boards.plan import plan
 from sitecnn.cli import main
 from sitecnn.network import load_network, parse_prototxt
+from sitecnn.workload.engines import Engine
 from sitecnn.workload.kernels import gemm, macs
 
 TOY = """
@@ -26,7 +27,7 @@ layer {{ name: "prob" type: "Softmax" bottom: "fc" top: "prob" }}
 
 RUN = {
     "record": "run",
-    "protocol": 2,
+    "protocol": 4,
     "processor": "cpu",
     "stack": "caffe-1.0+openblas-0.3+1-threads+performance",
     "threads": 1,
@@ -78,7 +79,7 @@ def records(
 ) -> list[dict]:
     """The plan of these networks, answered as an agent would, `factor` times as slow."""
     networks = [load_network(root / "results" / "networks" / name / "network.prototxt") for name in names]
-    tasks = [*plan(networks, sweep=sweep), *([] if sweep else multiplications())]
+    tasks = [*plan({Engine(): networks}, sweep=sweep), *([] if sweep else multiplications())]
     dice = random.Random(seed)
     answers = [line for number, task in enumerate(tasks) for line in answer(task, number, dice, factor, run)]
     done = {"record": "done", "run": run, "planned": len(tasks), "owed": 0, "seconds": 60.0, "cost_s": COST_S}
@@ -99,8 +100,7 @@ def answer(task: dict, number: int, dice: random.Random, factor: float, run: str
     block = f"b{number // BLOCK_TASKS}"
     if number % BLOCK_TASKS == 0:
         after = {"time": f"2026-11-23T10:{number // BLOCK_TASKS % 60:02d}:00Z", "load": 0.7, "cpu_mhz": [1000.0]}
-        sentinels = {"sentinel_before_ns": 200.0 + number % 7, "sentinel_after_ns": 201.0}
-        yield {"record": "block", "block": block, "run": run, "attempt": 1, **sentinels, "before": after,
+        yield {"record": "block", "block": block, "run": run, "attempt": 1, "before": after,
                "after": after}  # fmt: skip
     said = {
         "record": "measurement",
@@ -131,12 +131,6 @@ def multiplied(task: dict, dice: random.Random, factor: float) -> dict:
     return timed(factor * (1000 + work + waiting), dice, iterations)
 
 
-def layer_alone(task: dict, dice: random.Random, factor: float) -> dict:
-    layer = parse_prototxt(task["prototxt"], "task").layers[-1] if "prototxt" in task else None
-    work = 0.1 * macs(layer) + 2 * prod(layer.outputs[0]) if layer else 5000.0
-    return timed(factor * (1000 + work), dice)
-
-
 def passes(task: dict, dice: random.Random, factor: float) -> dict:
     layers = parse_prototxt(task["prototxt"], "task").layers
     taken = [samples(factor * (1000 + 0.1 * macs(one) + 2 * prod(one.outputs[0])), dice) for one in layers]
@@ -150,7 +144,7 @@ def memory(task: dict, dice: random.Random, factor: float) -> dict:
     return {"memory_bytes": {"base": base, "loaded": base, "load_peak": total, "total": total, "peak": total}}
 
 
-RESULTS = {"gemm": multiplied, "layer": layer_alone, "network": passes, "memory": memory}
+RESULTS = {"gemm": multiplied, "probe": passes, "network": passes, "memory": memory}
 
 
 def write_records(root: Path, lines: list[dict], board: str = "bench") -> Path:

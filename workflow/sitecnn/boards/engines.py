@@ -1,51 +1,37 @@
 """A board's plan: what each of its engines is to measure, as far as the board has them."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from sitecnn.boards.campaign import probe
 from sitecnn.boards.config import Board
-from sitecnn.boards.plan import Task, plan
-from sitecnn.boards.probes import engine_plan
 from sitecnn.errors import BoardError
 from sitecnn.network.graph import Network
 from sitecnn.workload.engines import CAFFE, ONNXRUNTIME, Engine
-from sitecnn.workload.kernels import Kernel
 
 
-def board_plan(
-    root: Path,
-    board: Board,
-    networks: Sequence[Network],
-    truth_only: Sequence[Network],
-    *,
-    sweep: bool,
-    choose: Callable[[Sequence[Kernel]], Sequence[Kernel]],
-    probes: Mapping[str, int],
-) -> list[Task]:
-    """The tasks of all engines in the board's file; what an engine cannot measure is said on stderr and left out.
+def board_engines(root: Path, board: Board, networks: Sequence[Network]) -> dict[Engine, Sequence[Network]]:
+    """The engines in the board's file that it has, each with the networks that it runs; others are said on stderr.
 
     Only a board that has another engine than Caffe is asked what it has. BoardError if nothing is left to measure.
     """
     if board.engines == [CAFFE]:
-        return plan(networks, sweep=sweep, truth_only=truth_only, choose=choose)
+        return {Engine(CAFFE): networks}
     facts = probe(root, board)
-    tasks: list[Task] = []
+    found: dict[Engine, Sequence[Network]] = {}
     if CAFFE in board.engines and _has(board, "Caffe", facts.get("engine")):
-        runnable, truth = (_runnable_by_caffe(some) for some in (networks, truth_only))
-        tasks += plan(runnable, sweep=sweep, truth_only=truth, choose=choose)
+        found[Engine(CAFFE)] = _runnable_by_caffe(networks)
     if ONNXRUNTIME in board.engines and _has(board, "ONNX Runtime", facts.get("onnxruntime")):
-        found = facts["onnxruntime"]
-        engine = Engine(ONNXRUNTIME, version=found["version"], nchwc_block=found.get("nchwc_block") or 0)
-        tasks += engine_plan([*networks, *truth_only], engine, **probes)
-    if not tasks:
+        told = facts["onnxruntime"]
+        found[Engine(ONNXRUNTIME, version=told["version"], nchwc_block=told.get("nchwc_block") or 0)] = networks
+    if not found:
         raise BoardError(
             f"board {board.name}: it has none of the engines in config/boards/{board.name}.yaml"
             f" ({', '.join(board.engines)}); install one for {board.python}, or correct `engines:`"
         )
-    return tasks
+    return found
 
 
 def _has(board: Board, name: str, found: Any) -> bool:

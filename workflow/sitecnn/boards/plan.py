@@ -1,85 +1,73 @@
-"""Networks → the tasks a board's agent is to measure, most useful first."""
+"""Networks → the tasks of a board's engines: passes of probes and networks in rounds, memory, matrix products."""
 
+import base64
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Any
 
-from sitecnn.boards.context import in_context, up_to
-from sitecnn.boards.sweep import SMALL_GEMM, gemm_sizes, sweep_layers
+from sitecnn.boards.probes import caffe_probes, probe_models
 from sitecnn.errors import NetworkError
 from sitecnn.network import write_prototxt
-from sitecnn.network.graph import Layer, Network
-from sitecnn.workload.kernels import Kernel, unique_kernels
-from sitecnn.workload.memory import footprint_bytes
+from sitecnn.network.graph import Network
+from sitecnn.network.onnx import external_bytes, parse_onnx, to_onnx
+from sitecnn.workload.engines import CAFFE, ONNXRUNTIME, Engine
+from sitecnn.workload.kernels import Kernel, gemm, unique_kernels
+from sitecnn.workload.lowering import engine_memory, lower
 
 Task = dict[str, Any]
 
+PROBES, ROUNDS = {CAFFE: 45, ONNXRUNTIME: 48}, {CAFFE: 4, ONNXRUNTIME: 5}
+"""What a campaign has unless asked otherwise: on a server core a round of so many probes takes 9 and 15 s."""
 
-EVICT_PASSES = 3
-"""How many footprints of strange data age the caches as one real pass does, which touches its own several times, and
-a last level keeps what it has seen twice (on an Intel server one footprint leaves layers 4 to 8 % too fast)."""
-
-DATA_DEPENDENT = frozenset({("pooling", "MAX")})
-"""Kernels whose branches depend on their input's values: they are given what their network would give them."""
+SEED = 1
 
 OVERHEAD_ITERATIONS = tuple(2**power for power in range(11))
 """Calls per synchronisation of the curve that shows how its cost spreads."""
 
+SMALL_GEMM = gemm(64, 49, 64)
+"""Short against a GPU's synchronisation, long against a CPU's timer."""
+
 
 @dataclass(frozen=True)
-class Place:
-    """Where a kernel is met: a layer of a network, and what is touched between two of its passes."""
+class Amount:
+    """How much is measured: probe networks (an engine's own number unless given; 0 for none), rounds, and a seed.
 
-    network: Network
-    layer: Layer
-    evict_bytes: int
-
-
-def heaviest_first(kernels: Sequence[Kernel]) -> list[Kernel]:
-    """A board that runs out of time has left out those that weigh least."""
-    return sorted(kernels, key=_weight, reverse=True)
-
-
-def plan(
-    networks: Iterable[Network],
-    *,
-    sweep: bool,
-    truth_only: Iterable[Network] = (),
-    choose: Callable[[Sequence[Kernel]], Sequence[Kernel]] = heaviest_first,
-) -> list[Task]:
-    """The networks' passes and memory, which are the truth, then their kernels and, if asked, the sweep's.
-
-    Of the networks `truth_only`, no kernel is planned: they show how well a model estimates what it never saw.
-
-    `choose` says which kernels are measured, in which order.
+    `chosen` has the names of the probes that are measured, all if it is None.
     """
-    networks, truth_only = list(networks), list(truth_only)
-    for network in (*networks, *truth_only):
-        _refuse_unmodelled(network)
-    truth = [task for network in (*networks, *truth_only) for task in _network_tasks(network)]
-    found: dict[Kernel, Place] = {}
-    for network in networks:
-        touched = EVICT_PASSES * footprint_bytes(network)
-        for kernel, layer in unique_kernels(network.layers).items():
-            found.setdefault(kernel, Place(network, layer, touched))
-    if sweep:
-        touched = max((place.evict_bytes for place in found.values()), default=0)
-        for network, layer in sweep_layers():
-            for kernel in unique_kernels([layer]):
-                found.setdefault(kernel, Place(network, layer, touched))
-    tasks = [task for kernel in choose(list(found)) for task in _kernel_tasks(kernel, found[kernel])]
-    return [*truth, *tasks, *(_gemm_tasks() if sweep else ())]
+
+    probes: int | None = None
+    rounds: int | None = None
+    seed: int = SEED
+    chosen: Collection[str] | None = None
+
+    def has(self, name: str) -> bool:
+        """Whether a probe is measured."""
+        return self.chosen is None or name in self.chosen
 
 
-def _refuse_unmodelled(network: Network) -> None:
-    for layer in network.layers:
-        if not layer.modelled:
-            raise NetworkError(
-                f"{network.name}: layer {layer.name!r} ({layer.type}): Caffe cannot run it, so it cannot be measured;"
-                " estimate the network instead, or leave it out of config/config.yaml"
-            )
+def plan(networks: Mapping[Engine, Sequence[Network]], amount: Amount | None = None, *, sweep: bool) -> list[Task]:
+    """The tasks of each engine: round 0 of all probes and networks, then round 1, and so on; memory; matrix products.
+
+    Rounds are spread over the campaign and interleaved between engines, so that what disturbs the board for minutes
+    meets some of the rounds only. Without `sweep` there are no probes unless their number is given, and the products
+    are those of the networks' own layers. NetworkError for a network that an engine cannot run.
+    """
+    amount = amount or Amount()
+    amount = amount if sweep or amount.probes is not None else replace(amount, probes=0)
+    passes = {engine: list(_passes(engine, some, amount)) for engine, some in networks.items()}
+    rounds = {engine: amount.rounds or ROUNDS[engine.name] for engine in networks}
+    in_rounds = [
+        {**task, "round": number}
+        for number in range(max(rounds.values(), default=0))
+        for engine, tasks in passes.items()
+        for task in tasks
+        if number < rounds[engine]
+    ]
+    memory = [_memory_task(network, engine) for engine, some in networks.items() for network in some]
+    own = [network for engine, some in networks.items() if engine.name == CAFFE for network in some]
+    products = sweep_products() if sweep else map(_warm, _products(own))
+    return [*in_rounds, *memory, *(products if any(engine.name == CAFFE for engine in networks) else ())]
 
 
 def plan_lines(tasks: Iterable[Task]) -> str:
@@ -87,51 +75,80 @@ def plan_lines(tasks: Iterable[Task]) -> str:
     return "".join(json.dumps(task, separators=(",", ":")) + "\n" for task in tasks)
 
 
-def _network_tasks(network: Network) -> Iterator[Task]:
-    prototxt = write_prototxt(network)
-    for task in ("network", "memory"):
-        yield {"task": task, "network": network.name, "batch": network.batch, "prototxt": prototxt}
-
-
-def _kernel_tasks(kernel: Kernel, place: Place) -> Iterator[Task]:
-    if kernel.kind == "gemm":
-        yield {"task": "gemm", "kernel": kernel.as_dict(), "mode": "warm"}
+def _passes(engine: Engine, networks: Sequence[Network], amount: Amount) -> Iterator[Task]:
+    """What an engine runs in each round."""
+    probes = PROBES[engine.name] if amount.probes is None else amount.probes
+    if engine.name == CAFFE:
+        texts = caffe_probes(amount.seed, probes) if probes else {}
+        yield from (
+            {"task": "probe", "network": name, "batch": 1, "prototxt": text}
+            for name, text in texts.items()
+            if amount.has(name)
+        )
+        yield from map(_caffe_task, networks)
         return
-    piece = _im2col(kernel, place.layer) if kernel.kind == "im2col" else None
-    context = in_context(place.network, place.layer, piece)
-    cold = {"mode": "cold", "evict_bytes": place.evict_bytes}
-    task = {"task": "layer", "kernel": kernel.as_dict(), **cold, "prototxt": write_prototxt(context.network)}
-    if (kernel.kind, kernel.variant) in DATA_DEPENDENT and context.fills:
-        source = write_prototxt(up_to(place.network, place.layer))
-        yield {**task, "source": source, "inputs": context.blobs}
-    else:
-        yield {**task, "fills": context.fills}
+    for model in probe_models(amount.seed, probes):
+        content, name = model.SerializeToString(), model.graph.name
+        if amount.has(name):
+            yield _with_kernels("probe", parse_onnx(content, name), content, engine)
+    for network in networks:
+        content = to_onnx(network, "external")
+        yield _with_kernels("network", network, content, engine) | {"weights_bytes": external_bytes(network)}
 
 
-def _gemm_tasks() -> Iterator[Task]:
+def _caffe_task(network: Network) -> Task:
+    for layer in network.layers:
+        if not layer.modelled:
+            raise NetworkError(
+                f"{network.name}: layer {layer.name!r} ({layer.type}): Caffe cannot run it, so it cannot be measured;"
+                " estimate the network instead, or leave it out of config/config.yaml"
+            )
+    named = {"task": "network", "network": network.name, "batch": network.batch}
+    return {**named, "prototxt": write_prototxt(network)}
+
+
+def _memory_task(network: Network, engine: Engine) -> Task:
+    """A process of its own; ONNX Runtime's record keeps what decides the memory, as it is expected to need it."""
+    if engine.name == CAFFE:
+        return {**_caffe_task(network), "task": "memory"}
+    parts = engine_memory(network, engine)
+    named = {"task": "memory", "engine": engine.name, "network": network.name, "batch": network.batch}
+    model = {"model": base64.b64encode(to_onnx(network, "external")).decode(), "weights_bytes": external_bytes(network)}
+    told = {"weights": parts.weights_bytes, "activations": parts.activations_bytes, "kernels": parts.kernels}
+    return {**named, **model, "parts": told}
+
+
+def _with_kernels(task: str, network: Network, content: bytes, engine: Engine) -> Task:
+    """A task of ONNX Runtime with the kernels that it is expected to run, as its profile has them."""
+    kernels = [
+        one.kernel.as_dict() | {"op": one.op, "inputs": one.input_shapes, "outputs": one.output_shapes}
+        for one in lower(network, engine)
+    ]
+    named = {"task": task, "engine": engine.name, "network": network.name, "batch": network.batch}
+    return {**named, "model": base64.b64encode(content).decode(), "kernels": kernels}
+
+
+def gemm_sizes() -> Iterator[Kernel]:
+    """m, n and k in turn: doubled from 16 to 4096 and, for m and n, in steps of 4 that show the edges of tiles."""
+    for size in (2**power for power in range(4, 13)):
+        yield from dict.fromkeys((gemm(size, 512, 512), gemm(512, size, 512), gemm(512, 512, size)))
+    for size in range(4, 81, 4):
+        yield from (gemm(size, 256, 256), gemm(256, size, 256))
+
+
+def sweep_products() -> Iterator[Task]:
     """GEMMs in fine and in coarse steps of each size, and the curve of the overhead of synchronising."""
     for kernel in gemm_sizes():
-        yield {"task": "gemm", "kernel": kernel.as_dict(), "mode": "warm"}
+        yield _warm(kernel)
     for iterations in OVERHEAD_ITERATIONS:
         yield {"task": "gemm", "kernel": SMALL_GEMM.as_dict(), "mode": "overhead", "iterations": iterations}
 
 
-def _im2col(kernel: Kernel, layer: Layer) -> Layer:
-    """Caffe's own Im2col layer on one image of a convolution's input."""
-    columns = kernel["channels"] * kernel["kernel_h"] * kernel["kernel_w"]
-    return replace(
-        layer,
-        type="Im2col",
-        inputs=((1, kernel["channels"], kernel["height"], kernel["width"]),),
-        outputs=((1, columns, kernel["out_height"], kernel["out_width"]),),
-        bottoms=layer.bottoms[:1],
-        tops=("columns",),
-        parameters=(),
-    )
+def _products(networks: Sequence[Network]) -> list[Kernel]:
+    """The matrix products of networks' layers, the largest first: a board without Caffe knows nothing else."""
+    found = {kernel for network in networks for kernel in unique_kernels(network.layers) if kernel.kind == "gemm"}
+    return sorted(found, key=lambda kernel: (-kernel["m"] * kernel["n"] * kernel["k"], kernel.sizes))
 
 
-def _weight(kernel: Kernel) -> int:
-    """MACs for a gemm, else values read: a rough order of time, enough to put what matters first."""
-    if kernel.kind == "gemm":
-        return kernel["m"] * kernel["n"] * kernel["k"]
-    return prod(size for name, size in kernel.sizes if name in ("images", "channels", "height", "width"))
+def _warm(kernel: Kernel) -> Task:
+    return {"task": "gemm", "kernel": kernel.as_dict(), "mode": "warm"}

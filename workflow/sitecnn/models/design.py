@@ -1,4 +1,4 @@
-"""Which kernels to measure on a new board, and what a similar board's model already tells of it."""
+"""Which probes to measure on a new board, and what a similar board's model already tells of it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -24,8 +24,8 @@ shares with kernels of like sizes; and a measurement's noise."""
 LIKENESS = 0.5
 """How far sizes may lie apart (root mean square of their logarithms) until kernels tell little of each other."""
 
-OVERHEAD_S, REPEATS = 0.25, 6.0
-"""Seconds that a measurement costs the agent besides its passes, and how many passes it makes of slow kernels."""
+OVERHEAD_S, PASSES = 0.02, 6.0
+"""Seconds that a probe costs the agent besides its passes in a round, and how many passes it makes."""
 
 SCALED_SD = 0.15
 """Relative error of networks by a scaled model beyond that of the board it was scaled from (docs/evaluation.md)."""
@@ -65,58 +65,63 @@ def together(networks: Sequence[Work]) -> Work:
     )
 
 
-def expected_cost_s(ns: Array) -> Array:
-    """Seconds of board time to measure kernels that take `ns`."""
-    return OVERHEAD_S + REPEATS * ns / 1e9
+def expected_cost_s(ns: Array, rounds: int) -> Array:
+    """Seconds of board time to measure probes whose pass takes `ns`, in so many rounds."""
+    return rounds * (OVERHEAD_S + PASSES * ns / 1e9)
 
 
-def design_order(candidates: Work, targets: Work, cost_s: Array) -> list[int]:
-    """Positions of all candidates, those first that tell most of the targets' times per second of measuring.
+def design_order(probes: Sequence[Work], targets: Work, cost_s: Array) -> list[int]:
+    """Positions of all probes, those first that tell most of the targets' times per second of measuring.
 
     I-optimal and greedy: log times are a Gaussian process per kind over the logarithms of the sizes, and each step
-    takes the kernel that lowers most, per second, the targets' variance, each weighed by its share of their time
-    (Sacks et al. 1989, section 5). No form of the board's model is supposed: designs that are optimal for one
-    take only extremes, and those mislead where the form does not fit.
+    takes the probe whose kernels together lower most, per second, the targets' variance, each weighed by its share of
+    their time (Sacks et al. 1989, section 5). No form of the board's model is supposed: designs that are optimal for
+    one take only extremes, and those mislead where the form does not fit.
     """
-    states = [_Kind(kind, candidates, targets, cost_s) for kind in dict.fromkeys(candidates.kinds.tolist())]
-    order = []
-    while states:
-        best = max(states, key=lambda state: state.gain)
-        order.append(best.take())
-        states = [state for state in states if state.left.any()]
+    kinds = dict.fromkeys(kind for kind in targets.kinds.tolist())
+    states = [_Kind(kind, probes, targets) for kind in kinds]
+    left, order = list(range(len(probes))), []
+    while left:
+        gains = {probe: sum(state.gain(probe) for state in states) / cost_s[probe] for probe in left}
+        best = max(gains, key=lambda probe: gains[probe])
+        for state in states:
+            state.take(best)
+        left.remove(best)
+        order.append(best)
     return order
 
 
 class _Kind:
-    """The candidates and targets of one kind, with the covariance of all that was not measured yet."""
+    """The kernels of one kind in probes and targets, with the covariance of what was not measured yet."""
 
-    def __init__(self, kind: str, candidates: Work, targets: Work, cost_s: Array) -> None:
-        self.rows = np.flatnonzero(candidates.kinds == kind)
-        own = np.flatnonzero(targets.kinds == kind)
-        places = np.vstack([_places(candidates.part(self.rows).sizes), _places(targets.part(own).sizes)])
-        apart = ((places[:, None] - places[None]) ** 2).mean(axis=2)
-        self.covariance = KIND_SD**2 + OWN_SD**2 * np.exp(-apart / (2 * LIKENESS**2))
-        self.share = targets.ns[own] / targets.ns.sum()
-        self.cost_s = cost_s[self.rows]
-        self.left = np.ones(len(self.rows), dtype=bool)
-        self._look()
+    def __init__(self, kind: str, probes: Sequence[Work], targets: Work) -> None:
+        parts = [probe.part(np.flatnonzero(probe.kinds == kind)) for probe in probes]
+        own = targets.part(np.flatnonzero(targets.kinds == kind))
+        ends = np.cumsum([len(part.ns) for part in parts])
+        self.rows = [np.arange(end - len(part.ns), end) for part, end in zip(parts, ends, strict=True)]
+        places = np.vstack([*(_places(part.sizes) for part in parts), _places(own.sizes)])
+        apart = (places**2).sum(axis=1)[:, None] + (places**2).sum(axis=1)[None] - 2 * places @ places.T
+        self.covariance = KIND_SD**2 + OWN_SD**2 * np.exp(-apart / places.shape[1] / (2 * LIKENESS**2))
+        self.targets = slice(int(ends[-1]), None)
+        self.share = own.ns / targets.ns.sum()
 
-    def _look(self) -> None:
-        count = len(self.rows)
-        variance = np.diag(self.covariance)[:count] + NOISE_SD**2
-        lowered = self.share @ self.covariance[count:, :count] ** 2 / variance
-        gains = np.where(self.left, lowered / self.cost_s, -1.0)
-        self.best = int(gains.argmax())
-        self.gain = float(gains[self.best])
+    def gain(self, probe: int) -> float:
+        """How much the targets' variance falls by a probe's kernels of this kind."""
+        rows = self.rows[probe]
+        if not len(rows):
+            return 0.0
+        shared = self.covariance[rows, self.targets]
+        return float(((shared * np.linalg.solve(self._measured(rows), shared)).sum(axis=0) * self.share).sum())
 
-    def take(self) -> int:
-        """The best candidate's position, after which it counts as measured."""
-        taken = self.best
-        column = self.covariance[:, taken]
-        self.covariance = self.covariance - np.outer(column, column) / (column[taken] + NOISE_SD**2)
-        self.left[taken] = False
-        self._look()
-        return int(self.rows[taken])
+    def take(self, probe: int) -> None:
+        """Count a probe's kernels as measured."""
+        rows = self.rows[probe]
+        if len(rows):
+            known = self.covariance[rows]
+            self.covariance = self.covariance - known.T @ np.linalg.solve(self._measured(rows), known)
+
+    def _measured(self, rows: "np.ndarray[Any, Any]") -> Array:
+        return np.asarray(self.covariance[np.ix_(rows, rows)] + NOISE_SD**2 * np.eye(len(rows)))
 
 
 def _places(sizes: Sizes) -> Array:

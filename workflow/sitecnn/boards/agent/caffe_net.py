@@ -10,10 +10,8 @@ import tempfile
 
 from .board import file_sha256, nvmap_bytes, status_bytes
 from .errors import Refused
+from .images import like_an_image
 from .samples import now_ns
-
-# Channels of a network differ more from each other than within: a sixth is all zero, a third nowhere zero.
-CHANNEL_OFFSET = 2.0
 
 
 def import_caffe():
@@ -85,28 +83,16 @@ class PyCaffe(object):
             file.flush()
             return self.caffe.Net(file.name, self.caffe.TEST)
 
-    def load_filled(self, prototxt, fills=None):
-        """A loaded net whose weights and inputs hold values that keep activations at their scale.
-
-        `fills` says of Input layers which hold `activations`; the others get independent values of variance 1.
-        """
+    def load_filled(self, prototxt):
+        """A loaded net whose weights and inputs hold values that keep activations at their scale; images are 1/f."""
         net = self.load(prototxt)
         for name, layer in zip(net._layer_names, net.layers):
             self._fill_parameters(layer)
-            if layer.type == "Input":
-                for blob in (net.blobs[top] for top in net.top_names[name]):
-                    activations = (fills or {}).get(name) == "activations"
-                    blob.data[...] = (
-                        self.activations(blob.data.shape) if activations else self.gaussian(blob.data.shape)
-                    )
+            for blob in (net.blobs[top] for top in net.top_names[name]) if layer.type == "Input" else ():
+                self._fill(blob.data, 1.0)
+                if blob.data.ndim == 4 and blob.data.shape[1] <= 4:
+                    blob.data[...] = like_an_image(self.numpy, blob.data)
         return net
-
-    def copy_blobs(self, prototxt, net, names):
-        """Run a filled network once and copy its blobs into `net`: {blob of `net`: blob of the network}."""
-        source = self.load_filled(prototxt)
-        self.forward_ns(source, 0, len(source.layers) - 1)
-        for target, blob in names.items():
-            net.blobs[target].data[...] = source.blobs[blob].data
 
     def _fill_parameters(self, layer):
         """He initialisation for weights; BatchNorm's mean 0, variance and factor 1; scales 1, biases 0."""
@@ -115,25 +101,18 @@ class PyCaffe(object):
             blobs[0][...], blobs[1][...], blobs[2][...] = 0, 1, 1
         elif blobs:
             weights = blobs[0]
-            fan_in = weights.size // weights.shape[0]
-            weights[...] = self.gaussian(weights.shape, (2.0 / fan_in) ** 0.5) if weights.ndim > 1 else 1
+            if weights.ndim > 1:
+                self._fill(weights, (2.0 * weights.shape[0] / weights.size) ** 0.5)
+            else:
+                weights[...] = 1
             for bias in blobs[1:]:
                 bias[...] = 0
 
-    def gaussian(self, shape, scale=1.0):
-        """Values of N(0, scale²), drawn from a fixed pool: 100 million take a second, not ten."""
-        return self.numpy.resize(self.pool, shape) * self.numpy.float32(scale)
-
-    def activations(self, shape):
-        """Data as a layer meets it after convolution and ReLU: neighbours alike, whole channels high or zero.
-
-        How often a pooling window's maximum changes hands decides its branches: independent values cost 30 % more.
-        """
-        values = self.gaussian(shape)
-        for axis in range(2, len(shape)):
-            values = values + self.numpy.roll(values, 1, axis) + self.numpy.roll(values, 2, axis)
-        channels = tuple(shape[:2]) + (1,) * (len(shape) - 2)
-        return self.numpy.maximum(values / values.std() + self.gaussian(channels, CHANNEL_OFFSET), 0)
+    def _fill(self, values, scale):
+        """Values of N(0, scale²) from a fixed pool, piece by piece: 100 million take a tenth of a second, not ten."""
+        flat, pool = values.reshape(-1), self.pool * self.numpy.float32(scale)
+        for start in range(0, flat.size, pool.size):
+            flat[start : start + pool.size] = pool[: flat.size - start]
 
     def forward_ns(self, net, first, last):
         """Layers first..last once, synchronised once at their end."""
@@ -141,6 +120,21 @@ class PyCaffe(object):
         net._forward(first, last)
         self.synchronize()
         return now_ns() - start
+
+    def layers_ns(self, net):
+        """ns of each layer in one pass: on a GPU all are queued between events and synchronised once."""
+        count = len(net.layers)
+        if not self.cuda:
+            return [self.forward_ns(net, index, index) for index in range(count)]
+        events = [self.cuda.event() for _ in range(count + 1)]
+        self.cuda.record(events[0])
+        for index in range(count):
+            net._forward(index, index)
+            self.cuda.record(events[index + 1])
+        self.cuda.synchronize()
+        found = [self.cuda.elapsed_ns(start, end) for start, end in zip(events, events[1:])]
+        self.cuda.destroy(events)
+        return found
 
     def memory(self):
         """Bytes in use now: the process's resident memory, and the GPU's where there is one."""

@@ -88,6 +88,11 @@ class Cuda(object):
         self.check(status, "cudaEventElapsedTime")
         return milliseconds.value * 1e6
 
+    def destroy(self, events):
+        """Give device events back."""
+        for event in events:
+            self.check(self.runtime.cudaEventDestroy(event), "cudaEventDestroy")
+
     def _cublas(self):
         if self.handle is None:
             places = paths("/usr/local/cuda*/lib*/libcublas.so*") + paths("/usr/lib/*/libcublas.so*")

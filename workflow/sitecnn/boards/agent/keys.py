@@ -6,7 +6,7 @@ from __future__ import absolute_import, division, print_function
 import hashlib
 import json
 
-PROTOCOL = 3
+PROTOCOL = 4
 CAFFE = "caffe"
 
 

@@ -44,7 +44,7 @@ def parse_arguments():
     parser.add_argument("--records", help="record file to append to; - for a host on stdout")
     parser.add_argument("--processor", choices=["cpu", "gpu"], default="cpu")
     parser.add_argument("--threads", type=int, default=1, help="BLAS threads")
-    parser.add_argument("--budget-s", type=float, help="seconds of board time after which no block is begun")
+    parser.add_argument("--budget-s", type=float, help="seconds of board time after which no group of tasks is begun")
     parser.add_argument("--pin-clocks", action="store_true", help="hold the highest clocks while measuring")
     parser.add_argument("--commit", default="", help="version of SiteCNN that asks, kept with the run")
     parser.add_argument("--lock", default=os.environ.get("SITECNN_AGENT_LOCK", "sitecnn-agent"), help=argparse.SUPPRESS)

@@ -24,7 +24,7 @@ CHAIN_NODES, CHAIN_PASSES = 200, 30
 
 
 class OnnxBench(object):
-    """What the tasks of one process share. As Bench it has `facts`, `block` and `cost`."""
+    """What the tasks of one process share. As Bench it has `facts`, `attempt` and `cost`."""
 
     def __init__(self, threads):
         self.parent, self.cost, self.threads = os.getppid(), Cost(), threads
@@ -59,15 +59,10 @@ class OnnxBench(object):
         quarter = CHAIN_PASSES // 4
         return max((sums[quarter] - plain[quarter]) / float(len(nodes)), 0.0)
 
-    def block(self, tasks, power, emit):
-        """Measure tasks one by one and emit (index, result) of each as it is known."""
-        for index, task in enumerate(tasks):
-            if os.getppid() != self.parent:
-                raise SystemExit("agent: the supervisor is gone, its worker stops")
-            emit(index, self.attempt(task))
-
-    def attempt(self, task):
+    def attempt(self, task, emit):
         """The result of one task; what fails is a result too, with its reason."""
+        if os.getppid() != self.parent:
+            raise SystemExit("agent: the supervisor is gone, its worker stops")
         try:
             if self.engine is None:
                 raise Refused(self.missing)

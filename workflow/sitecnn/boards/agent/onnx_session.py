@@ -11,6 +11,7 @@ import sys
 import tempfile
 
 from .errors import Refused
+from .images import like_an_image
 from .private import private_folder, state_folder
 from .samples import now_ns
 
@@ -104,16 +105,8 @@ class OnnxRuntime(object):
             return self.numpy.zeros(given.shape, kind.group(1) if kind else "float32")
         values = self.random.standard_normal(given.shape)
         if len(given.shape) == 4 and given.shape[1] <= 4:
-            values = self._like_an_image(values)
+            values = like_an_image(self.numpy, values)
         return values.astype(kinds[kind.group(1)])
-
-    def _like_an_image(self, values):
-        """Noise whose amplitudes fall as 1/f, as those of photographs do (Field 1987)."""
-        fft = self.numpy.fft
-        rows, columns = fft.fftfreq(values.shape[2])[:, None], fft.fftfreq(values.shape[3])[None, :]
-        frequency = self.numpy.maximum((rows**2 + columns**2) ** 0.5, 1.0 / max(values.shape[2:]))
-        values = fft.ifft2(fft.fft2(values) / frequency).real
-        return values / max(values.std(), 1e-12)
 
     def passes_ns(self, session, enough):
         """ns of passes until `enough(passes, seconds)`; the first two, which allocate, are not counted."""

@@ -32,7 +32,7 @@ MOST_SAMPLES = 60
 # Stop when the median is known to 1 % (half the 95 % order-statistic interval) ...
 WANTED_PRECISION = 0.01
 # ... or when a kernel has had its share of the board's time, but never with fewer than five; the reason is recorded.
-KERNEL_SECONDS = 0.5
+KERNEL_SECONDS = 0.1
 FEWEST_IN_TIME = 5
 # A median not known to 10 % is kept, but says `unstable`.
 UNSTABLE_PRECISION = 0.10

@@ -19,8 +19,8 @@ def work(arguments):
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is no reply
 
-    def emit(index, result):
-        replies.write(json.dumps({"index": index, "result": result}) + "\n")
+    def emit(word, result):
+        replies.write(json.dumps({"index": word, "result": result}) + "\n")
         replies.flush()
 
     try:
@@ -36,8 +36,6 @@ def work(arguments):
                 emit("end", bench.facts())
             except Refused as reason:
                 return emit(None, {"refused": str(reason)})
-        elif request["do"] == "sentinel":
-            emit("end", bench.sentinel())
         else:
-            bench.block(request["tasks"], request["power"], emit)
+            emit("result", bench.attempt(request["task"], emit if request["power"] else None))
             emit("end", bench.cost.seconds)

@@ -1,6 +1,6 @@
 """Probe networks: random networks of the kinds of layers that CNNs have, which measure kernels where they are met."""
 
+from sitecnn.boards.probes.caffe import caffe_probes
 from sitecnn.boards.probes.chains import probe_models
-from sitecnn.boards.probes.tasks import engine_plan
 
-__all__ = ["engine_plan", "probe_models"]
+__all__ = ["caffe_probes", "probe_models"]

@@ -33,8 +33,8 @@ OF_FORKS = {
 FORK_SIZES = ((16, 56), (64, 28), (96, 28), (192, 14), (480, 14), (320, 7))
 """(channels, height) at which a probe of a fork's layer has it."""
 
-PAGES = (1024, 2048, 4096, 4096)
-"""Outputs of fully connected layers whose next one has rows of whole pages."""
+PAGES = {4096: 4, 2048: 1, 1024: 1, 0: 3}
+"""Outputs of a fully connected layer, so that the next one's rows are whole pages; 0 for any number."""
 
 
 def _side(probe: Probe, tensor: str, kind: str, settings: str) -> None:
@@ -102,8 +102,8 @@ CAFFE_BLOCKS: dict[str, tuple[float, Block]] = {
     "local response": (1.5, _local_response),
     "means": (1, _means),
     "bilinear": (1, _bilinear),
-    "dear": (2, _rare(DEAR, DEAR_ELEMENTS)),
-    "rare": (2, _rare(CHEAP, 3 * DEAR_ELEMENTS)),
+    "dear": (2.5, _rare(DEAR, DEAR_ELEMENTS)),
+    "rare": (2.5, _rare(CHEAP, 3 * DEAR_ELEMENTS)),
 }
 
 RECIPE = Recipe(
@@ -113,7 +113,7 @@ RECIPE = Recipe(
     fused={"relu": 8, "": 1.5, "leaky_relu": 0.5},
     own={"relu": 1},
     pools={
-        **{("max", 3, 2, 0): 6, ("max", 2, 2, 0): 3, ("max", 3, 1, 1): 3, ("max", 3, 2, 1): 1},
+        **{("max", 3, 2, 0): 6, ("max", 2, 2, 0): 3, ("max", 3, 1, 1): 1, ("max", 3, 2, 1): 1},
         **{("average", 3, 1, 1): 2, ("average", 2, 2, 0): 2, ("average", 3, 2, 0): 1},
     },
     sizes={224: 4, 227: 2, 299: 1, 256: 1, 192: 1, 160: 1, 128: 1, 320: 1, 416: 1},
@@ -128,6 +128,10 @@ RECIPE = Recipe(
 
 class CaffeGenerator(Generator):
     """Chains that begin and end as Caffe's networks do."""
+
+    def __init__(self, seed: int, recipe: Recipe) -> None:
+        super().__init__(seed, recipe)
+        self.pages = Deck(self.generator, PAGES)
 
     def stem(self, probe: Probe) -> str:
         """The convolution that reads the image, then mostly what real networks have behind it."""
@@ -158,13 +162,12 @@ class CaffeGenerator(Generator):
             tensor = layers.pool(graph, tensor, "max", 3, 2) if height > 8 else tensor
         graph.shapes[tensor] = (1, prod(graph.shapes[tensor]))
         if kind == "large":
-            weights = self.draws.log_uniform("large product", 2e6, LARGEST_PRODUCT)
-            most = weights / graph.shapes[tensor][1]
-            outputs = max([count for count in PAGES if count <= most], default=int(max(64, most)))
-            tensor = layers.fully_connected(graph, tensor, outputs, "relu")
-            if self.generator.random() < 0.5:
-                tensor = self.product(probe, tensor, 1024, 4096, "relu")
-        layers.softmax(graph, self.product(probe, tensor, 10, 2000, ""))
+            for _ in range(self.generator.choice((1, 2, 2))):
+                weights = self.draws.log_uniform("large product", 2e6, LARGEST_PRODUCT)
+                wanted = self.pages.draw() or int(weights / graph.shapes[tensor][1])
+                outputs = int(min(max(wanted, 64), 4096, LARGEST_PRODUCT / graph.shapes[tensor][1]))
+                tensor = layers.fully_connected(graph, tensor, outputs, "relu")
+        layers.softmax(graph, self.product(probe, tensor, 200, 2000, ""))
 
 
 def caffe_probes(seed: int, count: int) -> dict[str, str]:

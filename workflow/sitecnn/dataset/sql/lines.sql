@@ -40,7 +40,7 @@ FROM parsed JOIN lines USING (file, line)
 WHERE coalesce(shape NOT IN ('kernel', 'block'), true);
 
 CREATE OR REPLACE TABLE passes AS
-SELECT *, coalesce(engine, 'caffe') = 'caffe' AND task <> 'probe' AND kernels IS NULL AS has_definition,
+SELECT *, coalesce(engine, 'caffe') = 'caffe' AND kernels IS NULL AS has_definition,
 FROM (
     SELECT file, line, unnest(TRY(from_json(text, $pass))),
     FROM others ANTI JOIN refusals USING (file, line)
