@@ -1,12 +1,13 @@
-"""Error of networks against minutes of board time: which kernels to measure first, and a similar board's model scaled.
+"""Error of networks against minutes of board time: which probes to measure first, and a similar board's model scaled.
 
     python benchmarks/design_curve.py --board local --processor cpu --like tx1
     python benchmarks/design_curve.py --board tx1 --processor cpu --like rk3399      (imported: layers of networks)
 
-Each network is left out in turn with all kernels that it has; of the rest, growing parts are measured in an order:
-that of `sitecnn plan --select`, the heaviest first (`sitecnn plan`), or at random. From each part a model is fitted
-anew (`fit`), and the model of a similar board is scaled to it (`like`). On an imported board the rows of the other
-networks' layers stand for kernels, at the smallest batch; what they would cost is what the agent would take.
+Growing parts of the probes are measured in an order: that of `sitecnn plan --select`, as they are drawn (`sitecnn
+plan`), or at random. From each part a model is fitted anew (`fit`), and the model of a similar board is scaled to it
+(`like`); both estimate the networks, of which no layer was fitted. On an imported board, where there are no probes, each
+network is left out in turn and single layers of the others stand for probes, at the smallest batch. Minutes are what the
+agent would take for so many probes.
 """
 
 import argparse
@@ -16,14 +17,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from sitecnn.boards.plan import ROUNDS
 from sitecnn.errors import SiteCNNError
 from sitecnn.estimation.boards import load_board
 from sitecnn.models.board_model import estimate_pass
 from sitecnn.models.design import Work, design_order, expected, expected_cost_s, together, transfer
-from sitecnn.models.evaluate import PIECES
 from sitecnn.models.fit import fit_stack, load_measurements, sizes_of, without_networks
+from sitecnn.models.rounds import is_probe
 
-COUNTS = (5, 10, 15, 20, 30, 50, 100, 200, 400)
+COUNTS = (3, 5, 10, 15, 20, 30, 45, 100, 200, 400)
 RANDOM_ORDERS = 8
 
 
@@ -38,11 +40,11 @@ def main() -> None:
     model = load_board(args.like, args.processor, root=args.root).stacks[0]
     rows = load_measurements(args.root, args.board, args.processor)
     for stack, part in rows.groupby("stack"):
-        timed = pd.DataFrame([point for network in networks_of(part) for point in curve(part, network, model)])
-        errors = timed.assign(size=timed["error"].abs()).groupby(["kernels", "order", "model", "seed"])
+        timed = pd.DataFrame(list(points(part, model)))
+        errors = timed.assign(size=timed["error"].abs()).groupby(["probes", "order", "model", "seed"])
         table = errors.agg(median=("size", "median"), worst=("size", "max"), minutes=("minutes", "mean"))
         # Of random orders, what one of them does: the median over seeds, not the worst of all.
-        table = table.groupby(["kernels", "order", "model"]).median()
+        table = table.groupby(["probes", "order", "model"]).median()
         print(
             f"\n{args.board} {args.processor}, {stack}; scaled: {args.like}, {model.stack}\nmedian |error| of networks"
         )
@@ -54,33 +56,48 @@ def main() -> None:
 
 
 def networks_of(rows):
-    return sorted(rows.loc[rows["subject"] == "layer", "network"].unique())
+    """Names of real networks, and whether there are probes as well."""
+    names = sorted(rows.loc[rows["subject"] == "layer", "network"].unique())
+    real = [name for name in names if not is_probe(name)]
+    return real, len(real) < len(names)
 
 
-def curve(rows, network, similar):
-    """A point per order, number of kernels and model: minutes spent and error of the network left out."""
-    others = without_networks(rows, [network])
-    pool = candidates(others)
-    kinds, sizes = pool["kind"].to_numpy(dtype=str), sizes_of(pool)
-    found = expected(similar, kinds, sizes)
-    measured = pool["seconds"].to_numpy(dtype=float, na_value=np.nan)
-    spent_s = np.where(np.isnan(measured), expected_cost_s(pool["median_ns"].to_numpy(dtype=float)), measured)
-    targets = together([target(others, name, similar) for name in networks_of(others)])
-    orders = {"chosen": [design_order(found, targets, expected_cost_s(found.ns))]}
-    orders["heaviest"] = [np.argsort(-weight(pool), kind="stable")]
+def points(rows, similar):
+    """All points of a stack: with probes its networks are all left out at once, else one after the other."""
+    real, has_probes = networks_of(rows)
+    for left_out in [real] if has_probes else [[name] for name in real]:
+        yield from curve(rows, left_out, similar, has_probes)
+
+
+def curve(rows, left_out, similar, has_probes):
+    """A point per order, number of probes, model and network: minutes spent and error of the network."""
+    others = rows[~rows["network"].isin(left_out)] if has_probes else without_networks(rows, left_out)
+    pool = candidates(others, has_probes)
+    found = [expected(similar, part["kind"].to_numpy(dtype=str), sizes_of(part)) for part in pool]
+    spent_s = expected_cost_s(np.array([part["median_ns"].sum() for part in pool]), ROUNDS["caffe"])
+    expected_s = expected_cost_s(np.array([work.ns.sum() for work in found]), ROUNDS["caffe"])
+    wanted = left_out if has_probes else networks_of(others)[0]
+    orders = {"chosen": [design_order(found, together([target(rows, name, similar) for name in wanted]), expected_s)]}
+    orders["as drawn"] = [list(range(len(pool)))]
     orders["random"] = [np.random.default_rng(seed).permutation(len(pool)) for seed in range(RANDOM_ORDERS)]
-    truth = target(rows, network, similar)
-    layers = smallest_batch(rows[(rows["subject"] == "layer") & (rows["network"] == network)])
     for name, several in orders.items():
         for seed, order in enumerate(several):
             for count in (count for count in COUNTS if count <= len(pool)):
-                part = pool.iloc[np.asarray(order)[:count]].assign(network=None)
+                chosen = np.asarray(order)[:count]
+                part = pd.concat([pool[index] for index in chosen]).assign(network=None)
                 for how, model in models(part, similar):
-                    ns = estimate_pass(model, truth.kinds, truth.sizes).layers.ns.sum()
-                    yield {"order": name, "seed": seed, "kernels": count, "model": how, "network": network} | {
-                        "minutes": spent_s[np.asarray(order)[:count]].sum() / 60,
-                        "error": ns / layers["median_ns"].sum() - 1,
-                    }
+                    for network in left_out:
+                        yield {"order": name, "seed": seed, "probes": count, "model": how, "network": network} | {
+                            "minutes": spent_s[chosen].sum() / 60,
+                            "error": error(rows, network, model),
+                        }
+
+
+def error(rows, network, model):
+    """A model's sum of a network's layers against what was measured."""
+    layers = smallest_batch(rows[(rows["subject"] == "layer") & (rows["network"] == network)])
+    estimate = estimate_pass(model, layers["kind"].to_numpy(dtype=str), sizes_of(layers))
+    return estimate.layers.ns.sum() / layers["median_ns"].sum() - 1
 
 
 def models(part, similar):
@@ -91,13 +108,13 @@ def models(part, similar):
         return  # nothing of what was measured is known of the similar board
 
 
-def candidates(rows):
-    """Kernels timed alone; where there are none, the layers of networks, each size once."""
-    alone = rows[(rows["subject"] == "kernel") & (rows["mode"] == "cold") & ~rows["kind"].isin(PIECES)]
-    if len(alone):
-        return alone
+def candidates(rows, has_probes):
+    """The layers of each probe; where there are none, those of networks one by one, each size once."""
     layers = smallest_batch(rows[rows["subject"] == "layer"])
-    return layers.drop_duplicates(["kind", "variant", "in_elements", "out_elements", "parameters", "kernel_h"])
+    if has_probes:
+        return [part for _, part in layers.groupby("network", sort=True)]
+    single = layers.drop_duplicates(["kind", "variant", "in_elements", "out_elements", "parameters", "kernel_h"])
+    return [single.iloc[[row]] for row in range(len(single))]
 
 
 def smallest_batch(layers):
@@ -107,11 +124,6 @@ def smallest_batch(layers):
 def target(rows, network, similar) -> Work:
     layers = smallest_batch(rows[(rows["subject"] == "layer") & (rows["network"] == network)])
     return expected(similar, layers["kind"].to_numpy(dtype=str), sizes_of(layers))
-
-
-def weight(rows):
-    """Values read, as `sitecnn plan` orders kernels."""
-    return rows["in_elements"].to_numpy(dtype=float, na_value=0)
 
 
 if __name__ == "__main__":

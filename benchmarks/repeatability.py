@@ -2,8 +2,8 @@
 
     .venv/bin/python -m benchmarks.repeatability FIRST.jsonl SECOND.jsonl
 
-Record files of the same plan on the same stack. Prints, for kernels that neither profile marked unstable, how far the
-second median is from the first, and where the time of both went.
+Record files of the same plan on the same stack. Prints how far the second's least of the rounds is from the first's,
+for whole passes and for layers, and where the time of both went.
 """
 
 import json
@@ -13,37 +13,37 @@ from statistics import median
 from typing import Any
 
 from sitecnn.cli.tables import table
+from sitecnn.models.rounds import lower_quartile
 
 Record = dict[str, Any]
+Times = dict[tuple[str, ...], float]
 PURPOSES = ("timed", "warm_up", "inputs", "files", "other")
 
 
-def kernels(path: str) -> dict[str, Record]:
-    """Measurements of kernels by key, those of the overhead's curve left out."""
-    records = [json.loads(line) for line in Path(path).read_text().splitlines()]
-    blocks = {record["block"]: record for record in records if record["record"] == "block"}
-    kept = [record for record in records if record["record"] == "measurement" and "kernel" in record]
-    for record in kept:
-        block = blocks[record["block"]]
-        sentinel_ns = (block["sentinel_before_ns"] + block["sentinel_after_ns"]) / 2
-        record["in_sentinels"] = record["median_ns"] / sentinel_ns if "median_ns" in record else 0
-    return {record["key"]: record for record in kept if record["mode"] != "overhead"}
+def times(path: str) -> tuple[Times, Times]:
+    """(ns of whole passes by network, ns of layers by network and place): the statistic that models are fitted on."""
+    passes: Times = {}
+    layers: Times = {}
+    for record in map(json.loads, Path(path).read_text().splitlines()):
+        if record["record"] == "measurement" and "round" in record and record["status"] == "ok":
+            name = record["network"]
+            keep(passes, (name,), record["forward_ns"])
+            for place, one in enumerate(record.get("layers") or record["kernels"]):
+                keep(layers, (name, str(place)), one["samples_ns"])
+    return passes, layers
 
 
-def compared(first: dict[str, Record], second: dict[str, Record], mode: str, unit: str) -> tuple[str, ...]:
-    """A row: kernels, how many are unstable in either, median change and shares of the others.
+def keep(found: Times, key: tuple[str, ...], samples: list[float]) -> None:
+    """The least of the rounds so far."""
+    found[key] = min(lower_quartile(samples), found.get(key, float("inf")))
 
-    `unit` is median_ns, or in_sentinels: times as multiples of the sentinel's before and after the block, which tells
-    what a change of the machine's clock explains.
-    """
-    keys = [key for key in first if key in second and first[key]["mode"] == mode]
-    pairs = [(first[key], second[key]) for key in keys]
-    stable = [pair for pair in pairs if all(record["status"] == "ok" for record in pair)]
-    changes = [after[unit] / before[unit] - 1 for before, after in stable]
+
+def compared(what: str, first: Times, second: Times) -> tuple[str, ...]:
+    """A row: how many, their median change, and the shares of those within a limit."""
+    changes = [second[key] / first[key] - 1 for key in first if key in second and first[key] > 0]
     close = [sum(abs(change) <= limit for change in changes) / len(changes) for limit in (0.02, 0.05, 0.10)]
-    typical = f"{median(map(abs, changes)):.1%}"
     shares = [f"{share:.1%}" for share in close]
-    return (mode, unit, str(len(pairs)), str(len(pairs) - len(stable)), f"{median(changes):+.1%}", typical, *shares)
+    return (what, str(len(changes)), f"{median(changes):+.1%}", f"{median(map(abs, changes)):.1%}", *shares)
 
 
 def account(path: str) -> tuple[str, ...]:
@@ -58,9 +58,11 @@ def account(path: str) -> tuple[str, ...]:
 
 if __name__ == "__main__":
     files = sys.argv[1:3]
-    once, again = map(kernels, files)
-    head = ("mode", "unit", "kernels", "unstable", "change", "|change|", "within 2 %", "within 5 %", "within 10 %")
-    cases = [(mode, unit) for mode in ("warm", "cold") for unit in ("median_ns", "in_sentinels")]
-    print(table(head, [compared(once, again, *case) for case in cases], right=range(2, 9)))
+    once, again = map(times, files)
+    head = ("what", "number", "change", "|change|", "within 2 %", "within 5 %", "within 10 %")
+    rows = [
+        compared(what, *pair) for what, pair in zip(("passes", "layers"), zip(once, again, strict=True), strict=True)
+    ]
+    print(table(head, rows, right=range(1, 7)))
     print()
     print(table(("began", "seconds", *PURPOSES), [account(path) for path in files], right=range(1, 7)))

@@ -28,7 +28,7 @@ class Config(Strict):
     boards: list[Name] = Field(min_length=1, description="files of config/boards, without their suffix")
     batch: int = Field(1, ge=1, description="images per forward pass")
     sweep: bool = Field(
-        True, description="measure sizes beyond the networks' own, so that any network can be estimated"
+        True, description="measure probe networks and matrix products, so that any network can be estimated"
     )
     level: float = Field(0.9, gt=0, lt=1, description="probability that an interval holds the truth")
 

@@ -65,7 +65,7 @@ class Board(Strict):
     clocks: Literal["as_found", "pinned"] = Field(
         "as_found", description="pinned: held at the highest while measuring, then restored; needs root on the board"
     )
-    budget_minutes: float = Field(15, gt=0, description="board time after which no block of kernels is begun")
+    budget_minutes: float = Field(15, gt=0, description="board time after which no round is begun")
 
     @model_validator(mode="after")
     def _transport_has_its_section(self) -> "Board":

@@ -7,6 +7,9 @@ from sitecnn.cli.tables import mebibytes, table
 from sitecnn.estimation.budget_check import BudgetCheck
 from sitecnn.estimation.estimate import Estimate, LayerEstimate, Milliseconds
 
+LEAST_SHOWN = 0.005
+"""A level of less is none."""
+
 SURE = 0.95
 """A chance of at least this is called sure, of at most 1 - this is called surely not."""
 
@@ -101,7 +104,15 @@ def _time_lines(answer: BudgetCheck) -> list[str]:
         ]
     text = f"{amount(one.forward_ms.estimate)} ms ({one.level:.0%}: {span(one.forward_ms)} ms)"
     rate = f"{one.images_per_second:,.1f} images/s"
-    return [f"time        {text}, {rate}{_doubt(one, ', ')}{_time_verdict(answer)}"]
+    return [f"time        {text}, {rate}{_doubt(one, ', ')}{_time_verdict(answer)}", *_usual(one)]
+
+
+def _usual(one: Estimate) -> list[str]:
+    """What a user's median is above the estimate; nothing where it was not measured in rounds, or is nothing."""
+    more = one.usual_ratio - 1
+    if more < LEAST_SHOWN:
+        return []
+    return [f"            undisturbed; typically {more:.0%} more on this board as it was when measured"]
 
 
 def _guess(answer: BudgetCheck) -> str:

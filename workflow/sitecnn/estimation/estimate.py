@@ -114,7 +114,8 @@ class Estimate:
     `modelled_macs_fraction` that of the MACs; `known_macs_fraction` counts guesses, too, but no layers of which nothing
     is known. `on_zeros` are layers that take less time than on images: the stack was measured by `caffe time`,
     and the definition has no fillers. `doubts` are the network's own: shapes that are guessed, work not counted.
-    `network_precision` is the file's; the estimate is for the stack's.
+    `network_precision` is the file's; the estimate is for the stack's. `forward_ms` is of an undisturbed pass; on the
+    board as it was measured a pass mostly took `usual_ratio` times as long.
     """
 
     network: str
@@ -135,6 +136,7 @@ class Estimate:
     on_zeros: tuple[str, ...]
     doubts: tuple[str, ...] = ()
     network_precision: str = "fp32"
+    usual_ratio: float = 1.0
 
     @property
     def engine(self) -> Engine:
@@ -172,6 +174,7 @@ class Estimate:
             "batch": self.batch,
             "level": self.level,
             "forward_ms": asdict(self.forward_ms),
+            "usual_ratio": self.usual_ratio,
             "images_per_second": self.images_per_second,
             "types": [asdict(one) for one in self.types],
             "layers": layers,
@@ -239,6 +242,7 @@ def estimate(
         extrapolated_fraction=1 - _share(times, [not layer.extrapolated for layer in layers]),
         unmodelled=tuple(layer.name for layer in layers if not layer.modelled),
         network_precision=network.precision,
+        usual_ratio=model.usual_ratio,
         on_zeros=tuple(
             network.layers[index].name
             for index, kind in zip(work.layer.tolist(), work.kinds.tolist(), strict=True)

@@ -82,6 +82,7 @@ class StackModel:
     cross-validation. No kernel takes less than `least_ns` per multiply-accumulate (`mac`) and per element that it must
     move (`element`). `base_bytes` is what a process takes besides its network, 0 if that was not measured.
     `pass_ns` is what a pass takes once (`pass`) and for each of its `weights`, however they are used.
+    A pass mostly takes `usual_ratio` times what it takes undisturbed, which is what estimates are of.
     `memory_factors` is, of an engine that shares its buffers, what it takes for a byte of `weights` and of
     `activations` and for one of the `kernels`.
     """
@@ -98,6 +99,7 @@ class StackModel:
     least_ns: Mapping[str, float] = field(default_factory=dict)
     memory_factors: Mapping[str, float] = field(default_factory=dict)
     pass_ns: Mapping[str, float] = field(default_factory=dict)
+    usual_ratio: float = 1.0
 
 
 @dataclass(frozen=True, repr=False)

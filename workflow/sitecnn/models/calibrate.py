@@ -15,7 +15,7 @@ from sitecnn.errors import ModelError
 from sitecnn.models.board_model import WIDEST_SD, BoardModel, PassEstimate, StackModel, estimate_pass
 from sitecnn.models.design import transfer
 from sitecnn.models.fit import fit_stack, measured_passes, sizes_of, without_networks
-from sitecnn.models.rounds import fitted_rows
+from sitecnn.models.rounds import fitted_rows, usual_ratio
 from sitecnn.network import Network
 
 LEVEL = 0.9
@@ -85,8 +85,9 @@ def calibrated(rows: pd.DataFrame, stack: str) -> StackModel:
     Networks are exchangeable, their layers are not: every network has one vote on totals, and its layers
     share one on layers by their time (conformal prediction with groups).
     """
+    usual = usual_ratio(rows)
     rows = fitted_rows(rows)
-    model = fit_stack(rows, stack)
+    model = replace(fit_stack(rows, stack), usual_ratio=usual)
     cases = list(held_out_cases(rows, stack))
     if not cases:
         return replace(model, unexplained_sd=UNKNOWN_SD)

@@ -162,6 +162,7 @@ def transfer(
         least_ns={name: faster * ns for name, ns in model.least_ns.items()},
         base_bytes=base_bytes,
         memory_factors=factors,
+        usual_ratio=1.0,
         unexplained_sd={part: float(np.hypot(sd, SCALED_SD)) for part, sd in model.unexplained_sd.items()},
         **_passes(model, rows, faster),
     )

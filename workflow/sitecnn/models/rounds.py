@@ -19,6 +19,10 @@ IDENTITY = ("stack", "network", "batch", "subject", "kind", "variant", *SIZE_NAM
 """What tells kernels of a network apart; those that have all alike are told apart by their order."""
 
 
+PASS = ["stack", "network", "batch", "subject"]
+"""What a whole pass is of."""
+
+
 def is_probe(network: object) -> bool:
     """Whether a network's name is a probe's."""
     return isinstance(network, str) and bool(PROBE.fullmatch(network))
@@ -27,7 +31,7 @@ def is_probe(network: object) -> bool:
 def over_rounds(rows: pd.DataFrame) -> pd.DataFrame:
     """`rows` with those of rounds as one each, `median_ns` their statistic; kernels of a network are its layers then.
 
-    Rows without a round are left as they are.
+    Whole passes have `usual_ns`, too: the median over all rounds. Rows without a round are left as they are.
     """
     if "round" not in rows or rows["round"].isna().all():
         return rows
@@ -44,7 +48,23 @@ def over_rounds(rows: pd.DataFrame) -> pd.DataFrame:
     named = {"subject": found["subject"].mask(is_kernel, "layer"), "samples_ns": None}
     named |= {name: found[name].mask(is_kernel, found["kind"]) for name in ("layer", "layer_type")}
     found = found.assign(**named, layer_index=found["layer_index"].mask(is_kernel, index))
-    return pd.concat([others, found], ignore_index=True)
+    return pd.concat([others, found.join(_usual_ns(rounds), on=PASS)], ignore_index=True)
+
+
+def _usual_ns(rounds: pd.DataFrame) -> "pd.Series[float]":
+    """The median of all whole passes, by what they are of."""
+    passes = rounds[rounds["subject"] == "forward"].groupby(PASS)["samples_ns"]
+    return passes.agg(lambda some: float(np.median(np.concatenate(list(some))))).rename("usual_ns")
+
+
+def usual_ratio(rows: pd.DataFrame) -> float:
+    """What a pass of a stack mostly takes ÷ what it takes undisturbed: the median over networks, or over probes; 1."""
+    if "usual_ns" not in rows:
+        return 1.0
+    ratios = (rows["usual_ns"] / rows["median_ns"])[rows["subject"] == "forward"].dropna().astype(float)
+    real = ratios[[not is_probe(network) for network in rows.loc[ratios.index, "network"]]]
+    chosen = real if len(real) else ratios
+    return float(chosen.median()) if len(chosen) else 1.0
 
 
 def lower_quartile(samples: Sequence[float]) -> float:
