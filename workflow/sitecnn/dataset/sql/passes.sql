@@ -70,7 +70,7 @@ SELECT *, 'memory' AS subject, $memory_columns, $part_columns, FROM sound_passes
 -- With their statistics, which the agent does not send for passes.
 CREATE OR REPLACE TABLE pass_rows AS
 SELECT
-    * EXCLUDE (sorted, layer_list, type_list, kernel_list, forward_ns, layerwise_ns, memory_bytes, parts),
+    * EXCLUDE (prototxt, sorted, layer_list, type_list, kernel_list, forward_ns, layerwise_ns, memory_bytes, parts),
     median_of(sorted) AS median_ns, spread_of(sorted) AS spread_ns,
     sorted[lowest_rank(len(sorted)) + 1] AS low_ns, sorted[len(sorted) - lowest_rank(len(sorted))] AS high_ns,
 FROM (
