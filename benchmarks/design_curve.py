@@ -5,9 +5,9 @@
 
 Growing parts of the probes are measured in an order: that of `sitecnn plan --select`, as they are drawn (`sitecnn
 plan`), or at random. From each part a model is fitted anew (`fit`), and the model of a similar board is scaled to it
-(`like`); both estimate the networks, of which no layer was fitted. On an imported board, where there are no probes, each
-network is left out in turn and single layers of the others stand for probes, at the smallest batch. Minutes are what the
-agent would take for so many probes.
+(`like`); both estimate the networks, of which no layer was fitted. On an imported board, where there are no probes,
+each network is left out in turn and single layers of the others stand for probes, at the smallest batch. Minutes are
+what the agent would take for so many probes.
 """
 
 import argparse

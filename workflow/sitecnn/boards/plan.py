@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sitecnn.boards.probes import caffe_probes, probe_models
@@ -13,7 +13,7 @@ from sitecnn.network.graph import Network
 from sitecnn.network.onnx import external_bytes, parse_onnx, to_onnx
 from sitecnn.workload.engines import CAFFE, ONNXRUNTIME, Engine
 from sitecnn.workload.kernels import Kernel, gemm, unique_kernels
-from sitecnn.workload.lowering import engine_memory, lower
+from sitecnn.workload.lowering import LoweredKernel, lower_whole
 
 Task = dict[str, Any]
 
@@ -55,16 +55,17 @@ def plan(networks: Mapping[Engine, Sequence[Network]], amount: Amount | None = N
     """
     amount = amount or Amount()
     amount = amount if sweep or amount.probes is not None else replace(amount, probes=0)
-    passes = {engine: list(_passes(engine, some, amount)) for engine, some in networks.items()}
     rounds = {engine: amount.rounds or ROUNDS[engine.name] for engine in networks}
+    tasks = {engine: [_tasks_of(network, engine) for network in some] for engine, some in networks.items()}
+    passes = {engine: [*_probes(engine, amount), *(first for first, _ in of)] for engine, of in tasks.items()}
     in_rounds = [
         {**task, "round": number}
         for number in range(max(rounds.values(), default=0))
-        for engine, tasks in passes.items()
-        for task in tasks
+        for engine, some in passes.items()
+        for task in some
         if number < rounds[engine]
     ]
-    memory = [_memory_task(network, engine) for engine, some in networks.items() for network in some]
+    memory = [second for of in tasks.values() for _, second in of]
     own = [network for engine, some in networks.items() if engine.name == CAFFE for network in some]
     products = sweep_products() if sweep else map(_warm, _products(own))
     return [*in_rounds, *memory, *(products if any(engine.name == CAFFE for engine in networks) else ())]
@@ -75,57 +76,54 @@ def plan_lines(tasks: Iterable[Task]) -> str:
     return "".join(json.dumps(task, separators=(",", ":")) + "\n" for task in tasks)
 
 
-def _passes(engine: Engine, networks: Sequence[Network], amount: Amount) -> Iterator[Task]:
-    """What an engine runs in each round."""
-    probes = PROBES[engine.name] if amount.probes is None else amount.probes
+def _probes(engine: Engine, amount: Amount) -> Iterator[Task]:
+    """The probes that an engine runs in each round."""
+    count = PROBES[engine.name] if amount.probes is None else amount.probes
     if engine.name == CAFFE:
-        texts = caffe_probes(amount.seed, probes) if probes else {}
-        yield from (
-            {"task": "probe", "network": name, "batch": 1, "prototxt": text}
-            for name, text in texts.items()
-            if amount.has(name)
-        )
-        yield from map(_caffe_task, networks)
+        texts = caffe_probes(amount.seed, count) if count else {}
+        named = ((name, text) for name, text in texts.items() if amount.has(name))
+        yield from ({"task": "probe", "network": name, "batch": 1, "prototxt": text} for name, text in named)
         return
-    for model in probe_models(amount.seed, probes):
+    for model in probe_models(amount.seed, count):
         content, name = model.SerializeToString(), model.graph.name
         if amount.has(name):
-            yield _with_kernels("probe", parse_onnx(content, name), content, engine)
-    for network in networks:
-        content = to_onnx(network, "external")
-        yield _with_kernels("network", network, content, engine) | {"weights_bytes": external_bytes(network)}
+            network = parse_onnx(content, name)
+            kernels = _as_profiled(lower_whole(network, engine)[0])
+            yield {"task": "probe", **_common(network, content, engine), "kernels": kernels}
 
 
-def _caffe_task(network: Network) -> Task:
+def _tasks_of(network: Network, engine: Engine) -> tuple[Task, Task]:
+    """(passes, memory) of a network; ONNX Runtime's record of memory keeps what decides it, as expected here."""
+    if engine.name == CAFFE:
+        _refuse_unmodelled(network)
+        named = {"network": network.name, "batch": network.batch, "prototxt": write_prototxt(network)}
+        return {"task": "network", **named}, {"task": "memory", **named}
+    kernels, parts = lower_whole(network, engine)
+    common = _common(network, to_onnx(network, "external"), engine) | {"weights_bytes": external_bytes(network)}
+    told = {name.removesuffix("_bytes"): value for name, value in asdict(parts).items()} if parts else {}
+    passes = {"task": "network", **common, "kernels": _as_profiled(kernels)}
+    return passes, {"task": "memory", **common, "parts": told}
+
+
+def _refuse_unmodelled(network: Network) -> None:
     for layer in network.layers:
         if not layer.modelled:
             raise NetworkError(
                 f"{network.name}: layer {layer.name!r} ({layer.type}): Caffe cannot run it, so it cannot be measured;"
                 " estimate the network instead, or leave it out of config/config.yaml"
             )
-    named = {"task": "network", "network": network.name, "batch": network.batch}
-    return {**named, "prototxt": write_prototxt(network)}
 
 
-def _memory_task(network: Network, engine: Engine) -> Task:
-    """A process of its own; ONNX Runtime's record keeps what decides the memory, as it is expected to need it."""
-    if engine.name == CAFFE:
-        return {**_caffe_task(network), "task": "memory"}
-    parts = engine_memory(network, engine)
-    named = {"task": "memory", "engine": engine.name, "network": network.name, "batch": network.batch}
-    model = {"model": base64.b64encode(to_onnx(network, "external")).decode(), "weights_bytes": external_bytes(network)}
-    told = {"weights": parts.weights_bytes, "activations": parts.activations_bytes, "kernels": parts.kernels}
-    return {**named, **model, "parts": told}
+def _common(network: Network, content: bytes, engine: Engine) -> Task:
+    named = {"engine": engine.name, "network": network.name, "batch": network.batch}
+    return {**named, "model": base64.b64encode(content).decode()}
 
 
-def _with_kernels(task: str, network: Network, content: bytes, engine: Engine) -> Task:
-    """A task of ONNX Runtime with the kernels that it is expected to run, as its profile has them."""
-    kernels = [
+def _as_profiled(kernels: Iterable[LoweredKernel]) -> list[Task]:
+    return [
         one.kernel.as_dict() | {"op": one.op, "inputs": one.input_shapes, "outputs": one.output_shapes}
-        for one in lower(network, engine)
+        for one in kernels
     ]
-    named = {"task": task, "engine": engine.name, "network": network.name, "batch": network.batch}
-    return {**named, "model": base64.b64encode(content).decode(), "kernels": kernels}
 
 
 def gemm_sizes() -> Iterator[Kernel]:
