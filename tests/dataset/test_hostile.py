@@ -10,7 +10,7 @@ import pytest
 from sitecnn.cli import main
 from sitecnn.dataset import aggregate, read_measurements
 from sitecnn.dataset.verify import problems
-from tests.dataset.records import PROTOTXT, gemm_record, network_record, run_record, write
+from tests.dataset.records import PROTOTXT, block_record, gemm_record, network_record, run_record, write
 from tests.dataset.test_import import LOG, run, toy_table
 
 KEY = "e" * 32
@@ -22,52 +22,207 @@ def text(record):
     return json.dumps(record).encode()
 
 
-REFUSED = {
-    "not UTF-8": text(gemm_record(9)).replace(b"noise", b"no\xffise"),
-    "not UTF-8, no kernel": b'{"record": "rumour\xff"}',
-    "more digits than Python reads": b'{"record": "run", "y": ' + b"1" * 5000 + b"}",
-    "deep": b'{"record": "run", "y": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
-    "null": b"null",
-    "a list": b"[]",
-    "two records": text(gemm_record(9)) * 2,
-    "a run without a name": text(run_record(None)),
-    "a run of text": text(run_record("r2", board="x")),
-    "a run with a list": text(run_record("r2", conditions=[1])),
-    "threads beyond 64 bits": text(run_record("r2", threads=BEYOND_64_BITS)),
-    "an end that counts in words": text({"record": "done", "run": "r1", "planned": "many", "owed": 0, "seconds": 1}),
-    "a network without a name": text(network_record(key=KEY, network=None)),
-    "another batch than its prototxt": text(network_record(key=KEY, batch=7)),
-    "layers that are text": text(network_record(key=KEY, layers=["data"])),
-    "a layer twice": text(network_record(key=KEY, layers=[{"name": "data", "index": 0, "samples_ns": [1]}] * 2)),
-    "a layer from behind": text(network_record(key=KEY, layers=[{"name": "relu", "index": -1, "samples_ns": [1]}])),
-    "a prototxt that is none": text(network_record(key=KEY, prototxt="layer {")),
-    "a prototxt that is a number": text(network_record(key=KEY, prototxt=5)),
-    "a sample too long for a float": text(network_record(key=KEY, forward_ns=[10**400])),
-    "a negative sample": text(gemm_record(9, samples_ns=[-1, 11, 12])),
-    "a sample that is no number": text(gemm_record(9, samples_ns=[1, float("nan"), 12])),
-    "a missing sample": text(gemm_record(9, samples_ns=[None, 20, 21])),
-    "a median of other samples": text(gemm_record(9, median_ns=500)),
-    "an interval inside out": text(gemm_record(9, low_ns=500)),
-    "a gemm without sizes": text(gemm_record(9, kernel={"kind": "gemm"})),
-    "a negative size": text(gemm_record(9, kernel={"kind": "gemm", "m": -3, "n": 1, "k": 1})),
-    "memory that is a list": text({**network_record(key=KEY), **MEMORY, "memory_bytes": [1]}),
-    "memory without values": text({**network_record(key=KEY), **MEMORY, "memory_bytes": None}),
-    "negative memory": text({**network_record(key=KEY), **MEMORY, "memory_bytes": {"base": -1}}),
-}
+DEEP = b"[" * 100_000 + b"]" * 100_000
+MANY = b"[" * 400 + b"]" * 400
 
 
-@pytest.mark.parametrize("what", REFUSED)
-def test_a_record_that_cannot_be_is_refused_and_the_rest_taken(tmp_path, what):
-    path = write(tmp_path, [run_record(), gemm_record(0), network_record()])
+def kernel(**sizes):
+    return text(gemm_record(9, kernel={"kind": "gemm", "m": 1, "n": 1, "k": 1, **sizes}))
+
+
+def passes(**changes):
+    return text(network_record(key=KEY, **changes))
+
+
+def layers(*told):
+    return passes(layers=list(told))
+
+
+def memory(**changes):
+    return text({**network_record(key=KEY), **MEMORY, **changes})
+
+
+def kernels(**sizes):
+    return text(
+        {**network_record(key=KEY, kernels=[{"kind": "gemm", "m": 1, "n": 1, "k": 1, "samples_ns": [1], **sizes}])}
+    )
+
+
+REFUSED = [
+    # No JSON, or none of ours
+    ("not UTF-8", text(gemm_record(9)).replace(b"noise", b"no\xffise"), "can't decode byte 0xff"),
+    ("not UTF-8, no kernel", b'{"record": "rumour\xff"}', "can't decode byte 0xff"),
+    ("UTF-16", json.dumps({"record": "run"}).encode("utf-16"), "can't decode byte 0xff"),
+    ("a byte order mark", b"\xef\xbb\xbf" + text(gemm_record(9)), "no JSON"),
+    ("a byte of zero", b"\0" + text(gemm_record(9)), "no JSON"),
+    ("a comma for its end", text(gemm_record(9))[:-1] + b",", "no JSON"),
+    ("half a line", text(gemm_record(9))[:200], "no JSON"),
+    ("half a pair of surrogates", text(gemm_record(9, reason="\ud800")), "no JSON"),
+    ("more digits than Python reads", b'{"record": "rumour", "y": ' + b"1" * 5000 + b"}", "record is 'rumour'"),
+    ("deep", b'{"record": "run", "y": ' + DEEP + b"}", "more than 500 lists and objects in one another"),
+    ("a word", b"true", "no JSON object"),
+    ("a number", b"5", "no JSON object"),
+    ("null", b"null", "no JSON object"),
+    ("a list", b"[]", "no JSON object"),
+    ("a text", b'"record"', "no JSON object"),
+    ("nothing in it", b"{}", "record is ''"),
+    ("two records", text(gemm_record(9)) * 2, "no JSON"),
+    ("a list of records", b"[" + text(gemm_record(9)) + b"]", "no JSON object"),
+    ("another record", text({"record": "rumour"}), "record is 'rumour', none of run, block"),
+    ("a record that is a number", text(gemm_record(9, record=5)), "record is '5'"),
+    ("a task that is none", text(gemm_record(9, task="tea")), "task is 'tea', none of gemm"),
+    # Runs, their ends, blocks, refused rows
+    ("a run without a name", text(run_record(None)), "a run needs a processor"),
+    ("a run with an empty name", text(run_record("")), "a run needs a processor"),
+    ("a run of an NPU", text(run_record("r2", processor="npu")), "a run needs a processor"),
+    ("a run without a stack", text(run_record("r2", stack=None)), "a run needs a processor"),
+    ("a run of text", text(run_record("r2", board="x")), "board is VARCHAR, not OBJECT"),
+    ("a run with a list", text(run_record("r2", conditions=[1])), "conditions is ARRAY, not OBJECT"),
+    (
+        "a run whose clocks are texts",
+        text(run_record("r2", conditions={"cpu_mhz": ["x"]})),
+        "cpu_mhz[] is VARCHAR, not",
+    ),
+    ("threads that are a text", text(run_record("r2", threads="1")), "threads is VARCHAR, not BIGINT"),
+    ("threads beyond 64 bits", text(run_record("r2", threads=BEYOND_64_BITS)), "threads is DOUBLE, not BIGINT"),
+    ("threads just beyond 63 bits", text(run_record("r2", threads=2**63)), "a whole number has more than 18 digits"),
+    ("an end of no run", text({"record": "done", "run": "r7"}), "run r7 is nowhere before it"),
+    ("an end without counts", text({"record": "done", "run": "r1"}), "the end of a run needs planned"),
+    ("an end that counts in words", text({"record": "done", "run": "r1", "planned": "many"}), "planned is VARCHAR"),
+    ("a block that is a list", text(block_record(block=["b"])), "block is ARRAY, not VARCHAR"),
+    ("a block after a text", text(block_record(after="x")), "after is VARCHAR, not OBJECT"),
+    ("rows that are texts", text({"record": "refused", "rows": ["x"]}), "rows[] is VARCHAR, not BIGINT"),
+    # Kernels
+    ("no key", text(gemm_record(9, key=None)), "no key"),
+    ("no run", text(gemm_record(9, run=None)), "no run"),
+    ("a run that is nowhere", text(gemm_record(9, run="r7")), "run r7 is nowhere before it"),
+    ("a block that is nowhere", text(gemm_record(9, block="b7")), "its block is not the last one before it"),
+    ("another status", text(gemm_record(9, status="fine")), "status is none of ok, unstable, failed"),
+    ("no samples", text(gemm_record(9, samples_ns=[])), "no samples_ns"),
+    ("samples that are missing", text(gemm_record(9, samples_ns=None)), "no samples_ns"),
+    ("samples that are a text", text(gemm_record(9, samples_ns="many")), "samples_ns is VARCHAR, not ARRAY"),
+    ("samples that are a number", text(gemm_record(9, samples_ns=11)), "samples_ns is UBIGINT, not ARRAY"),
+    ("samples in samples", text(gemm_record(9, samples_ns=[[11]])), "samples_ns[] is ARRAY, not DOUBLE"),
+    ("samples that are texts", text(gemm_record(9, samples_ns=["19"])), "samples_ns[] is VARCHAR, not DOUBLE"),
+    ("a negative sample", text(gemm_record(9, samples_ns=[-1, 11, 12])), "a sample of samples_ns is no number"),
+    ("a sample that is no number", text(gemm_record(9, samples_ns=[1, float("nan"), 12])), "a sample of samples_ns"),
+    ("a sample without end", text(gemm_record(9, samples_ns=[1, float("inf"), 12])), "a sample of samples_ns"),
+    ("a sample of a year", text(gemm_record(9, samples_ns=[1, 20, 3.2e16])), "a sample of samples_ns"),
+    ("a missing sample", text(gemm_record(9, samples_ns=[None, 20, 21])), "a sample of samples_ns"),
+    ("no median", text(gemm_record(9, median_ns=None)), "median_ns is missing or impossible"),
+    ("a median that is a text", text(gemm_record(9, median_ns="20")), "median_ns is VARCHAR, not DOUBLE"),
+    ("a median that is true", text(gemm_record(9, median_ns=True)), "median_ns is BOOLEAN, not DOUBLE"),
+    ("a median that is no number", text(gemm_record(9, median_ns=float("nan"))), "median_ns is missing or impossible"),
+    ("a negative median", text(gemm_record(9, median_ns=-1)), "median_ns is missing or impossible"),
+    ("a median of other samples", text(gemm_record(9, median_ns=500)), "median_ns is outside of samples_ns"),
+    ("an interval inside out", text(gemm_record(9, low_ns=500)), "low_ns is above high_ns"),
+    ("half an iteration", text(gemm_record(9, iterations=1.5)), "iterations is DOUBLE, not BIGINT"),
+    ("iterations that are true", text(gemm_record(9, iterations=True)), "iterations is BOOLEAN, not BIGINT"),
+    ("a mode that is a number", text(gemm_record(9, mode=5)), "mode is UBIGINT, not VARCHAR"),
+    ("rails that are a text", text(gemm_record(9, power_rails="VDD")), "power_rails is VARCHAR, not ARRAY"),
+    ("a kernel that is a text", text(gemm_record(9, kernel="gemm")), "kernel is VARCHAR, not OBJECT"),
+    ("a kernel that is a list", text(gemm_record(9, kernel=[1])), "kernel is ARRAY, not OBJECT"),
+    ("no kernel", text(gemm_record(9, kernel=None)), "no kernel"),
+    ("a kernel without kind", kernel(kind=None), "no kernel"),
+    ("a gemm without sizes", text(gemm_record(9, kernel={"kind": "gemm"})), "a gemm without m, n and k"),
+    ("a size that is a text", kernel(m="3"), "kernel.m is VARCHAR, not BIGINT"),
+    ("a size that is a fraction", kernel(m=1.5), "kernel.m is DOUBLE, not BIGINT"),
+    ("a size that is a list", kernel(k=[1]), "kernel.k is ARRAY, not BIGINT"),
+    ("a size beyond 64 bits", kernel(n=BEYOND_64_BITS), "kernel.n is DOUBLE, not BIGINT"),
+    ("a size just beyond 63 bits", kernel(n=2**63), "a whole number has more than 18 digits"),
+    ("a negative size", kernel(m=-3), "a size is negative"),
+    # Passes
+    ("a network without a name", passes(network=None), "no network"),
+    ("no definition", passes(prototxt=None), "no 'prototxt'"),
+    ("another batch than its prototxt", passes(batch=7), "batch 7 of toy: its prototxt is of 2"),
+    ("a batch of none", passes(batch=0), "batch 0 of toy"),
+    ("a prototxt that is none", passes(prototxt="layer {"), "record"),
+    ("a prototxt that is a number", passes(prototxt=5), "prototxt is UBIGINT, not VARCHAR"),
+    ("no layers", passes(layers=None), "no layers and no kernels"),
+    ("layers that are text", layers("data"), "layers[] is VARCHAR, not OBJECT"),
+    (
+        "layers of two kinds",
+        layers({"name": "data", "samples_ns": [1]}, 5),
+        "layers[] is empty or of several types, not OBJECT",
+    ),
+    (
+        "a layer twice",
+        layers(*[{"name": "data", "index": 0, "samples_ns": [1]}] * 2),
+        "layer 0 is no position or there",
+    ),
+    ("a layer from behind", layers({"name": "relu", "index": -1, "samples_ns": [1]}), "layer -1 is no position"),
+    ("a layer too many", layers({"name": "x", "index": 3, "samples_ns": [1]}), "layer 3 is no position"),
+    (
+        "another layer",
+        layers({"name": "data", "samples_ns": [1]}, {"name": "x", "samples_ns": [1]}),
+        "layer 1 is 'x' in",
+    ),
+    ("a layer without samples", layers({"name": "data", "samples_ns": []}), "no samples_ns"),
+    ("a layer's samples are texts", layers({"name": "data", "samples_ns": ["1"]}), "layers[].samples_ns[] is VARCHAR"),
+    ("a sample too long for a float", passes(forward_ns=[10**400]), "a sample of samples_ns is no number"),
+    (
+        "a pass's samples are mixed",
+        passes(forward_ns=[1, "2"]),
+        "forward_ns[] is empty or of several types, not DOUBLE",
+    ),
+    ("a kernel's size is a text", kernels(m="3"), "kernels[].m is VARCHAR, not BIGINT"),
+    ("a kernel's size is negative", kernels(m=-3), "a size is negative"),
+    ("memory that is a list", memory(memory_bytes=[1]), "memory_bytes is ARRAY, not OBJECT"),
+    ("memory without values", memory(memory_bytes=None), "memory_bytes is missing or impossible"),
+    ("negative memory", memory(memory_bytes={"total": 1, "base": -1}), "memory_bytes is missing or impossible"),
+    ("memory beyond 1e18", memory(memory_bytes={"total": 2 * 10**18}), "a whole number has more than 18 digits"),
+    ("memory in halves", memory(memory_bytes={"total": 1.5}), "memory_bytes.total is DOUBLE, not BIGINT"),
+    ("a line of 100 MB", b'{"record": "rumour", "x": "' + b"x" * 100_000_000 + b'"}', "record is 'rumour'"),
+]
+
+TAKEN = [
+    (
+        "a name twice: the first counts",
+        text(gemm_record(100)).replace(b'"iterations"', b'"iterations": 7, "iterations"'),
+    ),
+    ("more than is asked for", text(gemm_record(101, more={"x": [1, {}]}))),
+    ("a line's end as Windows has it", text(gemm_record(102)) + b"\r"),
+    ("blanks around it", b"  " + text(gemm_record(103)) + b"\t "),
+    ("other order and blanks", json.dumps(gemm_record(104), indent=1, sort_keys=True).replace("\n", " ").encode()),
+    ("letters beyond ASCII", json.dumps(gemm_record(105, reason="kühl"), ensure_ascii=False).encode()),
+    ("escapes for letters", text(gemm_record(106)).replace(b'"reason"', b'"r\\u0065ason"')),
+    ("400 lists in one another", text(gemm_record(107)).replace(b'"record"', b'"x": ' + MANY + b', "record"')),
+    ("a comma too many", text(gemm_record(108))[:-1] + b",}"),
+    ("what may be missing is null", text(gemm_record(109, reason=None, mode=None, seconds=None, low_ns=None))),
+]
+"""The numbers of their keys follow one another."""
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    """(dataset's rows, refused lines by number) of good lines and all of these, one after another."""
+    root = tmp_path_factory.mktemp("hostile")
+    path = write(root, [run_record(), gemm_record(0), network_record()])
     with path.open("ab") as out:
-        out.write(REFUSED[what] + b"\n")
-    write(tmp_path, [gemm_record(1), {**network_record(key=KEY), **MEMORY}])
-    assert aggregate(tmp_path)["refused"] == 1
-    (refused,) = map(json.loads, (tmp_path / "results/dataset/refused.jsonl").read_text().splitlines())
-    assert refused["line"] == 4 and refused["reason"]
-    found = read_measurements(tmp_path, "b", "cpu")
-    assert sorted(found["subject"]) == ["forward", "kernel", "kernel", "layer", "layer", "layer", "layerwise", "memory"]
-    assert list(problems(tmp_path)) == []
+        out.writelines(line + b"\n" for _, line, _ in REFUSED)
+        out.writelines(line + b"\n\n  \n" for _, line in TAKEN)
+    write(root, [gemm_record(1), {**network_record(key=KEY), **MEMORY}])
+    summary = aggregate(root)
+    assert list(problems(root)) == []
+    entries = map(json.loads, (root / "results/dataset/refused.jsonl").read_text().splitlines())
+    refused = {entry["line"]: entry["reason"] for entry in entries}
+    assert summary["refused"] == len(refused)
+    return read_measurements(root, "b", "cpu"), refused
+
+
+@pytest.mark.parametrize("number", range(len(REFUSED)), ids=[what for what, *_ in REFUSED])
+def test_a_line_that_cannot_be_is_refused_with_its_number_and_reason(hostile, number):
+    assert REFUSED[number][2] in hostile[1][4 + number]
+
+
+def test_nothing_else_is_refused_and_the_rest_taken(hostile):
+    found, refused = hostile
+    assert set(refused) == set(range(4, 4 + len(REFUSED)))
+    kernels = found[found["subject"] == "kernel"]
+    assert sorted(int(key, 16) for key in kernels["key"]) == [0, 1, *range(100, 100 + len(TAKEN))]
+    others = found[found["subject"] != "kernel"]
+    assert sorted(others["subject"]) == ["forward", "layer", "layer", "layer", "layerwise", "memory"]
+    assert set(kernels.loc[kernels["key"] == f"{100:032x}", "iterations"]) == {7}
 
 
 def test_drawn_damage_never_stops_aggregation(tmp_path):

@@ -109,10 +109,10 @@ def misfit(shape: str, found: str) -> str:
 def _misfits(shape: Any, found: Any, place: str) -> Iterator[str]:
     wanted = "OBJECT" if isinstance(shape, dict) else "ARRAY" if isinstance(shape, list) else shape
     kind = "OBJECT" if isinstance(found, dict) else "ARRAY" if isinstance(found, list) else found
-    if kind == "NULL" or (kind, wanted) == ("JSON", "OBJECT"):  # what is empty
+    if kind == "NULL" or (kind, wanted) == ("JSON", "OBJECT") and not place.endswith("[]"):  # what is empty
         return
     if kind not in TYPES.get(wanted, {wanted}):
-        yield f"{place} is {'of several types' if kind == 'JSON' else kind}, not {wanted}"
+        yield f"{place} is {'empty or of several types' if kind == 'JSON' else kind}, not {wanted}"
     elif isinstance(shape, list):
         yield from _misfits(shape[0], found[0], f"{place}[]")
     elif isinstance(shape, dict):
