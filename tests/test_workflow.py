@@ -9,6 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from sitecnn.cli import main
+
 PROJECT = Path(__file__).parents[1]
 PYCAFFE = PROJECT / "envs" / "pycaffe" / ".venv" / "bin" / "python"
 
@@ -139,9 +141,16 @@ def test_estimate_after_the_workflow(finished):
         ({"held_out": ["wide"]}, ["config.yaml", "held_out", "wide"]),
     ],
 )
-def test_bad_configuration_is_told_before_any_job(tmp_path, changes, named):
-    root = make_root(tmp_path, **changes)
-    done = snakemake(root, "report")
+def test_bad_configuration_is_told(tmp_path, capsys, changes, named):
+    assert main(["--root", str(make_root(tmp_path, **changes)), "config"]) == 2
+    said = capsys.readouterr().err
+    assert all(word in said for word in named) and said.count("\n") == 1, said
+
+
+def test_bad_configuration_is_told_before_any_job(tmp_path):
+    """The workflow checks it by what `sitecnn config` calls, and what --config sets over the file, too."""
+    root = make_root(tmp_path)
+    done = snakemake(root, "report", "--config", "boards=[there]")
     assert done.returncode != 0
-    assert all(word in done.stderr for word in named), done.stderr
+    assert "no file config/boards/there.yaml; there are: here" in done.stderr
     assert not (root / "results").exists()
