@@ -7,6 +7,7 @@ found stays there: run again, and it goes on where it stopped.
 import argparse
 import fnmatch
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -22,13 +23,15 @@ ROOT = Path(__file__).parents[1]
 ROOMS = ("workload", "models", "estimation", "boards", "dataset", "network")
 LINKED = ("config", "docs", "envs", "rules", "workflow", "Snakefile", "README.md")
 """What tests read beside the package."""
+MORE_TESTS = {"estimation": ["tests/cli/test_board_list.py"], "workload": ["tests/estimation/test_laws.py"]}
+"""What tests a room besides the tests of its name."""
 UNMARKED = "not browser and not caffe and not cluster and not emulated and not shared"
 SETTINGS = """
 [tool.mutmut]
 source_paths = ["src/sitecnn"]
 only_mutate = ["src/sitecnn/{room}/*"]
 pytest_add_cli_args = ["-m", "{unmarked}", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:benchmark"]
-pytest_add_cli_args_test_selection = ["tests/{room}"]
+pytest_add_cli_args_test_selection = {tests}
 on_dependency_change = "ignore"
 use_git_change_detection = false
 timeout_constant = 15.0
@@ -68,7 +71,9 @@ def stage(room: str) -> Path:
     shutil.rmtree(folder / "src", ignore_errors=True)
     shutil.copytree(ROOT / "workflow" / "sitecnn", folder / "src" / "sitecnn")
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    (folder / "pyproject.toml").write_text(project + SETTINGS.format(room=room, unmarked=UNMARKED), encoding="utf-8")
+    tests = json.dumps([f"tests/{room}", *MORE_TESTS.get(room, [])])
+    settings = SETTINGS.format(room=room, unmarked=UNMARKED, tests=tests)
+    (folder / "pyproject.toml").write_text(project + settings, encoding="utf-8")
     shutil.rmtree(folder / "mutants" / "tests", ignore_errors=True)
     return folder
 
