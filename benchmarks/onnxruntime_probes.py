@@ -32,8 +32,11 @@ from sitecnn.workload.engines import ONNXRUNTIME, Engine
 from sitecnn.workload.kernels import SIZE_NAMES
 from sitecnn.workload.lowering import LoweredKernel, lower
 
-PROFILED, PLAIN = 4, 2
-"""Passes of each kind in a round, after one that is not counted."""
+PROFILED, PLAIN, MOST = 6, 4, 60
+"""Passes of each kind in a round, after one that is not counted; of a network more until NETWORK_S."""
+
+NETWORK_S = 0.3
+"""Seconds of each kind of passes of a network: it is the truth, while of a probe rounds count for more than passes."""
 
 PROVIDERS = ["CPUExecutionProvider"]
 
@@ -52,8 +55,8 @@ def measure(model: Path, threads: int, folder: str) -> dict[str, Any]:
     session = onnxruntime.InferenceSession(str(model), options(threads, f"{folder}/{model.stem}"), PROVIDERS)
     image = session.get_inputs()[0]
     feed = {image.name: np.random.default_rng(0).standard_normal(image.shape, dtype=np.float32)}
-    for _ in range(1 + PROFILED):
-        session.run(None, feed)
+    seconds = 0.0 if is_probe(model.stem) else NETWORK_S
+    passes(session, feed, PROFILED, seconds)
     profile = Path(session.end_profiling())
     nodes: dict[str, dict[str, Any]] = {}
     for event in json.loads(profile.read_text(encoding="utf-8")):
@@ -64,13 +67,19 @@ def measure(model: Path, threads: int, folder: str) -> dict[str, Any]:
             node = nodes.setdefault(place, {"op": told["op_name"], "inputs": shapes[0], "outputs": shapes[1], "ns": []})
             node["ns"].append(1000.0 * event["dur"])
     profile.unlink()
+    forward = passes(session, feed, PLAIN, seconds)
+    return {"nodes": [node | {"ns": node["ns"][1:]} for node in nodes.values()], "forward_ns": forward}
+
+
+def passes(session: onnxruntime.InferenceSession, feed: dict[str, Any], fewest: int, seconds: float) -> list[float]:
+    """ns of so many passes, after one that is not counted, and of more until so many seconds have passed."""
     session.run(None, feed)
-    forward = []
-    for _ in range(PLAIN):
+    found: list[float] = []
+    while len(found) < fewest or (len(found) < MOST and sum(found) < 1e9 * seconds):
         begun = time.perf_counter_ns()
         session.run(None, feed)
-        forward.append(float(time.perf_counter_ns() - begun))
-    return {"nodes": [node | {"ns": node["ns"][1:]} for node in nodes.values()], "forward_ns": forward}
+        found.append(float(time.perf_counter_ns() - begun))
+    return found
 
 
 def signature(op: str, inputs: Any, outputs: Any) -> str:

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 
+from sitecnn.models.blocked_loops import window_positions
 from sitecnn.models.evaluate import HELD_OUT, evaluate
 from sitecnn.models.features import features_of, matrix
 from sitecnn.models.fit import sizes_of
@@ -72,15 +74,51 @@ def test_a_convolution_counts_sets_of_four_blocks_and_what_the_last_one_has():
     # 96 outputs are six blocks of 16: one whole set and two blocks; 8·8 pixels, 32 inputs, 3×3.
     sizes = {"images": 1, "channels": 32, "height": 8, "width": 8, "out_channels": 96, "out_height": 8, "out_width": 8}
     sizes |= {"kernel_h": 3, "kernel_w": 3, "stride_h": 1, "stride_w": 1, "pad_h": 1, "pad_w": 1, "group": 1}
-    sizes |= {"in_elements": 2048, "out_elements": 6144, "parameters": 27744, "inputs": 1, "activation": 2}
+    sizes |= {"in_elements": 2048, "out_elements": 6144, "parameters": 27744, "inputs": 1, "activation": 3}
+    sizes |= {"dilation_h": 1, "dilation_w": 1, "pass_bytes": 10 << 20}
     kind = "ort_nchwc_conv_window"
     features = features_of(kind)
     table = sizes_of(pd.DataFrame([dict.fromkeys(SIZE_NAMES, np.nan) | sizes]))
     counts = dict(zip([one.name for one in features], matrix(features, table)[0], strict=True))
-    steps = 8 * 8 * 9 * 32
+    # A padded side loses a row, or a column, of the windows of its outputs: 22 of 24 each.
+    steps = 22 * 22 * 32
     assert [counts[f"steps_of_{blocks}"] for blocks in (1, 2, 3, 4)] == [0, steps, 0, steps]
     assert counts["exponentials"] == 6144 and counts["clipped_elements"] == 0 and counts["added_elements"] == 0
-    assert counts["edge_steps"] == 8 * 2 * 9 * 32 * 2 and counts["far_out_elements"] == 0
+    # The first and the last column of outputs are computed one by one, and read two columns each; six are between.
+    assert counts["edge_steps"] == 22 * 4 * 32 * 2 and counts["far_out_elements"] == 0
+    # Two vectors a cycle, a sum takes four: 6 · 4 and 6 · 2 of them keep the core busy, one pixel's do not.
+    assert counts["cycles"] == 22 * 32 * (3 * (12 + 6) + 4 * (4 + 4))
+    assert counts["weight_loads"] == 22 * 32 * 6 * (3 + 4)
+    assert counts["weights_beyond_4_mb"] == 27744 / 2 and counts["weights_beyond_16_mb"] == 0
+
+
+@pytest.mark.parametrize("pixels", range(1, 15))
+def test_pixels_of_a_row_are_computed_six_then_three_two_and_one_at_once(pixels):
+    sizes = {"images": 1, "channels": 16, "height": 3, "width": pixels + 2, "out_channels": 16, "out_height": 1}
+    sizes |= {"out_width": pixels, "kernel_h": 3, "kernel_w": 3, "stride_h": 1, "stride_w": 1, "pad_h": 0, "pad_w": 0}
+    sizes |= {"group": 1, "dilation_h": 1, "dilation_w": 1, "in_elements": 1, "out_elements": 1, "parameters": 1}
+    table = sizes_of(pd.DataFrame([dict.fromkeys(SIZE_NAMES, np.nan) | sizes | {"inputs": 1, "activation": 0}]))
+    features = {one.name: one.count for one in features_of("ort_nchwc_conv_window")}
+    left, groups = pixels, 0
+    for at_once in (6, 3, 2, 1):
+        taken, left = divmod(left, at_once)
+        groups += taken
+    assert features["weight_loads"](table)[0] == groups * 9 * 16
+
+
+@pytest.mark.parametrize(("height", "kernel", "stride", "pad", "dilation"), [
+    (7, 3, 1, 1, 1), (7, 5, 1, 2, 1), (8, 3, 2, 1, 1), (14, 7, 2, 3, 1), (9, 3, 1, 2, 2), (8, 11, 4, 2, 1),
+    (6, 2, 2, 0, 1),
+])  # fmt: skip
+def test_windows_are_counted_inside_the_image(height, kernel, stride, pad, dilation):
+    outputs = (height + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1
+    side = {"kernel_h": kernel, "stride_h": stride, "pad_h": pad, "dilation_h": dilation}
+    side |= {"height": height, "out_height": outputs}
+    inside = sum(
+        0 <= out * stride + place * dilation - pad < height for out in range(outputs) for place in range(kernel)
+    )
+    counted = window_positions({name: np.array([float(size)]) for name, size in side.items()}, "height", "h")
+    assert counted[0] == inside
 
 
 def test_every_kind_with_features_has_different_names_for_them():

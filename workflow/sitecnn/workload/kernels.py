@@ -34,11 +34,13 @@ SIZE_NAMES = (
     *("images", "channels", "height", "width", "out_channels", "out_height", "out_width"),
     *("kernel_h", "kernel_w", "stride_h", "stride_w", "pad_h", "pad_w", "dilation_h", "dilation_w"),
     *("group", "bias", "window", "inputs", "outputs", "in_elements", "out_elements", "parameters"),
-    "activation",
+    *("activation", "pass_bytes"),
 )
 """Every size a kernel can have, in the order of the dataset's columns; all are integers.
 
-`activation` is the class of the one that a kernel takes in: 0 none or free, 1 a few operations, 2 an exponential.
+`activation` is the class of the one that a kernel takes in: 0 none or free, 1 a minimum and a
+maximum, 2 a product more, 3 an exponential.
+`pass_bytes` is what passes through the caches until the kernel's weights are read again: see `lowering.lowered`.
 """
 
 

@@ -337,6 +337,41 @@ def _local_response(probe: Probe, tensor: str) -> str:
     return layers.local_response(probe.graph, tensor) if few else _pool(probe, tensor)
 
 
+def _few_groups(probe: Probe, tensor: str) -> str:
+    """Two to four wide groups (Krizhevsky et al. 2012)."""
+    _, height = probe.shape(tensor)
+    groups, kernel = probe.generator.choice(((2, 5), (2, 3), (4, 3), (3, 3)))
+    width = min(
+        probe.channels("few groups", height, 1, 0.5) / groups, (probe.most_macs / groups) ** 0.5 / kernel / height
+    )
+    grain = probe.generator.choice((16, 16, 32, 8))
+    channels = groups * max(grain, round(width / grain) * grain)
+    tensor = probe.to_channels(tensor, channels)
+    return layers.convolution(probe.graph, tensor, channels, kernel, group=groups, activation=probe.fused.draw())
+
+
+def _scaled(probe: Probe, tensor: str) -> str:
+    """A factor and an addend for each channel, by themselves."""
+    graph = probe.graph
+    shape = graph.shapes[tensor]
+    for operator in ("Mul", "Add"):
+        tensor = graph.node(operator, [tensor, graph.weights(shape[1], 1, 1)], shape)
+    return layers.activate(graph, tensor, "relu")
+
+
+def _binned(probe: Probe, tensor: str) -> str:
+    """Means of 16 bins at each pixel (Li et al. 2020, Generalized Focal Loss), as YOLOv8 exports them; left aside."""
+    graph = probe.graph
+    _, height = probe.shape(tensor)
+    while height > 2 * TOKENS:
+        tensor = layers.pool(graph, tensor, "max", 2, 2)
+        _, height = probe.shape(tensor)
+    sides = layers.convolution(graph, tensor, 64)
+    bins = layers.transpose(graph, layers.reshape(graph, sides, (1, 4, 16, height**2)), (0, 2, 1, 3))
+    layers.convolution(graph, layers.softmax(graph, bins, axis=1), 1, bias=False)
+    return tensor
+
+
 BLOCKS: dict[str, tuple[float, Block]] = {
     "1x1": (4, _convolution("1x1", 1)),
     "3x3": (5, _convolution("3x3", 3)),
@@ -366,5 +401,8 @@ BLOCKS: dict[str, tuple[float, Block]] = {
     "convnext": (1, _convnext),
     "transformer": (0.5, _transformer),
     "local response": (0.4, _local_response),
+    "few groups": (0.7, _few_groups),
+    "scaled": (0.7, _scaled),
+    "bins": (0.4, _binned),
 }
 """Each block with how many of a deck's cards it has."""

@@ -37,7 +37,7 @@ GRAINS: tuple[tuple[int, ...], ...] = (
 )
 """What channels are multiples of, a chain each in turn: an eighth has counts that no vector takes whole."""
 
-MOST_MACS = (8e6, 150e6, 20e6, 50e6, 8e6, 20e6, 100e6, 50e6, 20e6)
+MOST_MACS = (8e6, 150e6, 20e6, 50e6, 8e6, 20e6, 400e6, 50e6, 20e6)
 """What a layer has at most, a chain each in turn: networks of small layers and of large ones."""
 
 STEMS = {(3, 2): 6, (3, 1): 2, (7, 2): 2, (4, 4): 1, (11, 4): 1, (5, 2): 1, (6, 2): 1}
@@ -65,8 +65,8 @@ HEADS = {"linear": 4, "large": 3, "mean": 1, "convolution": 1, "two": 1}
 MOST_NODES, LEAST_HEIGHT = 110, 10
 """A chain with more nodes, or of so few pixels, goes on to its head."""
 
-LARGEST_PRODUCT = 25e6
-"""Weights of a fully connected layer at most: AlexNet's and VGG's second are 17 million."""
+LARGEST_PRODUCT, LARGEST_FIRST_PRODUCT = 25e6, 33e6
+"""Weights of a fully connected layer at most (AlexNet's and VGG's second are 17 million), and of a head's first."""
 
 
 def probe_models(seed: int, count: int) -> list[ModelProto]:
@@ -170,7 +170,7 @@ class Generator:
             while probe.shape(tensor)[1] > 8:
                 tensor = layers.pool(graph, tensor, "max", 2, 2)
             tensor = layers.flatten(graph, tensor)
-            weights = self.draws.log_uniform("large product", 5e5, LARGEST_PRODUCT)
+            weights = self.draws.log_uniform("large product", 5e5, LARGEST_FIRST_PRODUCT)
             outputs = int(min(4096, max(64, weights / graph.shapes[tensor][1])))
             tensor = layers.fully_connected(graph, tensor, outputs, "relu")
             layers.softmax(graph, self.product(probe, tensor, 64, 4096, self.generator.choice(("relu", ""))))

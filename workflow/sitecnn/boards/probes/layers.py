@@ -192,9 +192,9 @@ def layer_normalisation(graph: Graph, given: str) -> str:
     return graph.node("LayerNormalization", [given, graph.weights(shape[-1]), graph.weights(shape[-1])], shape, axis=-1)
 
 
-def softmax(graph: Graph, given: str) -> str:
-    """Softmax along the last axis."""
-    return graph.node("Softmax", [given], graph.shapes[given], axis=-1)
+def softmax(graph: Graph, given: str, axis: int = -1) -> str:
+    """Softmax, along the last axis unless told."""
+    return graph.node("Softmax", [given], graph.shapes[given], axis=axis)
 
 
 def local_response(graph: Graph, given: str) -> str:

@@ -1,9 +1,9 @@
 """What an engine runs: kernels, each with the layers whose work it does."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sitecnn.network.graph import Shape
-from sitecnn.workload.kernels import Kernel
+from sitecnn.workload.kernels import FLOAT_BYTES, Kernel, kernel
 
 
 @dataclass(frozen=True)
@@ -34,3 +34,18 @@ class EngineMemory:
     weights_bytes: int
     activations_bytes: int
     kernels: int
+
+
+def with_pass_bytes(kernels: tuple[LoweredKernel, ...]) -> tuple[LoweredKernel, ...]:
+    """The kernels of one pass, each with the bytes that go through the caches until it runs again.
+
+    These are all weights, and half of what is written: an engine that shares its buffers writes the rest where
+    something lay shortly before. Below what the last cache holds, weights come from there, otherwise from memory.
+    """
+    sizes = [dict(one.kernel.sizes) for one in kernels]
+    weights, written = (sum(size.get(name, 0) for size in sizes) for name in ("parameters", "out_elements"))
+    pass_bytes = FLOAT_BYTES * (weights + written // 2)
+    return tuple(
+        replace(one, kernel=kernel(one.kernel.kind, {**size, "pass_bytes": pass_bytes}, one.kernel.variant))
+        for one, size in zip(kernels, sizes, strict=True)
+    )

@@ -5,7 +5,7 @@ The kinds of its kernels are told in `kernels`.
 
 from sitecnn.network.graph import Network
 from sitecnn.workload.engines import GRAPH_LEVELS, Engine
-from sitecnn.workload.lowering.lowered import EngineMemory, LoweredKernel
+from sitecnn.workload.lowering.lowered import EngineMemory, LoweredKernel, with_pass_bytes
 from sitecnn.workload.lowering.onnxruntime import basic, extended
 from sitecnn.workload.lowering.onnxruntime.buffers import arena_bytes, weights_bytes
 from sitecnn.workload.lowering.onnxruntime.graph import Graph
@@ -21,7 +21,7 @@ def lower(network: Network, engine: Engine) -> tuple[LoweredKernel, ...]:
     Raises NetworkError for a layer of Caffe that ONNX has no operators for.
     """
     graph = optimised(to_graph(network), engine)
-    return tuple(lowered(graph, node) for node in graph.nodes)
+    return with_pass_bytes(tuple(lowered(graph, node) for node in graph.nodes))
 
 
 def lower_whole(network: Network, engine: Engine) -> tuple[tuple[LoweredKernel, ...], EngineMemory]:

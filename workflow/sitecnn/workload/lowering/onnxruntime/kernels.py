@@ -2,17 +2,20 @@
 
 All kinds begin with PREFIX, for the same names mean other code in other engines.
 
-- `ort_nchwc_conv_*` and, in plain layout, `ort_conv_*`: `first` (blocks only: reads less channels than a block, plain),
+- `ort_nchwc_conv_*` and, in plain layout, `ort_conv_*`: `first` (blocks only: reads less channels than a block, plain;
+  `few_pointwise`: 1×1 of so few; `scale`: 1×1 depthwise, a factor a channel),
   `pixel` (1×1 on 1×1 pixels), `pointwise` (1×1, stride 1), `depthwise` (`depthwise_3x3`: plain, 3×3, stride 1),
   `grouped`, `window` (all others). `variant` is the activation; `inputs` 2 where a sum is added; channels and elements
   are those in whole blocks. `ort_conv_transpose`, `ort_conv_volume` (not 2-D).
 - `ort_gemm` (weights are constant; `m`, `n`, `k`), `ort_matmul` (both are data; `images` of them).
 - `ort_nchwc_max_pool`, `…_average_pool`, `…_global_max_pool`, `…_global_average_pool`, and the same without `nchwc_`.
 - `ort_reorder_input`, `ort_reorder_output`; variant `last` where channels are last in the plain layout.
-- Elementwise by operator: `ort_relu`, `ort_add`, `ort_quick_gelu`, … and `…_broadcast` where inputs differ in shape.
-- `ort_softmax`, `ort_layer_normalization`, `ort_reduce_mean`, `ort_lrn`: `window` is what each output is computed of.
-- Any other operator by its name: `ort_concat`, `ort_resize` (`ort_nchwc_upsample`), `ort_transpose` (variant: axes),
-  `ort_reshape`, `ort_split`, `ort_slice`, `ort_gather`, …
+- Elementwise by operator: `ort_relu`, `ort_add`, `ort_quick_gelu`, … and `…_broadcast` where inputs differ in shape:
+  `window` is how many values a stretched input meets in one go.
+- `ort_softmax` (`…_across`: not along the last axis, so that it is turned before and after),
+  `ort_layer_normalization`, `ort_reduce_mean`, `ort_lrn`: `window` is what each output is computed of.
+- Any other operator by its name: `ort_concat`, `ort_resize` and `ort_nchwc_upsample` (`…_linear` and so on by mode),
+  `ort_transpose` (variant: axes), `ort_reshape`, `ort_split`, `ort_slice`, `ort_gather`, …
 """
 
 import re
@@ -27,8 +30,9 @@ from sitecnn.workload.lowering.onnxruntime.nchwc import BLOCKED
 PREFIX = "ort_"
 
 ACTIVATIONS = {
-    **dict.fromkeys(("Clip", "LeakyRelu", "HardSigmoid", "HardSwish"), 1),
-    **dict.fromkeys(("Sigmoid", "Tanh", "Gelu", "QuickGelu"), 2),
+    **dict.fromkeys(("Clip", "HardSigmoid"), 1),
+    **dict.fromkeys(("LeakyRelu", "HardSwish"), 2),
+    **dict.fromkeys(("Sigmoid", "Tanh", "Gelu", "QuickGelu"), 3),
 }
 """Classes of the activations that kernels take in, by the work on each output; Relu is done as it is written."""
 
@@ -89,12 +93,19 @@ def _kernel(graph: Graph, node: Node) -> Kernel:
     if node.op in ("ReorderInput", "ReorderOutput"):
         return kernel(PREFIX + name, sizes, "last" if node.attributes.get("channels_last") else "")
     if node.op == "Upsample" and node.nchwc:
-        return kernel(f"{PREFIX}nchwc_upsample", sizes, str(node.attributes.get("mode", "nearest")))
+        return _resizing("nchwc_upsample", node, sizes)
     if node.op in ("Resize", "Upsample"):
-        return kernel(f"{PREFIX}resize", sizes, str(node.attributes.get("mode", "nearest")))
+        return _resizing("resize", node, sizes)
     if _is_broadcast(graph, node):
-        return kernel(f"{PREFIX}{name}_broadcast", sizes)
+        return kernel(f"{PREFIX}{name}_broadcast", sizes | {"window": _span(graph, node)})
+    if node.op == "Softmax" and prod(given[0][int(node.attributes.get("axis", -1)) % len(given[0]) + 1 :]) > 1:
+        name += "_across"
     return kernel(PREFIX + name, sizes | _window(node, given, outputs))
+
+
+def _resizing(name: str, node: Node, sizes: dict[str, int]) -> Kernel:
+    mode = str(node.attributes.get("mode", "nearest"))
+    return kernel(PREFIX + (name if mode == "nearest" else f"{name}_{mode}"), sizes, mode)
 
 
 def _elements(graph: Graph, node: Node, given: list[Shape], outputs: list[Shape]) -> dict[str, int]:
@@ -152,9 +163,11 @@ def _conv_kind(node: Node, weight: Shape, sizes: dict[str, int]) -> str:
     if sizes["group"] > 1:
         if weight[1] > 1 or weight[0] != sizes["group"]:
             return "grouped"
+        if node.nchwc and weight[2:] == (1, 1):
+            return "scale"
         return "depthwise_3x3" if not node.nchwc and weight[2:] == (3, 3) and strides == (1, 1) else "depthwise"
     if node.nchwc and not node.inputs[0].endswith(BLOCKED):
-        return "first"
+        return "few_pointwise" if weight[2:] == (1, 1) else "first"
     if weight[2:] == (1, 1) and strides == (1, 1):
         return "pixel" if sizes["out_height"] * sizes["out_width"] == 1 else "pointwise"
     return "window"
@@ -186,6 +199,19 @@ def _is_broadcast(graph: Graph, node: Node) -> bool:
     if node.op not in ("Add", "Sub", "Mul", "Div", "Sum", "Max", "Min", "Pow", "Where", "PRelu"):
         return False
     return any(graph.shape(name) != graph.shape(node.output) for name in node.inputs if name)
+
+
+def _span(graph: Graph, node: Node) -> int:
+    """Values that a stretched input meets in one go: with as many of its own, or all with one (element_wise_ops.h)."""
+    whole = graph.shape(node.output)
+    least = prod(whole)
+    for given in (graph.shape(name) for name in node.inputs if name):
+        padded = (1,) * (len(whole) - len(given)) + tuple(given)
+        own = [size == of_whole for size, of_whole in zip(padded, whole, strict=True) if of_whole > 1]
+        same = next((place for place, one in enumerate(reversed(own)) if one != own[-1]), len(own))
+        sizes = [size for size in whole if size > 1]
+        least = min(least, prod(sizes[len(sizes) - same :]))
+    return least
 
 
 def _window(node: Node, given: list[Shape], outputs: list[Shape]) -> dict[str, int]:
