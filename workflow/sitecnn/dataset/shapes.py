@@ -109,7 +109,7 @@ def misfit(shape: str, found: str) -> str:
 def _misfits(shape: Any, found: Any, place: str) -> Iterator[str]:
     wanted = "OBJECT" if isinstance(shape, dict) else "ARRAY" if isinstance(shape, list) else shape
     kind = "OBJECT" if isinstance(found, dict) else "ARRAY" if isinstance(found, list) else found
-    if kind == "NULL" or (kind, wanted) == ("JSON", "OBJECT") and not place.endswith("[]"):  # what is empty
+    if kind == "NULL" or ((kind, wanted) == ("JSON", "OBJECT") and not place.endswith("[]")):  # what is empty
         return
     if kind not in TYPES.get(wanted, {wanted}):
         yield f"{place} is {'empty or of several types' if kind == 'JSON' else kind}, not {wanted}"
