@@ -35,7 +35,8 @@ SILENT_SECONDS = 30
 WAITS_S = (1, 2, 4, 8, 15, 30, 60)
 """Before each further try that brings nothing new; one that does begins the list anew."""
 
-CANNOT_START, BUDGET_OVER = 2, 1
+CANNOT_START = 2
+"""The agent's status where it cannot begin at all."""
 
 SHOWN_REASONS = 3
 """Of so many reasons of failures a line tells; done.json has all."""

@@ -62,13 +62,6 @@ def shifts(found: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
     return table.sort_values("ratio", ascending=False, ignore_index=True)
 
 
-def overall(found: pd.DataFrame) -> tuple[float, float]:
-    """(median ratio, p of Wilcoxon's signed-rank test) of all layers; without layers, of all that was compared."""
-    layers = found[found["subject"] == "layer"] if (found["subject"] == "layer").any() else found
-    ratios = layers["ratio"].astype(float)
-    return _shift(ratios[np.isfinite(ratios) & (ratios > 0)])
-
-
 def _shift(ratios: "pd.Series[float]") -> tuple[float, float]:
     """(median, p that log ratios centre on 0)."""
     p = float(wilcoxon(np.log(ratios)).pvalue) if (ratios != 1).any() else 1.0

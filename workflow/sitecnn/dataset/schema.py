@@ -9,10 +9,6 @@ from sitecnn.workload.kernels import SIZE_NAMES
 SCHEMA_VERSION = 3
 """Raised when a column changes its name, type or meaning; `UPGRADES` then says how older files are read."""
 
-SUBJECTS = ("kernel", "layer", "type", "layerwise", "forward", "memory")
-"""What a row is about: a kernel alone, a layer in its network, all layers of a type together, all layers timed one by
-one, a whole pass, memory."""
-
 STATUSES = ("ok", "unstable", "failed")
 """Best first: of several measurements with one key the best status is kept, of those the last taken."""
 

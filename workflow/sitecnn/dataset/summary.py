@@ -15,8 +15,6 @@ from sitecnn.dataset.reading import WHOLE, measurements
 from sitecnn.errors import DatasetError
 from sitecnn.files import atomic_path
 
-FILTERS = ("board", "processor", "stack", "network", "subject", "kind", "source", "status")
-
 STACKS = """
 SELECT
     board, processor, stack, source, first(threads) AS threads, count(*) AS rows,

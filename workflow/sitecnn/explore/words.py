@@ -2,8 +2,6 @@
 
 import math
 
-BADGES = {True: "fits", False: "does not fit", None: ""}
-
 
 def number(value: float) -> str:
     """Three significant digits at least, all digits before the point."""
