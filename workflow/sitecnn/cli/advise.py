@@ -57,13 +57,13 @@ def run(args: argparse.Namespace) -> int:
     now, notes = _situation(args)
     goal = Goal(now, Budget(args.budget_ms, args.budget_fps))
     # A larger batch saves time per image and makes each wait: with a goal it counts only where it reaches that.
-    found = [one for one in advise(now) if goal.limit_ms is None or not isinstance(one.edit, Batch)]
-    if now.server and not any(one.change.startswith("offload") for one in found):
+    all_advice = [one for one in advise(now) if goal.limit_ms is None or not isinstance(one.edit, Batch)]
+    if now.server and not any(one.change.startswith("offload") for one in all_advice):
         notes.append("offload: over this link nothing is gained")
     if args.json:
-        print(json.dumps({**document(now, found, notes), **goal.document()}))
+        print(json.dumps({**document(now, all_advice, notes), **goal.document()}))
     else:
-        print("\n".join([_title(now), *goal.lines(), "", _gains(now, found, notes)]))
+        print("\n".join([_title(now), *goal.lines(), "", _gains(now, all_advice, notes)]))
     return 0 if goal.is_reached else 1
 
 
@@ -129,7 +129,7 @@ class Goal:
         return [f"goal  {asked}; the smallest change first", "", table(head, rows, right=(2, 3, 4, 5))]
 
 
-def document(now: "AdviceContext", found: "list[Advice]", notes: list[str]) -> dict[str, Any]:
+def document(now: "AdviceContext", all_advice: "list[Advice]", notes: list[str]) -> dict[str, Any]:
     """The `advise --json` document; `gain_ms` is per image."""
     from sitecnn.estimation.advice import time_per_image
 
@@ -141,7 +141,7 @@ def document(now: "AdviceContext", found: "list[Advice]", notes: list[str]) -> d
         "batch": now.network.batch,
         "level": now.level,
         "ms_per_image": time_per_image(now.network, now.model)[0] / 1e6,
-        "advice": [{**asdict(one), "sure": one.is_sure} for one in found],
+        "advice": [{**asdict(one), "sure": one.is_sure} for one in all_advice],
         "notes": notes,
     }
 
@@ -205,13 +205,13 @@ def _title(now: "AdviceContext") -> str:
     return paint(f"{origin} ({now.model.stack}): {here:,.2f} ms an image", "bold")
 
 
-def _gains(now: "AdviceContext", found: "list[Advice]", notes: list[str]) -> str:
+def _gains(now: "AdviceContext", all_advice: "list[Advice]", notes: list[str]) -> str:
     from sitecnn.cli.tables import mebibytes, table
     from sitecnn.estimation.advice import time_per_image
 
     here = time_per_image(now.network, now.model)[0] / 1e6
     rows = []
-    for one in found:
+    for one in all_advice:
         if one.gain_ms:
             gain = f"{one.gain_ms.estimate:,.2f} ms"
             interval = f"{one.gain_ms.low:,.2f} to {one.gain_ms.high:,.2f}{'' if one.is_sure else ', perhaps none'}"

@@ -104,7 +104,7 @@ def run_add(args: argparse.Namespace) -> int:
         settings |= {"transport": "ssh", "ssh": {name: value for name, value in ssh.items() if value}}
     elif args.slurm:
         settings |= {"transport": "slurm", "slurm": {"constraint": args.slurm}}
-    path, found = add(args.root, settings, force=args.force)
+    path, probed = add(args.root, settings, force=args.force)
     print(f"{path}: written; `sitecnn board doctor {args.board}` examines it further", file=sys.stderr)
-    print(json.dumps(found, indent=2))
+    print(json.dumps(probed, indent=2))
     return 0

@@ -66,11 +66,11 @@ def _answers(args: argparse.Namespace) -> "list[BudgetCheck]":
     for source in args.networks:
         for batch in args.batch or [None]:
             network = read_network(args, source, batch)
-            found = [
+            checks = [
                 check_budget(network, board, Budget(), stack=stack.stack, threads=stack.threads, level=args.level)
                 for board in boards
                 for stack in board.stacks
                 if can_run(network, stack)
             ]
-            answers += sorted(found, key=lambda one: one.estimate.forward_ms.estimate)
+            answers += sorted(checks, key=lambda one: one.estimate.forward_ms.estimate)
     return answers

@@ -56,16 +56,16 @@ def run_summary(args: argparse.Namespace) -> int:
     from sitecnn.dataset.aggregation import summary
     from sitecnn.dataset.summary import what_is_there
 
-    found, counts = what_is_there(args.root), summary(args.root)
+    stacks, counts = what_is_there(args.root), summary(args.root)
     if args.json:
-        print(json.dumps({**counts, "stacks": found}, indent=2))
+        print(json.dumps({**counts, "stacks": stacks}, indent=2))
         return 0
     head = ("board", "processor", "source", "rows", "not ok", "last", "networks", "stack")
     rows = [
         (entry["board"], entry["processor"], entry["source"], f"{entry['rows']:,}",
          f"{entry['rows'] - entry['statuses'].get('ok', 0):,}", (entry["last"] or "–")[:10],
          ", ".join(entry["networks"]), entry["stack"])
-        for entry in found
+        for entry in stacks
     ]  # fmt: skip
     print(table(head, rows, right={3, 4}))
     print(f"{counts['refused']:,} records refused (results/dataset/refused.jsonl), {counts['superseded']:,} superseded")
@@ -77,12 +77,12 @@ def run_query(args: argparse.Namespace) -> int:
     from sitecnn.cli.tables import table
     from sitecnn.dataset.query import query
 
-    found = query(args.root, args.sql)
-    rows = found.to_pylist()
+    selected = query(args.root, args.sql)
+    rows = selected.to_pylist()
     if args.json:
         print(json.dumps(rows, indent=2, default=_json_value))
         return 0
-    head = found.column_names
+    head = selected.column_names
     cells = [["–" if row[name] is None else str(row[name]) for name in head] for row in rows]
     print(table(head, cells))
     return 0
@@ -111,14 +111,14 @@ def run_verify(args: argparse.Namespace) -> int:
     from sitecnn.dataset.store import folder
     from sitecnn.dataset.verify import problems
 
-    found = list(problems(args.root))
-    for line in found:
+    faults = list(problems(args.root))
+    for line in faults:
         print(line)
     rows = sum(summary(args.root)["measurements"].values())
-    print(f"{rows:,} measurements: {len(found) or 'no'} problem{'s' if len(found) != 1 else ''}")
-    if found:
+    print(f"{rows:,} measurements: {len(faults) or 'no'} problem{'s' if len(faults) != 1 else ''}")
+    if faults:
         print(f"to make it anew from the records: remove {folder(args.root)} and aggregate")
-    return 1 if found else 0
+    return 1 if faults else 0
 
 
 def run_diff(args: argparse.Namespace) -> int:
@@ -128,12 +128,12 @@ def run_diff(args: argparse.Namespace) -> int:
 
     before = of_stack(args.root, args.board, args.processor, args.stack)
     after = of_stack(args.other or args.root, args.board, args.processor, args.against or args.stack)
-    found = compare(before, after)
-    types = shifts(found)
-    slower, faster = (int((found["verdict"] == verdict).sum()) for verdict in ("slower", "faster"))
+    differences = compare(before, after)
+    types = shifts(differences)
+    slower, faster = (int((differences["verdict"] == verdict).sum()) for verdict in ("slower", "faster"))
     status = 1 if slower or (types["verdict"] == "slower").any() else 0
     if args.json:
-        named = {"types": types, "compared": found}
+        named = {"types": types, "compared": differences}
         lists = {name: json.loads(table.to_json(orient="records")) for name, table in named.items()}
         print(json.dumps({"slower": slower, "faster": faster, **lists}, indent=2))
         return status
@@ -143,10 +143,10 @@ def run_diff(args: argparse.Namespace) -> int:
     ]
     print(table(("subject", "type", "count", "median ratio", "p", "verdict"), by_type, right={2, 3, 4}))
     head = ("subject", "network", "batch", "layer or kind", "before ms", "after ms", "ratio", "p", "verdict")
-    rows = [_diff_row(row) for row in found[found["verdict"] != "same"].to_dict("records")]
+    rows = [_diff_row(row) for row in differences[differences["verdict"] != "same"].to_dict("records")]
     if rows:
         print("\n" + table(head, rows, right={2, 4, 5, 6, 7}))
-    print(f"{len(found)} compared one by one: {slower} slower, {faster} faster")
+    print(f"{len(differences)} compared one by one: {slower} slower, {faster} faster")
     return status
 
 

@@ -81,8 +81,8 @@ def _on_boards(args: argparse.Namespace, source: str, batch: int | None) -> "lis
     groups = []
     for board in boards:
         processors = with_stack(board, args.stack, args.threads, args.engine)
-        found = [check_budget(network, processor, budget, at_batch=at_batch, **choice) for processor in processors]
-        groups.append(sorted(found, key=lambda one: (not one.fits, one.estimate.forward_ms.estimate)))
+        checks = [check_budget(network, processor, budget, at_batch=at_batch, **choice) for processor in processors]
+        groups.append(sorted(checks, key=lambda one: (not one.fits, one.estimate.forward_ms.estimate)))
     return groups
 
 

@@ -37,17 +37,17 @@ def run(args: argparse.Namespace) -> int:
     from sitecnn.models.evaluate import OURS, evaluate
     from sitecnn.models.fit import load_measurements
 
-    found = evaluate(load_measurements(args.root, args.board, args.processor), args.level, args.held_out)
+    evaluation = evaluate(load_measurements(args.root, args.board, args.processor), args.level, args.held_out)
     if args.output:
         for name in TABLES:
             with atomic_path(args.output / f"{name}.parquet") as path:
-                getattr(found, name).to_parquet(path, index=False)
-    if found.networks.empty:
+                getattr(evaluation, name).to_parquet(path, index=False)
+    if evaluation.networks.empty:
         print("no two networks with layers: none can be held out")
-    for stack, summary in found.summary.groupby("stack", sort=False) if len(found.summary) else ():
+    for stack, summary in evaluation.summary.groupby("stack", sort=False) if len(evaluation.summary) else ():
         print(f"{args.board} {args.processor}, {stack}")
-        if stack in set(found.networks.get("stack", ())):
-            print(_networks(found.networks[found.networks["stack"] == stack]), end="\n\n")
+        if stack in set(evaluation.networks.get("stack", ())):
+            print(_networks(evaluation.networks[evaluation.networks["stack"] == stack]), end="\n\n")
         if _is_alike(summary, "network", "family"):
             print("every network is a family of its own, so leaving out families is the same")
             summary = summary[summary["split"] != "family"]
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         for row in summary[summary["method"] == OURS].itertuples():
             print(_intervals(row, args.level))
         print()
-    for stack, cases in found.memory.dropna(subset="error").groupby("stack", sort=False):
+    for stack, cases in evaluation.memory.dropna(subset="error").groupby("stack", sort=False):
         print(f"{args.board} {args.processor}, {stack}: memory of a process, estimated from the other networks")
         print(_memory(cases), end="\n\n")
     return 0

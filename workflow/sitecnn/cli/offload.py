@@ -60,17 +60,17 @@ def run(args: argparse.Namespace) -> int:
         here = board.only(choose_stack(board, args.stack, args.threads, engine=args.engine, network=network))
         curve = list(zip(BANDWIDTHS, by_bandwidth(network, here, there, link, BANDWIDTHS), strict=True))
         ways.append(Way(offload(network, here, there, link, level=args.level), curve))
-    ways.sort(key=lambda way: way.found.total_ms.estimate)
+    ways.sort(key=lambda way: way.offload.total_ms.estimate)
     best, *others = ways
     if args.csv:
-        _print_csv(best.found)
+        _print_csv(best.offload)
     elif args.json:
         documents = [document(way) for way in ways]
         print(json.dumps({**documents[0], "others": documents[1:]}))
     else:
-        found = best.found
+        chosen = best.offload
         title = (
-            f"{network.name}, batch {network.batch}: {found.board} {found.processor} ({found.stack}), "
+            f"{network.name}, batch {network.batch}: {chosen.board} {chosen.processor} ({chosen.stack}), "
             f"server {server.board} {server.processor} ({there.stacks[0].stack}), {link.megabits_per_s:g} Mbit/s, "
             f"round trip {link.round_trip_ms:g} ms"
         )
@@ -82,18 +82,18 @@ def run(args: argparse.Namespace) -> int:
 class Way:
     """The best split with one of the board's processors, and how it changes with the bandwidth."""
 
-    found: "Offload"
+    offload: "Offload"
     curve: "list[tuple[int, Split]]"
 
 
 def document(way: Way) -> dict[str, Any]:
     """The `offload --json` document of one of the board's processors."""
     curve = [{"megabits_per_s": rate, **split.to_dict()} for rate, split in way.curve]
-    return {**way.found.to_dict(), "by_bandwidth": curve}
+    return {**way.offload.to_dict(), "by_bandwidth": curve}
 
 
-def _print_csv(found: "Offload") -> None:
-    rows = found.to_dict()["by_depth"]
+def _print_csv(offload: "Offload") -> None:
+    rows = offload.to_dict()["by_depth"]
     writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
@@ -103,38 +103,36 @@ def _text(title: str, way: Way, others: list[Way], level: float) -> str:
     from sitecnn.cli.colour import paint
     from sitecnn.cli.estimate_text import amount, span
 
-    found = way.found
-    best, gain = found.best, found.gain_ms
+    offload = way.offload
+    best, gain = offload.best, offload.gain_ms
     interval = f"({level:.0%}: {gain.low:,.1f} to {gain.high:,.1f} ms)"
     if not best.leaves_board:
         verdict = paint("keep everything on the board", "yellow")
     else:
-        where = f"after {found.last_on_board(best)}" if any(best.on_board) else "before the first layer"
+        where = f"after {offload.last_on_board(best)}" if any(best.on_board) else "before the first layer"
         verdict = paint(f"split {where}: {sum(best.on_board)} of {len(best.on_board)} layers on the board", "green")
     lines = [
         paint(title, "bold"),
         f"verdict     {verdict}",
-        f"time        {amount(found.total_ms.estimate)} ms ({level:.0%}: {span(found.total_ms)} ms),"
+        f"time        {amount(offload.total_ms.estimate)} ms ({level:.0%}: {span(offload.total_ms)} ms),"
         f" the link taken to be exactly as given",
         f"gain        {amount(gain.estimate)} ms {interval} over the board alone",
         f"link        {best.sent_bytes / 1e6:,.2f} MB up, {best.returned_bytes / 1e6:,.2f} MB back",
     ]
     for other in others:
-        time = (
-            f"{amount(other.found.total_ms.estimate)} ms at best with the {other.found.processor} ({other.found.stack})"
-        )
-        lines.append(f"processors  this is with the {found.processor}, the fastest; {time}")
-    return "\n".join([*lines, "", _depths(found), "", _curve(way.curve)])
+        time = f"{amount(other.offload.total_ms.estimate)} ms at best with the {other.offload.processor} ({other.offload.stack})"
+        lines.append(f"processors  this is with the {offload.processor}, the fastest; {time}")
+    return "\n".join([*lines, "", _depths(offload), "", _curve(way.curve)])
 
 
-def _depths(found: "Offload") -> str:
+def _depths(offload: "Offload") -> str:
     from sitecnn.cli.tables import table
 
-    ranked = sorted(range(len(found.by_depth)), key=lambda index: found.by_depth[index].total_ms)
-    shown = sorted({0, len(found.by_depth) - 1, *ranked[:SHOWN]})
+    ranked = sorted(range(len(offload.by_depth)), key=lambda index: offload.by_depth[index].total_ms)
+    shown = sorted({0, len(offload.by_depth) - 1, *ranked[:SHOWN]})
     rows = []
-    for split in (found.by_depth[index] for index in shown):
-        after = found.last_on_board(split) if split.leaves_board else "all on the board"
+    for split in (offload.by_depth[index] for index in shown):
+        after = offload.last_on_board(split) if split.leaves_board else "all on the board"
         times = (split.board_ns / 1e6, split.link_ns / 1e6, split.server_ns / 1e6, split.total_ms)
         rows.append((after or "nothing", f"{split.sent_bytes / 1e6:,.2f}", *(f"{ms:,.2f}" for ms in times)))
     return table(("board runs up to", "MB up", "board ms", "link ms", "server ms", "total ms"), rows, right=range(1, 6))

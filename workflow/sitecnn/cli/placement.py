@@ -58,52 +58,52 @@ def run(args: argparse.Namespace) -> int:
         for name, stack in (("cpu", args.cpu_stack), ("gpu", args.gpu_stack))
     )
     copy, origin = copy_of(args, gpu.stacks[0])
-    found = place(network, cpu, gpu, copy or ZERO_COPY, level=args.level)
+    placed = place(network, cpu, gpu, copy or ZERO_COPY, level=args.level)
     if args.json:
-        print(json.dumps(found.to_dict()))
+        print(json.dumps(placed.to_dict()))
     else:
-        print(_text(network, cpu, gpu, found, origin))
+        print(_text(network, cpu, gpu, placed, origin))
     return 0
 
 
-def _text(network: "Network", cpu: "BoardModel", gpu: "BoardModel", found: "Placement", origin: str) -> str:
+def _text(network: "Network", cpu: "BoardModel", gpu: "BoardModel", placement: "Placement", origin: str) -> str:
     from sitecnn.cli.colour import paint
     from sitecnn.cli.estimate_text import amount, span
 
-    level, stacks = found.level, f"cpu ({found.stacks[0]}) with gpu ({found.stacks[1]})"
-    home = "cpu" if found.all_cpu_ms <= found.all_gpu_ms else "gpu"
-    moved = [layer for layer, there in zip(network.layers, found.on_gpu, strict=True) if there == (home == "cpu")]
-    best = min(found.all_cpu_ms, found.all_gpu_ms)
-    if found.worthwhile:
+    level, stacks = placement.level, f"cpu ({placement.stacks[0]}) with gpu ({placement.stacks[1]})"
+    home = "cpu" if placement.all_cpu_ms <= placement.all_gpu_ms else "gpu"
+    moved = [layer for layer, there in zip(network.layers, placement.on_gpu, strict=True) if there == (home == "cpu")]
+    best = min(placement.all_cpu_ms, placement.all_gpu_ms)
+    if placement.worthwhile:
         verdict = paint(f"worth it: move {len(moved)} layers from the {home}", "green")
     else:
         verdict = paint(f"no gain worth the trouble: leave everything on the {home}", "yellow")
     lines = [
-        paint(f"{network.name}, batch {network.batch}, on {found.board}: {stacks}", "bold"),
+        paint(f"{network.name}, batch {network.batch}, on {placement.board}: {stacks}", "bold"),
         f"verdict     {verdict}",
-        f"time        {amount(found.placed_ms.estimate)} ms ({level:.0%}: {span(found.placed_ms)} ms),"
+        f"time        {amount(placement.placed_ms.estimate)} ms ({level:.0%}: {span(placement.placed_ms)} ms),"
         f" on the {home} alone {amount(best)} ms",
     ]
     for name, alone, gain in (
-        ("cpu", found.all_cpu_ms, found.gain_over_cpu_ms),
-        ("gpu", found.all_gpu_ms, found.gain_over_gpu_ms),
+        ("cpu", placement.all_cpu_ms, placement.gain_over_cpu_ms),
+        ("gpu", placement.all_gpu_ms, placement.gain_over_gpu_ms),
     ):
         interval = f"({level:.0%}: {gain.low:,.2f} to {gain.high:,.2f} ms)"
         lines.append(f"gain        {gain.estimate:,.2f} ms {interval} over all on the {name}, {amount(alone)} ms")
-    lines.append(f"crossings   {found.copies} values, {found.copies_ms:,.2f} ms of copies: {origin}")
-    if not found.worthwhile and moved:
+    lines.append(f"crossings   {placement.copies} values, {placement.copies_ms:,.2f} ms of copies: {origin}")
+    if not placement.worthwhile and moved:
         types = Counter(layer.type for layer in moved)
         lines.append("would move  " + ", ".join(f"{count} {kind}" for kind, count in types.most_common()))
-    return "\n".join([*lines, "", _moved(network, cpu, gpu, found, home)] if found.worthwhile else lines)
+    return "\n".join([*lines, "", _moved(network, cpu, gpu, placement, home)] if placement.worthwhile else lines)
 
 
-def _moved(network: "Network", cpu: "BoardModel", gpu: "BoardModel", found: "Placement", home: str) -> str:
+def _moved(network: "Network", cpu: "BoardModel", gpu: "BoardModel", placed: "Placement", home: str) -> str:
     from sitecnn.cli.tables import table
     from sitecnn.estimation.placement import layers_ns
     from sitecnn.estimation.work import work_of
 
     cpu_times, gpu_times = (layers_ns(board.stacks[0], work_of(network, board.stacks[0])) for board in (cpu, gpu))
-    times = zip(network.layers, found.on_gpu, cpu_times, gpu_times, strict=True)
+    times = zip(network.layers, placed.on_gpu, cpu_times, gpu_times, strict=True)
     rows = [
         (layer.name, layer.type, f"{cpu_ns / 1e6:.3f}", f"{gpu_ns / 1e6:.3f}")
         for layer, there, cpu_ns, gpu_ns in times

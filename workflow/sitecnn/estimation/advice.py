@@ -104,7 +104,7 @@ class AdviceContext:
 
 def advise(now: AdviceContext) -> list[Advice]:
     """All advice that gains anything: time first, sure gains before doubtful ones, then memory; largest first."""
-    found = [
+    advice = [
         *_other_processor(now),
         *_other_stacks(now),
         *_placement(now),
@@ -114,7 +114,7 @@ def advise(now: AdviceContext) -> list[Advice]:
         *_shrinking(now),
         *_offload(now),
     ]
-    gains = [one for one in found if one.gain_ms and one.gain_ms.estimate > 0]
+    gains = [one for one in advice if one.gain_ms and one.gain_ms.estimate > 0]
     gains.sort(key=lambda one: (one.is_sure, one.gain_ms.estimate if one.gain_ms else 0.0), reverse=True)
     savings = [one for one in _memory(now) if one.saves_bytes]
     return [*gains, *sorted(savings, key=lambda one: -(one.saves_bytes or 0))]
@@ -155,29 +155,29 @@ def _other_processor(now: AdviceContext) -> list[Advice]:
 
 def _other_stacks(now: AdviceContext) -> list[Advice]:
     others = [stack for stack in now.board.stacks if stack is not now.model]
-    found = []
+    advice = []
     for stack in others:
         if not can_run(now.network, stack):
             continue
         threads = "" if stack.threads == now.model.threads else f", {stack.threads} threads"
         what = f"use the stack {stack.stack}{threads} instead of {now.model.stack}"
-        found.append(Advice(what, _instead(now, stack), None, ""))
-    return found
+        advice.append(Advice(what, _instead(now, stack), None, ""))
+    return advice
 
 
 def _placement(now: AdviceContext) -> list[Advice]:
     if now.other is None or now.copy is None:
         return []
     boards = {now.board.processor: now.board.only(now.model), now.other.processor: now.other}
-    found = place(now.network, boards["cpu"], boards["gpu"], now.copy, level=now.level)
-    better = "cpu" if found.all_cpu_ms <= found.all_gpu_ms else "gpu"
+    placement = place(now.network, boards["cpu"], boards["gpu"], now.copy, level=now.level)
+    better = "cpu" if placement.all_cpu_ms <= placement.all_gpu_ms else "gpu"
     # A placement that gains nothing worth the trouble must not pass off the better processor's gain as its own.
-    home = now.board.processor if found.worthwhile else better
-    gain = found.gain_over_cpu_ms if home == "cpu" else found.gain_over_gpu_ms
-    moved = sum(there == (home == "cpu") for there in found.on_gpu)
-    copies = f"{found.copies} copies" if now.copy.ns(1) else "zero-copy"
-    note = copies if found.worthwhile else f"{copies}; no gain worth the trouble over all on the {home}"
-    what = f"place {moved} of {len(found.on_gpu)} layers on the {'gpu' if home == 'cpu' else 'cpu'}"
+    home = now.board.processor if placement.worthwhile else better
+    gain = placement.gain_over_cpu_ms if home == "cpu" else placement.gain_over_gpu_ms
+    moved = sum(there == (home == "cpu") for there in placement.on_gpu)
+    copies = f"{placement.copies} copies" if now.copy.ns(1) else "zero-copy"
+    note = copies if placement.worthwhile else f"{copies}; no gain worth the trouble over all on the {home}"
+    what = f"place {moved} of {len(placement.on_gpu)} layers on the {'gpu' if home == 'cpu' else 'cpu'}"
     return [Advice(what, _scaled(gain, 1 / now.network.batch), None, note)]
 
 
@@ -185,7 +185,7 @@ def _batch(now: AdviceContext) -> list[Advice]:
     """The largest batch that still fits, of those that are usual; larger ones gain less and less and delay more."""
     if now.at_batch is None:
         return []
-    found = []
+    larger = []
     free = free_bytes(now.board)
     here = work_of(now.network, now.model)
     for images in (batch for batch in BATCHES if batch > now.network.batch):
@@ -200,8 +200,8 @@ def _batch(now: AdviceContext) -> list[Advice]:
         gain = _change(here, now.network.batch, there, network.batch, now.model, now.level)
         pass_ms = time_per_image(network, now.model)[0] * network.batch / 1e6
         note = f"per image; a pass then takes {pass_ms:,.1f} ms"
-        found.append(Advice(f"batch {images}", gain, None, note, Batch(images)))
-    best = max(found, key=lambda one: one.gain_ms.estimate if one.gain_ms else 0.0, default=None)
+        larger.append(Advice(f"batch {images}", gain, None, note, Batch(images)))
+    best = max(larger, key=lambda one: one.gain_ms.estimate if one.gain_ms else 0.0, default=None)
     return [best] if best else []
 
 
@@ -241,7 +241,7 @@ def _shrinking(now: AdviceContext) -> list[Advice]:
         # Of other engines a layer alone is no kernel.
         return []
     weighted = [layer for layer in now.network.layers if layer.type in ("Convolution", "InnerProduct")]
-    found = []
+    advice = []
     # The last one's outputs are the network's answer, which is not ours to halve.
     for layer in weighted[:-1]:
         if layer.modelled and layer.outputs[0][1] > 1 and not _is_depthwise(layer):
@@ -251,9 +251,9 @@ def _shrinking(now: AdviceContext) -> list[Advice]:
             note = "its readers gain, too, not counted; check the accuracy"
             outputs = layer.outputs[0][1]
             edit = Outputs(layer.name, outputs // 2)
-            found.append(Advice(f"halve the outputs of {layer.name} ({outputs})", gain, None, note, edit))
-    found.sort(key=lambda one: one.gain_ms.estimate if one.gain_ms else 0.0, reverse=True)
-    return found[:SHRUNK]
+            advice.append(Advice(f"halve the outputs of {layer.name} ({outputs})", gain, None, note, edit))
+    advice.sort(key=lambda one: one.gain_ms.estimate if one.gain_ms else 0.0, reverse=True)
+    return advice[:SHRUNK]
 
 
 def _is_depthwise(layer: Layer) -> bool:
@@ -273,13 +273,13 @@ def half_as_wide(layer: Layer) -> Kernel:
 def _offload(now: AdviceContext) -> list[Advice]:
     if now.server is None or now.link is None:
         return []
-    found = offload(now.network, now.board.only(now.model), now.server, now.link, level=now.level)
-    if not found.best.leaves_board:
+    offloaded = offload(now.network, now.board.only(now.model), now.server, now.link, level=now.level)
+    if not offloaded.best.leaves_board:
         return []
-    away = len(found.best.on_board) - sum(found.best.on_board)
-    sent = f"sends {found.best.sent_bytes / 1e6:,.2f} MB over {now.link.megabits_per_s:g} Mbit/s"
-    what = f"offload {away} of {len(found.best.on_board)} layers"
-    return [Advice(what, _scaled(found.gain_ms, 1 / now.network.batch), None, sent)]
+    away = len(offloaded.best.on_board) - sum(offloaded.best.on_board)
+    sent = f"sends {offloaded.best.sent_bytes / 1e6:,.2f} MB over {now.link.megabits_per_s:g} Mbit/s"
+    what = f"offload {away} of {len(offloaded.best.on_board)} layers"
+    return [Advice(what, _scaled(offloaded.gain_ms, 1 / now.network.batch), None, sent)]
 
 
 def _memory(now: AdviceContext) -> list[Advice]:

@@ -51,17 +51,17 @@ def aggregate_kinds(
     """As `aggregate`, of kernels that were estimated already."""
     weight = np.ones(len(group)) if weight is None else weight
     single, variance = np.zeros(len(group)), np.zeros(groups)
-    for found in by_kind:
-        rows = found.rows
-        single[rows] = found.ns
-        whole = np.zeros((groups, found.work.shape[1]))
-        np.add.at(whole, group[rows], found.work * weight[rows, None])
-        scatter_sd_ns = found.scatter_sd_ns * weight[rows]
-        beyond_sd_ns = np.bincount(group[rows], found.beyond_sd_ns * weight[rows], groups)
-        together = found.shared_variance(whole) + beyond_sd_ns**2
-        if found.is_guess:
+    for of_kind in by_kind:
+        rows = of_kind.rows
+        single[rows] = of_kind.ns
+        whole = np.zeros((groups, of_kind.work.shape[1]))
+        np.add.at(whole, group[rows], of_kind.work * weight[rows, None])
+        scatter_sd_ns = of_kind.scatter_sd_ns * weight[rows]
+        beyond_sd_ns = np.bincount(group[rows], of_kind.beyond_sd_ns * weight[rows], groups)
+        together = of_kind.shared_variance(whole) + beyond_sd_ns**2
+        if of_kind.is_guess:
             together = together + np.bincount(group[rows], scatter_sd_ns, groups) ** 2
-            variance += doubtful_variance(together, np.bincount(group[rows], found.ns * np.abs(weight[rows]), groups))
+            variance += doubtful_variance(together, np.bincount(group[rows], of_kind.ns * np.abs(weight[rows]), groups))
         elif layer is None:
             variance += together + np.bincount(group[rows], scatter_sd_ns**2, groups)
         else:

@@ -39,16 +39,16 @@ def with_stack(
     boards: Sequence[BoardModel], stack: str | None, threads: int | None, engine: str | None = None
 ) -> list[BoardModel]:
     """Those boards that have such a stack; ModelError, the first one's, if none has."""
-    found, errors = [], []
+    having, errors = [], []
     for board in boards:
         try:
             choose_stack(board, stack, threads, engine=engine)
-            found.append(board)
+            having.append(board)
         except ModelError as error:
             errors.append(error)
-    if not found:
+    if not having:
         raise errors[0]
-    return found
+    return having
 
 
 def other_processor(board: BoardModel, root: Path | str = Path()) -> BoardModel | None:
@@ -104,8 +104,8 @@ def choose_stack(
 
 def free_bytes(board: BoardModel) -> int | None:
     """The memory that the board leaves to a process, as its model's provenance has it (`free_bytes`), or None."""
-    found = board.provenance.get("free_bytes")
-    return int(found) if isinstance(found, int | float) else None
+    count = board.provenance.get("free_bytes")
+    return int(count) if isinstance(count, int | float) else None
 
 
 def _missing(board: str, processor: str | None, models: Iterable[tuple[str, str]]) -> str:

@@ -42,14 +42,14 @@ class Verdict:
     chance_in_time: float | None
 
 
-def verdict(found: Estimate, budget: Budget) -> Verdict:
+def verdict(estimated: Estimate, budget: Budget) -> Verdict:
     """An estimate held against budgets."""
-    limit_ms, limit_bytes = budget.limit_ms(found.batch), budget.memory_bytes
+    limit_ms, limit_bytes = budget.limit_ms(estimated.batch), budget.memory_bytes
     return Verdict(
         limit_ms=limit_ms,
-        fits_time=None if limit_ms is None else found.forward_ms.estimate <= limit_ms,
-        fits_memory=None if limit_bytes is None else found.memory_bytes.total <= limit_bytes,
-        chance_in_time=None if limit_ms is None else found.forward_ms.chance_below(limit_ms, found.level),
+        fits_time=None if limit_ms is None else estimated.forward_ms.estimate <= limit_ms,
+        fits_memory=None if limit_bytes is None else estimated.memory_bytes.total <= limit_bytes,
+        chance_in_time=None if limit_ms is None else estimated.forward_ms.chance_below(limit_ms, estimated.level),
     )
 
 
@@ -110,15 +110,15 @@ def check_budget(
 
     `at_batch` gives the same network with another number of images, for finding the largest that fits.
     """
-    found = estimate(network, board, stack=stack, threads=threads, level=level, engine=engine)
+    estimated = estimate(network, board, stack=stack, threads=threads, level=level, engine=engine)
     model = choose_stack(board, stack, threads, engine=engine, network=network)
     others = tuple(_others(network, [other for other in board.stacks if other is not model], level))
     limit_bytes = budget.memory_bytes if budget.memory_bytes is not None else free_bytes(board)
     return BudgetCheck(
-        estimate=found,
+        estimate=estimated,
         plan=memory_plan(network),
         budget=budget,
-        **asdict(verdict(found, budget)),
+        **asdict(verdict(estimated, budget)),
         free_bytes=free_bytes(board),
         other_stacks=others,
         largest_batch=None

@@ -222,8 +222,8 @@ def estimate(
         raise SiteCNNError(f"level {level}: expected a probability between 0 and 1, such as 0.9")
     model = choose_stack(board, stack, threads, engine=engine, network=network)
     work = work_of(network, model)
-    found = estimate_pass(model, work.kinds, work.sizes)
-    layers = _layers(network, work, found.layers, level)
+    whole = estimate_pass(model, work.kinds, work.sizes)
+    layers = _layers(network, work, whole.layers, level)
     times, products = [layer.ms.estimate for layer in layers], [layer.macs for layer in layers]
     return Estimate(
         network=network.name,
@@ -232,9 +232,9 @@ def estimate(
         stack=model.stack,
         batch=network.batch,
         level=level,
-        forward_ms=milliseconds(found.forward_ns, found.forward_sd_ns, level),
+        forward_ms=milliseconds(whole.forward_ns, whole.forward_sd_ns, level),
         layers=tuple(layers),
-        types=_types(layers, model, work, found.layers, level),
+        types=_types(layers, model, work, whole.layers, level),
         memory_bytes=estimate_memory(network, model, board.processor, work),
         modelled_fraction=_share(times, [layer.modelled for layer in layers]),
         modelled_macs_fraction=_share(products, [layer.modelled for layer in layers]),
@@ -252,10 +252,10 @@ def estimate(
     )
 
 
-def _layers(network: Network, work: Work, found: KernelEstimates, level: float) -> list[LayerEstimate]:
+def _layers(network: Network, work: Work, kernels: KernelEstimates, level: float) -> list[LayerEstimate]:
     """The kernels' times at the layers at which they stand."""
-    times = several_milliseconds(work.by_layer(found.ns), np.sqrt(work.by_layer(found.sd_ns**2)), level)
-    flags = [work.every_layer(values) for values in (found.modelled, ~found.extrapolated, ~found.unknown)]
+    times = several_milliseconds(work.by_layer(kernels.ns), np.sqrt(work.by_layer(kernels.sd_ns**2)), level)
+    flags = [work.every_layer(values) for values in (kernels.modelled, ~kernels.extrapolated, ~kernels.unknown)]
     fused = [None if index is None else network.layers[index].name for index in work.fused_into]
     return [
         LayerEstimate(layer.name, layer.type, ms, modelled, not inside, not known, macs(layer), into)
@@ -266,8 +266,8 @@ def _layers(network: Network, work: Work, found: KernelEstimates, level: float) 
 def forward_ms(network: Network, model: StackModel, level: float = 0.9) -> Milliseconds:
     """A network's forward pass on a stack."""
     work = work_of(network, model)
-    found = estimate_pass(model, work.kinds, work.sizes)
-    return milliseconds(found.forward_ns, found.forward_sd_ns, level)
+    whole = estimate_pass(model, work.kinds, work.sizes)
+    return milliseconds(whole.forward_ns, whole.forward_sd_ns, level)
 
 
 def estimate_memory(network: Network, model: StackModel, processor: str, work: Work | None = None) -> MemoryEstimate:
@@ -319,12 +319,12 @@ def difference(ns: float, sd_ns: float, level: float) -> Milliseconds:
 
 
 def _types(
-    layers: Sequence[LayerEstimate], model: StackModel, work: Work, found: KernelEstimates, level: float
+    layers: Sequence[LayerEstimate], model: StackModel, work: Work, kernels: KernelEstimates, level: float
 ) -> tuple[TypeEstimate, ...]:
     counts = Counter(layer.type for layer in layers)
     names = {name: number for number, name in enumerate(counts)}
     group = np.array([names[layer.type] for layer in layers], dtype=np.int_)[work.layer]
-    ns, sd_ns = aggregate_kinds(model, found.by_kind, group, len(names))
+    ns, sd_ns = aggregate_kinds(model, kernels.by_kind, group, len(names))
     macs_of = dict.fromkeys(names, 0)
     for layer in layers:
         macs_of[layer.type] += layer.macs

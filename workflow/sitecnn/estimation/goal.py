@@ -50,18 +50,18 @@ def reaching(now: AdviceContext, goal: Budget) -> tuple[list[Change], Change | N
     width, batch) it is the smallest step that reaches it.
     """
     alone = [*_settings(now), *_placed(now), *_batches(now), *_smaller(now), *_narrower(now), *_offloaded(now)]
-    found = _first_of_each(alone, now, goal)
-    if not found and (faster := _fastest(now)):
+    changes = _first_of_each(alone, now, goal)
+    if not changes and (faster := _fastest(now)):
         name, model, effort = faster
         there = replace(now, model=model)
         both = [
             replace(one, change=f"{name} and {one.change}", effort=max(effort, one.effort))
             for one in (*_smaller(there), *_narrower(there))
         ]
-        found, alone = _first_of_each(both, now, goal), [*alone, *both]
+        changes, alone = _first_of_each(both, now, goal), [*alone, *both]
     nearest = min(alone, key=lambda one: one.forward_ms.estimate / (goal.limit_ms(one.images) or 1.0), default=None)
-    found.sort(key=lambda one: (one.effort, one.forward_ms.estimate / one.images))
-    return found, None if found else nearest
+    changes.sort(key=lambda one: (one.effort, one.forward_ms.estimate / one.images))
+    return changes, None if changes else nearest
 
 
 def keeps(goal: Budget, ms: Milliseconds, images: int, level: float) -> tuple[bool, float]:
@@ -74,13 +74,13 @@ def keeps(goal: Budget, ms: Milliseconds, images: int, level: float) -> tuple[bo
 
 def _first_of_each(changes: list[Change], now: AdviceContext, goal: Budget) -> list[Change]:
     """Those that reach the goal; of steps along one way, which are of one effort, only the first."""
-    found: dict[tuple[int, str], Change] = {}
+    first: dict[tuple[int, str], Change] = {}
     for one in changes:
         fits, chance = keeps(goal, one.forward_ms, one.images, now.level)
         if fits:
             way = one.change if one.effort in (0, 1) else ""
-            found.setdefault((one.effort, way), replace(one, chance=chance))
-    return list(found.values())
+            first.setdefault((one.effort, way), replace(one, chance=chance))
+    return list(first.values())
 
 
 def _ways(now: AdviceContext) -> Iterator[tuple[str, StackModel, int]]:
@@ -145,11 +145,12 @@ def _narrower(now: AdviceContext) -> Iterator[Change]:
 def _offloaded(now: AdviceContext) -> Iterator[Change]:
     if now.server is None or now.link is None:
         return
-    found = offload(now.network, now.board.only(now.model), now.server, now.link, level=now.level)
-    if found.best.leaves_board:
-        away = len(found.best.on_board) - sum(found.best.on_board)
-        name = f"offload {away} of {len(found.best.on_board)} layers"
-        yield Change(name, 5, now.network.batch, found.total_ms, np.nan, f"sends {found.best.sent_bytes / 1e6:,.2f} MB")
+    offloaded = offload(now.network, now.board.only(now.model), now.server, now.link, level=now.level)
+    if offloaded.best.leaves_board:
+        away = len(offloaded.best.on_board) - sum(offloaded.best.on_board)
+        name = f"offload {away} of {len(offloaded.best.on_board)} layers"
+        sent = f"sends {offloaded.best.sent_bytes / 1e6:,.2f} MB"
+        yield Change(name, 5, now.network.batch, offloaded.total_ms, np.nan, sent)
 
 
 def _change(now: AdviceContext, name: str, effort: int, network: Network, model: StackModel, note: str = "") -> Change:

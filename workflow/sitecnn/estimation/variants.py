@@ -91,17 +91,17 @@ def _is_weighted(layer: Layer) -> bool:
 def _answers(layers: Sequence[Layer]) -> set[int]:
     """Where the layers with weights stand whose outputs no other such layer reads, directly or through others."""
     wanted: set[str] = set()
-    found = set()
+    answers = set()
     for index in range(len(layers) - 1, -1, -1):
         layer = layers[index]
         read_later = not wanted.isdisjoint(layer.tops)
         if _is_weighted(layer):
             if not read_later:
-                found.add(index)
+                answers.add(index)
             wanted.update(layer.bottoms)
         elif read_later:
             wanted.update(layer.bottoms)
-    return found
+    return answers
 
 
 def channels(count: int, share: float) -> int:

@@ -104,7 +104,7 @@ class Network:
     @cached_property
     def positions(self) -> Mapping[str, list[int]]:
         """Where the layers of each name stand: two may have one name."""
-        found: dict[str, list[int]] = defaultdict(list)
+        indices: dict[str, list[int]] = defaultdict(list)
         for index, layer in enumerate(self.layers):
-            found[layer.name].append(index)
-        return dict(found)
+            indices[layer.name].append(index)
+        return dict(indices)

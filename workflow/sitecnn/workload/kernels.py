@@ -137,12 +137,12 @@ def macs(layer: Layer) -> int:
 
 def unique_kernels(layers: Iterable[Layer]) -> dict[Kernel, Layer]:
     """Every kernel of the layers once, pieces and whole layers, each with the first layer that runs it."""
-    found: dict[Kernel, Layer] = {}
+    first_layers: dict[Kernel, Layer] = {}
     for layer in layers:
         if layer.modelled and not is_free(layer):
             for piece in (layer_kernel(layer), *(use.kernel for use in kernels(layer))):
-                found.setdefault(piece, layer)
-    return found
+                first_layers.setdefault(piece, layer)
+    return first_layers
 
 
 def kind_of(layer: Layer) -> str:

@@ -28,7 +28,7 @@ def insert_splits(definitions: Sequence[LayerParameter]) -> list[Node]:
     """
     sources = _sources(definitions)
     losses = _losses(definitions)
-    readers = Counter(source for found in sources for source in found if source) + losses
+    readers = Counter(source for made_by in sources for source in made_by if source) + losses
     taken = Counter(losses)
     nodes = []
     for index, definition in enumerate(definitions):

@@ -77,22 +77,22 @@ def _require_one_format(net: NetParameter, origin: str) -> None:
         raise NetworkError(f"{origin}: both layer {{ }} and layers {{ }} are used; write all as layer {{ }}")
     for layer in net.layers:
         if layer.HasField("type") or layer.param:
-            found = (
+            mixed = (
                 f"layers {{ }} with the type {layer.type!r} in quotes"
                 if layer.type
                 else "layers {{ }} with param {{ }}"
             )
             mend = MIXED.format("CONVOLUTION")
-            raise NetworkError(f"{origin}: layer {layer.name!r}: {found}, a mixture of Caffe's two formats; {mend}")
+            raise NetworkError(f"{origin}: layer {layer.name!r}: {mixed}, a mixture of Caffe's two formats; {mend}")
     for layer in net.layer:
         if layer.HasField("v1_type") or layer.v1_param or layer.HasField("layer"):
-            found = (
+            mixed = (
                 f"layer {{ }} with the type {layer.v1_type} without quotes"
                 if layer.v1_type
                 else "layer {{ }} in the form of layers {{ }}"
             )
             mend = MIXED.format("CONVOLUTION")
-            raise NetworkError(f"{origin}: layer {layer.name!r}: {found}, a mixture of Caffe's two formats; {mend}")
+            raise NetworkError(f"{origin}: layer {layer.name!r}: {mixed}, a mixture of Caffe's two formats; {mend}")
 
 
 def _upgrade_inputs(net: NetParameter, origin: str) -> None:

@@ -67,12 +67,12 @@ def weight_shapes(network: Network) -> dict[str, Shape]:
 
     A BatchNorm of Caffe has LAYER.mean and LAYER.variance instead, both divided by its third blob.
     """
-    found = {}
+    shapes = {}
     for _, node in nodes(network):
         for position, constant in node.operator.constants:
             if constant.values is None and (node.operator.type, position) not in DEFAULTS:
-                found[node.inputs[position]] = constant.shape
-    return found
+                shapes[node.inputs[position]] = constant.shape
+    return shapes
 
 
 def external_bytes(network: Network) -> int:

@@ -66,10 +66,10 @@ def _arg_max(site: Site, settings: Any) -> None:
     if settings.axis is not None:
         site.add("Cast", positions, to=FLOAT)
         return
-    found = site.add("Cast", positions, shape=shape, to=FLOAT)
+    positions_cast = site.add("Cast", positions, shape=shape, to=FLOAT)
     if settings.out_max_val:
-        found = site.add("Concat", found, values, shape=(given[0], 2 * count), axis=1)
-    site.add("Reshape", found, integers(*site.layer.outputs[0]))
+        positions_cast = site.add("Concat", positions_cast, values, shape=(given[0], 2 * count), axis=1)
+    site.add("Reshape", positions_cast, integers(*site.layer.outputs[0]))
 
 
 def _resize(mode: str, transform: str) -> Rule:
