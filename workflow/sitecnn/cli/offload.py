@@ -120,7 +120,8 @@ def _text(title: str, way: Way, others: list[Way], level: float) -> str:
         f"link        {best.sent_bytes / 1e6:,.2f} MB up, {best.returned_bytes / 1e6:,.2f} MB back",
     ]
     for other in others:
-        time = f"{amount(other.offload.total_ms.estimate)} ms at best with the {other.offload.processor} ({other.offload.stack})"
+        slower = other.offload
+        time = f"{amount(slower.total_ms.estimate)} ms at best with the {slower.processor} ({slower.stack})"
         lines.append(f"processors  this is with the {offload.processor}, the fastest; {time}")
     return "\n".join([*lines, "", _depths(offload), "", _curve(way.curve)])
 
