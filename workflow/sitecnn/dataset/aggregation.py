@@ -17,7 +17,7 @@ import duckdb
 import pyarrow as pa
 
 from sitecnn.dataset import statements, store
-from sitecnn.dataset.definitions import DEFINITIONS, UNREAD, network_rows, read_definitions
+from sitecnn.dataset.definitions import DEFINITIONS, UNREAD, read_definitions
 from sitecnn.dataset.files import ORDER, Connection, Files, board_of, quoted, settle, write_rows
 from sitecnn.dataset.reading import read_table_of
 from sitecnn.dataset.record_files import LINES, LONGEST_QUOTE, Source, Stretch, all_continue, record_files, stretches
@@ -152,7 +152,8 @@ def _read(connection: Connection, stretch: Stretch, is_first: bool) -> None:
         _define(connection)
         statements.run(connection, "passes")
     else:
-        connection.execute("TRUNCATE pass_rows")  # planning these statements takes longer than to read 10,000 kernels
+        # Planning these statements takes longer than to read 10,000 kernels.
+        connection.execute("TRUNCATE sound_passes; TRUNCATE pass_rows")
     _remember_blocks(connection, stretch)
 
 
@@ -173,14 +174,6 @@ def _remember_blocks(connection: Connection, stretch: Stretch) -> None:
         stretch.sources[number].block = text
 
 
-def _add_networks(connection: Connection) -> None:
-    """Layers of the networks that were measured."""
-    networks = "SELECT DISTINCT network, prototxt FROM sound_passes ANTI JOIN refused USING (file, line)"
-    named = connection.execute(f"{networks} WHERE has_definition ORDER BY ALL").fetchall()
-    connection.register("given", network_rows(named))
-    connection.execute("INSERT OR REPLACE INTO networks FROM given")
-
-
 def _define(connection: Connection) -> None:
     """The layers of the networks that the passes of a stretch tell of."""
     for name in ("definitions", "unread"):
@@ -199,7 +192,6 @@ def _write_stretch(cursor: Connection, generation: Path, stretch: Stretch) -> tu
     """(files of the measurements of a stretch, refused lines)."""
     cursor.register("lines", pa.concat_tables(stretch.lines))
     statements.run(cursor, "measurements")
-    _add_networks(cursor)
     files = _write_partitions(cursor, generation, stretch)
     refused = _refused(cursor, stretch)
     cursor.commit()

@@ -10,17 +10,17 @@ import pyarrow as pa
 
 from sitecnn.dataset.schema import NETWORKS
 from sitecnn.errors import NetworkError
-from sitecnn.network import Layer, Network, parse_prototxt
+from sitecnn.network import Layer, parse_prototxt
 from sitecnn.workload.kernels import SIZE_NAMES, kind_on, layer_kernel, macs
 from sitecnn.workload.memory import data_bytes, touched_bytes, weights_bytes, workspace_bytes
 
 MANY_SAMPLES = 1000
 """2 to the minus so many is still a float."""
 
-_NAMED = [("prototxt", pa.string()), ("batch", pa.int64()), ("layer_index", pa.int64()), ("layer", pa.string())]
-_KERNEL = [(name, pa.string()) for name in ("type", "kind", "kind_on_zeros", "variant")]
-DEFINITIONS = pa.schema([*_NAMED, *_KERNEL, *[(name, pa.int64()) for name in SIZE_NAMES]])
-"""Layers of definitions: the whole prototxt names its definition."""
+_SIZES = pa.struct([("variant", pa.string()), *[(name, pa.int64()) for name in SIZE_NAMES]])
+_KERNEL = [("prototxt", pa.string()), ("kind", pa.string()), ("kind_on_zeros", pa.string()), ("sizes", _SIZES)]
+DEFINITIONS = pa.schema([*_KERNEL, *[field for field in NETWORKS if field.name != "network"]])
+"""Layers of definitions, each with its kernel: the whole prototxt names its definition."""
 
 UNREAD = pa.schema([("prototxt", pa.string()), ("reason", pa.string())])
 """Definitions that are none, with what is wrong."""
@@ -32,43 +32,23 @@ def read_definitions(prototxts: Iterable[str]) -> tuple[pa.Table, pa.Table]:
     unread: list[dict[str, str]] = []
     for prototxt in prototxts:
         try:
-            network = network_of(prototxt)
+            network = parse_prototxt(prototxt, "record")
         except NetworkError as error:
             unread.append({"prototxt": prototxt, "reason": str(error)})
-        else:
-            named = {"prototxt": prototxt, "batch": network.batch}
-            layers += [
-                {**named, "layer_index": index, **_kernel_row(layer)} for index, layer in enumerate(network.layers)
-            ]
-    return pa.Table.from_pylist(layers, DEFINITIONS), pa.Table.from_pylist(unread, UNREAD)
-
-
-def network_rows(named: Iterable[tuple[str, str]]) -> pa.Table:
-    """Rows of the networks table for each (name, prototxt)."""
-    rows: list[dict[str, Any]] = []
-    for name, prototxt in named:
-        network = network_of(prototxt)
+            continue
         digest = hashlib.sha256(prototxt.encode()).hexdigest()
-        base = {"network": name, "batch": network.batch, "definition_sha256": digest}
-        rows += [{**base, "layer_index": index, **_layer_row(layer)} for index, layer in enumerate(network.layers)]
-    return pa.Table.from_pylist(rows, NETWORKS)
-
-
-@lru_cache(maxsize=256)
-def network_of(prototxt: str) -> Network:
-    """The network of a record's text; alike texts are read once. NetworkError if it is none."""
-    return parse_prototxt(prototxt, "record")
-
-
-def _kernel_row(layer: Layer) -> dict[str, Any]:
-    kinds = {"kind": kind_on(layer, zeros=False), "kind_on_zeros": kind_on(layer, zeros=True)}
-    return {"layer": layer.name, "type": layer.type, **layer_kernel(layer).as_dict(), **kinds}
+        named = {"prototxt": prototxt, "batch": network.batch, "definition_sha256": digest}
+        layers += [{**named, "layer_index": index, **_layer_row(layer)} for index, layer in enumerate(network.layers)]
+    return pa.Table.from_pylist(layers, DEFINITIONS), pa.Table.from_pylist(unread, UNREAD)
 
 
 def _layer_row(layer: Layer) -> dict[str, Any]:
     return {
         "layer": layer.name,
         "type": layer.type,
+        "kind": kind_on(layer, zeros=False),
+        "kind_on_zeros": kind_on(layer, zeros=True),
+        "sizes": layer_kernel(layer).as_dict(),
         "inputs": layer.inputs,
         "outputs": layer.outputs,
         "macs": macs(layer),

@@ -1,5 +1,5 @@
--- What a row of `measurements` is. Given are the tables of lines.sql, `pass_rows` and `runs`. All that is made here is
--- temporary: it belongs to the cursor that writes the stretch, while another reads the next one.
+-- What a row of `measurements` and of `networks` is. Given are the tables of lines.sql and passes.sql, and `runs`. What is
+-- made here is temporary: it belongs to the cursor that writes the stretch, while another reads the next one.
 
 -- Rows as their lines tell them, with the conditions of their block and what their run says.
 CREATE TEMP VIEW measured AS
@@ -41,3 +41,8 @@ GROUP BY file, line;
 CREATE TEMP VIEW sound AS
 SELECT board, processor, $columns, file, position,
 FROM measured ANTI JOIN refused USING (file, line);
+
+INSERT OR REPLACE INTO networks BY NAME
+SELECT DISTINCT p.network, d.* EXCLUDE (prototxt, kind, kind_on_zeros, sizes),
+FROM sound_passes AS p ANTI JOIN refused USING (file, line) JOIN definitions AS d USING (prototxt)
+WHERE p.has_definition;

@@ -32,7 +32,7 @@ CREATE OR REPLACE VIEW layer_rows AS
 SELECT
     p.*, 'layer' AS subject, place AS layer_index, coalesce(d.layer, told.name) AS layer, told.fused AS fused,
     told.samples_ns AS samples_ns, d.type AS layer_type, if(told.on_zeros, d.kind_on_zeros, d.kind) AS kind,
-    d.* EXCLUDE (prototxt, batch, layer_index, layer, type, kind, kind_on_zeros),
+    unnest(d.sizes),
     CASE
         WHEN d.layer IS NULL OR count(*) OVER (PARTITION BY p.file, p.line, place) > 1
             THEN concat('layer ', place, ' is no position or there twice')
