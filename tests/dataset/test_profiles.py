@@ -122,6 +122,13 @@ def test_a_group_of_two_convolutions_is_refused_and_copies_are_left_out(tmp_path
     assert set(layer["fused"]) == {"node1", "node2"}
 
 
+def test_a_profile_of_which_nothing_can_be_told_apart_says_why(tmp_path, capsys, silu_network):
+    (tmp_path / "trt.json").write_text(json.dumps([{"name": "ForeignNode[node0...node4]", "averageMs": 1.0}]))
+    where = ["--network", str(tmp_path / "net.onnx"), "--board", "x", "--processor", "gpu", "--stack", "mine"]
+    assert main(["--root", str(tmp_path), "import", "tensorrt", str(tmp_path / "trt.json"), *where]) == 2
+    assert "entry 1: 'ForeignNode[node0...node4]' is one time for several convolutions" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -25,7 +25,8 @@ def board_engines(root: Path, board: Board, networks: Sequence[Network]) -> dict
         found[Engine(CAFFE)] = _runnable_by_caffe(networks)
     if ONNXRUNTIME in board.engines and _has(board, "ONNX Runtime", facts.get("onnxruntime")):
         told = facts["onnxruntime"]
-        found[Engine(ONNXRUNTIME, version=told["version"], nchwc_block=told.get("nchwc_block") or 0)] = networks
+        engine = Engine(ONNXRUNTIME, version=told["version"], nchwc_block=told.get("nchwc_block") or 0)
+        found[engine] = _in_precision(networks, engine)
     if not found:
         raise BoardError(
             f"board {board.name}: it has none of the engines in config/boards/{board.name}.yaml"
@@ -41,6 +42,15 @@ def _has(board: Board, name: str, found: Any) -> bool:
     reason = found.get("missing") if isinstance(found, dict) else "the agent does not say why"
     print(f"board {board.name}: {name} is not measured: {reason}", file=sys.stderr)
     return False
+
+
+def _in_precision(networks: Sequence[Network], engine: Engine) -> list[Network]:
+    """The networks that the engine's stack runs in its own precision; the others are said."""
+    for network in networks:
+        if network.precision != engine.precision:
+            told = f"the file is {network.precision}, {engine.precision} alone is measured"
+            print(f"{network.name}: ONNX Runtime does not measure it: {told}", file=sys.stderr)
+    return [network for network in networks if network.precision == engine.precision]
 
 
 def _runnable_by_caffe(networks: Sequence[Network]) -> list[Network]:

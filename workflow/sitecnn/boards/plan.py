@@ -98,6 +98,7 @@ def _tasks_of(network: Network, engine: Engine) -> tuple[Task, Task]:
         _refuse_unmodelled(network)
         named = {"network": network.name, "batch": network.batch, "prototxt": write_prototxt(network)}
         return {"task": "network", **named}, {"task": "memory", **named}
+    _refuse_other_precision(network, engine)
     kernels, parts = lower_whole(network, engine)
     common = _common(network, to_onnx(network, "external"), engine) | {"weights_bytes": external_bytes(network)}
     told = {name.removesuffix("_bytes"): value for name, value in asdict(parts).items()} if parts else {}
@@ -112,6 +113,14 @@ def _refuse_unmodelled(network: Network) -> None:
                 f"{network.name}: layer {layer.name!r} ({layer.type}): Caffe cannot run it, so it cannot be measured;"
                 " estimate the network instead, or leave it out of config/config.yaml"
             )
+
+
+def _refuse_other_precision(network: Network, engine: Engine) -> None:
+    if network.precision != engine.precision:
+        raise NetworkError(
+            f"{network.name}: the file is {network.precision}, and only {engine.precision} is measured yet; plan the"
+            f" {engine.precision} network that it was made from"
+        )
 
 
 def _common(network: Network, content: bytes, engine: Engine) -> Task:

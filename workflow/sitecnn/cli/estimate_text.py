@@ -72,10 +72,8 @@ def span(ms: Milliseconds) -> str:
 
 def _verdict(answer: BudgetCheck, others: Sequence[BudgetCheck]) -> str:
     one = answer.estimate
-    engine = f"{one.engine.name}, {one.engine.precision}"
-    if one.network_precision != one.engine.precision:
-        engine += f" though the file is {one.network_precision}: no stack of that precision is measured"
-    title = f"{one.network}, batch {one.batch}, on {one.board} {one.processor} by {engine} ({one.stack})"
+    engine = f"{one.engine.name}, {one.precision} ({one.stack})"
+    title = f"{one.network}, batch {one.batch}, on {one.board} {one.processor} by {engine}"
     lines = [
         paint(title, "bold"),
         *_time_lines(answer),
@@ -183,7 +181,9 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _doubt(one: Estimate, before: str = "") -> str:
-    """What must stand beside a total that is not wholly founded on measurements."""
+    """What must stand beside a total that is not wholly founded on measurements of such a network."""
+    if one.is_of_another_precision:
+        return f"{before}{one.precision}"
     if not one.is_whole:
         return f"{before}{1 - one.known_macs_fraction:.0%} of the MACs unknown"
     guessed, beyond = 1 - one.modelled_fraction, one.extrapolated_fraction

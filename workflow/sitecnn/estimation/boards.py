@@ -70,19 +70,21 @@ def choose_stack(
 
     It has `threads` threads and is of `engine`.
     Of several that fit it is one of the engine that the `network` was written for, where there is one, and in the
-    precision that all networks have, fp32. A number of threads between two that were measured is read between them.
+    network's precision, else fp32. A number of threads between two that were measured is read between them.
     """
     engines = {one.stack: engine_of_stack(one.stack) for one in board.stacks}
     native = engine_of_network(network) if network else None
+    precision = network.precision if network else "fp32"
     named = [
         one
         for one in board.stacks
         if (stack is None or stack.lower() in one.stack.lower()) and engine in (None, engines[one.stack].name)
     ]
 
-    def last(one: StackModel) -> tuple[bool, bool, bool]:
+    def last(one: StackModel) -> tuple[bool, bool, int]:
         engine = engines[one.stack]
-        return one.stack != stack, native not in (None, engine.name), engine.precision != "fp32"
+        order = (precision, "fp32", engine.precision)
+        return one.stack != stack, native not in (None, engine.name), order.index(engine.precision)
 
     named.sort(key=last)
     for candidate in named:

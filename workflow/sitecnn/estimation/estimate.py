@@ -144,6 +144,17 @@ class Estimate:
         return engine_of_stack(self.stack)
 
     @property
+    def precision(self) -> str:
+        """The precision that the figures are for, and the file's where the stack does not run that."""
+        mine = self.engine.precision
+        return f"{mine} though the file is {self.network_precision}" if self.is_of_another_precision else mine
+
+    @property
+    def is_of_another_precision(self) -> bool:
+        """Whether the file is of a precision that the stack does not run; every engine runs fp32 in its own."""
+        return not _runs_precision(self.engine, self.network_precision)
+
+    @property
     def images_per_second(self) -> float:
         """Throughput of passes one after another."""
         return self.batch / self.forward_ms.estimate * 1e3 if self.forward_ms.estimate else inf
@@ -171,6 +182,7 @@ class Estimate:
             "stack": self.stack,
             "engine": self.engine.name,
             "precision": self.engine.precision,
+            "network_precision": self.network_precision,
             "batch": self.batch,
             "level": self.level,
             "forward_ms": asdict(self.forward_ms),
@@ -248,8 +260,19 @@ def estimate(
             for index, kind in zip(work.layer.tolist(), work.kinds.tolist(), strict=True)
             if kind in KINDS_ON_VALUES and kind in model.kinds
         ),
-        doubts=network.doubts,
+        doubts=(*network.doubts, *_of_another_precision(network, engine_of_stack(model.stack))),
     )
+
+
+def _of_another_precision(network: Network, engine: Engine) -> tuple[str, ...]:
+    """A doubt where a file's weights and arithmetic are not the stack's."""
+    if _runs_precision(engine, network.precision):
+        return ()
+    return (f"the file is {network.precision}: all figures are for {engine.precision}, as no stack of its is measured",)
+
+
+def _runs_precision(engine: Engine, precision: str) -> bool:
+    return precision in ("fp32", engine.precision)
 
 
 def _layers(network: Network, work: Work, kernels: KernelEstimates, level: float) -> list[LayerEstimate]:

@@ -60,7 +60,7 @@ def _row(network: Network, before: Network | None, stack: Stack, question: Quest
         "processor": found.processor,
         "stack": found.stack,
         "engine": found.engine.name,
-        "precision": found.engine.precision,
+        "precision": found.precision,
         "threads": stack.model.threads,
         "forward_ms": asdict(found.forward_ms),
         "images_per_second": found.images_per_second,

@@ -60,7 +60,7 @@ def _entries(file: Path) -> list[Any]:
 
 def _read_profile(file: Path, passes: Passes, refused: list[Refused]) -> tuple[int, int]:
     """Take over one profile; returns how many layers it lists and how many of them are TensorRT's own."""
-    entries = _entries(file)
+    entries, before = _entries(file), len(refused)
     own = 0
     total, found = 0.0, dict[int, float]()
     for number, entry in enumerate(entries, 1):
@@ -85,6 +85,8 @@ def _read_profile(file: Path, passes: Passes, refused: list[Refused]) -> tuple[i
         fused = [passes.network.layers[other] for other in sorted(indices - {index})]
         others = [layer.name for layer in fused if not is_free(layer)]
         passes.fused[index] = sorted({*passes.fused.get(index, []), *others})
+    if not found and (mine := refused[before:]):
+        raise DatasetError(f"{file}: nothing of it can be taken; entry {mine[0].row}: {mine[0].reason}")
     if not found:
         raise DatasetError(f"{file}: no layer of the definition in it; is this what --exportProfile wrote?")
     if unit := implausible(passes.network, total):

@@ -119,7 +119,16 @@ def answers(results: Results, network: Network, contenders: list[Contender]) -> 
 
 def _estimated(network: Network, contender: Contender, level: float) -> dict[str, Any]:
     """What the contender's model says; NaN where there is none, or where its engine cannot run such a network."""
-    names = ("estimate_ms", "low_ms", "high_ms", "memory_bytes", "base_bytes", "free_bytes", "unseen_share")
+    names = (
+        "estimate_ms",
+        "low_ms",
+        "high_ms",
+        "memory_bytes",
+        "base_bytes",
+        "free_bytes",
+        "unseen_share",
+        "precision",
+    )
     if contender.model is None:
         return dict.fromkeys(names, nan)
     try:
@@ -128,7 +137,8 @@ def _estimated(network: Network, contender: Contender, level: float) -> dict[str
         return dict.fromkeys(names, nan)
     time, memory = found.forward_ms, found.memory_bytes
     values = (time.estimate, time.low, time.high, memory.total, memory.base, free_bytes(contender.model))
-    return dict(zip(names, (*values, found.extrapolated_fraction), strict=True))
+    precision = found.precision if found.is_of_another_precision else nan
+    return dict(zip(names, (*values, found.extrapolated_fraction, precision), strict=True))
 
 
 def _measured_ms(times: pd.DataFrame, row: Row) -> float:
@@ -175,7 +185,8 @@ def answer_cell(row: Row) -> GridCell:
     is_unseen = not is_measured and row["unseen_share"] > MOSTLY_UNSEEN
     interval = "measured" if is_measured else f"{significant(row['low_ms'])} – {significant(row['high_ms'])}"
     rate = f"{significant(row['images_per_second'])} images/s"
-    details = (interval, rate, *filter(None, [_memory(row), _fit(row)]))
+    precision = "" if is_missing(row["precision"]) else str(row["precision"])
+    details = (interval, rate, *filter(None, [_memory(row), _fit(row), precision]))
     text = f"{'≈ ' if is_unseen else ''}{significant(row['ms'])} ms"
     mark = "measured" if is_measured else "unseen" if is_unseen else "estimated"
     return GridCell(text, details, float(row["ms"]), mark)
