@@ -62,14 +62,15 @@ def stage(room: str) -> Path:
     """The room's folder, in which mutmut finds a copy of the package, the tests and what they read."""
     folder = ROOT / ".mutants" / room
     (folder / "mutants").mkdir(parents=True, exist_ok=True)
-    links = {folder / "tests": ROOT / "tests", folder / "shared": ROOT.parent / "shared"}
+    links = {folder / "shared": ROOT.parent / "shared"}
     links |= {folder / "mutants" / name: ROOT / name for name in LINKED}
     for link, target in links.items():
         if not link.is_symlink():
             link.symlink_to(target)
     # With the files' own times, by which mutmut tells those that are new.
-    shutil.rmtree(folder / "src", ignore_errors=True)
-    shutil.copytree(ROOT / "workflow" / "sitecnn", folder / "src" / "sitecnn")
+    for source, copy in ((ROOT / "workflow" / "sitecnn", "src/sitecnn"), (ROOT / "tests", "tests")):
+        shutil.rmtree(folder / copy, ignore_errors=True)
+        shutil.copytree(source, folder / copy, ignore=shutil.ignore_patterns("node_modules", "__pycache__"))
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     tests = json.dumps([f"tests/{room}", *MORE_TESTS.get(room, [])])
     settings = SETTINGS.format(room=room, unmarked=UNMARKED, tests=tests)
