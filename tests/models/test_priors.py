@@ -7,6 +7,7 @@ import pytest
 from sitecnn.models.board_model import estimate_kernels, estimate_pass
 from sitecnn.models.features import features_of, matrix
 from sitecnn.models.fit import fit_stack, sizes_of
+from sitecnn.models.priors import CONVOLUTION_COPIES, COPIES, WAITS, Speeds, coefficient_priors
 from tests.models.boards import board
 
 COPY_NS, WEIGHT_NS, CALL_NS = 0.5, 0.25, 100_000.0
@@ -112,3 +113,30 @@ def test_both_kinds_of_lrn_are_kept_apart_where_both_were_measured():
     for part, ns in zip(measured, (170.0, 107.0), strict=True):
         found = estimate_kernels(model, part["kind"].to_numpy(dtype=str), sizes_of(part.reindex(columns=rows.columns)))
         assert found.ns == pytest.approx(ns * part["out_elements"], rel=0.05)
+
+
+@pytest.mark.parametrize("processor", ["cpu", "gpu"])
+def test_priors_are_in_the_stacks_own_copies_multiplications_and_calls(processor):
+    """Twice as slow a memory makes twice the time; what a tile waits for differs less between GPUs."""
+    speeds = Speeds(copy=0.5, mac=0.25, call=8000.0)
+    for kind, copies in {"convolution": CONVOLUTION_COPIES[processor], **COPIES[processor]}.items():
+        found = coefficient_priors(kind, processor, speeds)
+        for name, prior in copies.items():
+            assert (found[name].ns, found[name].sd_ns) == pytest.approx((0.5 * prior.ns, 0.5 * prior.sd_ns))
+        others = {name: (found[name].ns, found[name].sd_ns) for name in found.keys() - copies.keys()}
+        if kind == "convolution":
+            waits = {name: (prior.ns, prior.sd_ns) for name, prior in WAITS.items()}
+            assert others == (waits if processor == "gpu" else {})
+        elif kind == "inner_product":
+            calls = {"calls": (8000.0, 0.3 * 8000.0)} if processor == "gpu" else {}
+            assert others == {"direct_weights": (0.0, 0.5), "macs": (0.25, 0.6 * 0.25), **calls}
+        else:
+            assert others == {}
+
+
+def test_nothing_is_known_of_a_stack_of_which_nothing_was_measured():
+    assert coefficient_priors("inner_product", "gpu", Speeds()) == {}
+    assert coefficient_priors("convolution", "cpu", Speeds(mac=1.0)) == {}
+    assert coefficient_priors("convolution", "gpu", Speeds()) == WAITS
+    assert set(coefficient_priors("inner_product", "cpu", Speeds(mac=1.0))) == {"macs"}
+    assert coefficient_priors("relu", "gpu", Speeds(1.0, 1.0, 1.0)) == {}

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from sitecnn.models.board_model import estimate_kernels
+from sitecnn.models.board_model import KindModel, StackModel, estimate_kernels
 from sitecnn.models.fit import fit_stack, sizes_of
-from sitecnn.models.threads import at_threads
+from sitecnn.models.threads import BETWEEN_SD, at_threads
 from tests.models.boards import board
 
 
@@ -31,3 +31,47 @@ def test_a_time_between_is_amdahls(threads):
 @pytest.mark.parametrize("threads", [1, 8])
 def test_nothing_is_read_beyond_what_was_measured(threads):
     assert at_threads([fit_stack(at(count), "x") for count in (2, 4)], threads) is None
+
+
+def kind(features, coefficients, covariance, **more):
+    errors = tuple(np.sqrt(np.diag(covariance)).tolist())
+    settings = {"relative_sd": 0.05, "seen": ((0.0, 10.0),) * len(features), "rows": 20, **more}
+    return KindModel(features, features, coefficients, errors, covariance, **settings)
+
+
+def stack(threads, kinds, **more):
+    settings = {"forward_ratio": 1.0, "forward_ratio_sd": 0.01, "unexplained_sd": {"layer": 0.1, "network": 0.05}}
+    settings |= {"base_bytes": 100, "networks": ("a",), **more}
+    return StackModel(f"{threads} threads", threads, kinds, **settings)
+
+
+def test_all_of_a_stack_is_read_at_its_place_between_the_nearest_two():
+    """At 3 threads 1/3 lies a third of the way from 1/4 to 1/2."""
+    two = kind(("macs", "calls"), (6.0, 30.0), ((0.09, 0.0), (0.0, 9.0)))
+    four = kind(
+        ("macs", "bias"), (3.0, 9.0), ((0.36, 0.1), (0.1, 0.81)), relative_sd=0.08, rows=7, seen=((1.0, 5.0),) * 2
+    )
+    below = stack(2, {"x": two, "gone": two}, layer_overhead_ns=90.0, least_ns={"mac": 6.0, "element": 1.0})
+    above = stack(
+        4, {"x": four}, forward_ratio=0.7, forward_ratio_sd=0.02, layer_overhead_ns=30.0, least_ns={"mac": 3.0},
+        base_bytes=130, unexplained_sd={"layer": 0.05, "network": 0.2},
+    )  # fmt: skip
+    further = [stack(1, {"x": two}), stack(8, {"x": four})]
+    found = at_threads([*further, above, below], 3)
+    assert (found.stack, found.threads, set(found.kinds)) == ("2 threads, read between 2 and 4 threads at 3", 3, {"x"})
+    assert found.forward_ratio == pytest.approx(0.7 + 0.3 / 3)
+    assert (found.forward_ratio_sd, found.base_bytes) == (0.02, 130)
+    assert found.layer_overhead_ns == pytest.approx(30 + 60 / 3)
+    assert found.least_ns == pytest.approx({"mac": 3 + 3 / 3})
+    assert found.unexplained_sd == pytest.approx(
+        {"layer": np.hypot(0.1, BETWEEN_SD), "network": np.hypot(0.2, BETWEEN_SD)}
+    )
+    mixed = found.kinds["x"]
+    assert (mixed.features, mixed.units) == (("macs", "calls", "bias"),) * 2
+    assert mixed.coefficients_ns == pytest.approx((6 / 3 + 3 * 2 / 3, 30 / 3, 9 * 2 / 3))
+    # Independent errors: variances by the squares of the shares.
+    assert np.array(mixed.covariance) == pytest.approx(
+        np.array([[0.09 / 9 + 0.36 * 4 / 9, 0, 0.1 * 4 / 9], [0, 9 / 9, 0], [0.1 * 4 / 9, 0, 0.81 * 4 / 9]])
+    )
+    assert mixed.standard_errors_ns == pytest.approx(np.sqrt(np.diag(mixed.covariance)))
+    assert (mixed.relative_sd, mixed.rows, mixed.seen) == (0.08, 7, ((1.0, 5.0), (0.0, 10.0), (1.0, 5.0)))
