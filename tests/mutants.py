@@ -71,6 +71,11 @@ def stage(room: str) -> Path:
     for source, copy in ((ROOT / "workflow" / "sitecnn", "src/sitecnn"), (ROOT / "tests", "tests")):
         shutil.rmtree(folder / copy, ignore_errors=True)
         shutil.copytree(source, folder / copy, ignore=shutil.ignore_patterns("node_modules", "__pycache__"))
+    # It copies what is not there yet, and knows of its own files alone which are out of date.
+    for old in (folder / "mutants" / "src").rglob("*.*"):
+        here = old.relative_to(folder / "mutants")
+        if old.suffix not in (".meta", ".py", ".spans") or (old.suffix == ".py" and not (folder / here).exists()):
+            old.unlink()
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     tests = json.dumps([f"tests/{room}", *MORE_TESTS.get(room, [])])
     settings = SETTINGS.format(room=room, unmarked=UNMARKED, tests=tests)
