@@ -241,7 +241,9 @@ def test_two_tabs_share_nothing(browser, address, page):
     before = rows(other)
     replace_text(page, "num_output: 96", "num_output: 256")
     wait_for_other(page, next(iter(before.values()))[0])
-    other.wait_for_timeout(500)
+    # An answer to the other tab comes after whatever the change of this one would have sent there.
+    other.get_by_label("at most ms").fill("30")
+    other.wait_for_selector("td.fits .badge")
     assert rows(other) == before
     other.context.close()
 
@@ -325,6 +327,11 @@ def test_a_batch_and_inputs_can_be_given_with_the_command(browser, tmp_path, cap
         assert json.loads(capsys.readouterr().out)["forward_ms"]["estimate"] == ms
 
 
+TRANSITIONS = """Promise.allSettled(document.getAnimations()
+    .filter((one) => Number.isFinite(one.effect.getComputedTiming().endTime)).map((one) => one.finished))"""
+"""Until everything that moves or fades is where it will be, but for what turns for ever."""
+
+
 @pytest.mark.skipif(not AXE.is_file(), reason="no axe-core: npm ci --prefix tests/report")
 @pytest.mark.parametrize("width", [390, 1400])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -333,7 +340,7 @@ def test_axe_finds_nothing_and_nothing_scrolls_sideways(browser, address, width,
     page.get_by_role("button", name="Pin this state").click()
     page.wait_for_selector("table.types .change")
     page.locator("svg.graph .node").nth(1).focus()
-    page.wait_for_timeout(400)
+    page.evaluate(TRANSITIONS)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.evaluate(AXE.read_text(encoding="utf-8"))
     run = """axe.run(document, {resultTypes: ["violations"]}).then((found) => ({passes: found.passes.length,
