@@ -23,8 +23,8 @@ from sitecnn.models.board_model import (
 )
 from sitecnn.models.features import Array
 from sitecnn.network.graph import Network
-from sitecnn.workload.engines import ONNXRUNTIME, Engine, engine_of_stack
-from sitecnn.workload.kernels import KINDS_ON_VALUES, macs
+from sitecnn.workload.engines import ONNXRUNTIME, TFLITE_GPU, VALUE_BYTES, Engine, engine_of_stack
+from sitecnn.workload.kernels import FLOAT_BYTES, KINDS_ON_VALUES, macs
 from sitecnn.workload.lowering import EngineMemory, lower_whole
 from sitecnn.workload.memory import memory
 
@@ -296,13 +296,14 @@ def forward_ms(network: Network, model: StackModel, level: float = 0.9) -> Milli
 def estimate_memory(network: Network, model: StackModel, processor: str, work: Work | None = None) -> MemoryEstimate:
     """Memory by part; on a GPU weights stand once more in host memory, which zero-copy saves (the poster's Table 2).
 
+    Of TFLite there are weights and live activations alone.
     Of ONNX Runtime `data` is what its arena holds of values in the graph that it runs, and the total is made of the
     parts with the stack's factors. `work` is what the stack runs of the network, where that is known already.
     """
-    if (engine := engine_of_stack(model.stack)).name == ONNXRUNTIME:
+    if (engine := engine_of_stack(model.stack)).name in (ONNXRUNTIME, TFLITE_GPU):
         shared = work.memory if work else lower_whole(network, engine)[1]
         if shared is not None:
-            return _shared_memory(shared, model)
+            return _shared_memory(shared, model) if engine.name == ONNXRUNTIME else _buffers(shared, engine)
     parts = memory(network)
     copy = parts.weights_bytes if processor == "gpu" else 0
     total = model.base_bytes + parts.touched_bytes + copy
@@ -314,6 +315,15 @@ def estimate_memory(network: Network, model: StackModel, processor: str, work: W
         total=total,
         zero_copy_saving=copy,
     )
+
+
+def _buffers(parts: EngineMemory, engine: Engine) -> MemoryEstimate:
+    """Weights and what is alive at once, in the engine's precision: what its process takes was never measured."""
+    weights, activations = (
+        round(size * VALUE_BYTES[engine.precision] / FLOAT_BYTES)
+        for size in (parts.weights_bytes, parts.activations_bytes)
+    )
+    return MemoryEstimate(weights, activations, 0, 0, weights + activations, zero_copy_saving=0)
 
 
 def _shared_memory(parts: EngineMemory, model: StackModel) -> MemoryEstimate:

@@ -1,7 +1,7 @@
 """The kernels that a stack runs of a network, as columns for its model, with the layers at which their times stand."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from sitecnn.models.board_model import StackModel
 from sitecnn.models.features import Array
 from sitecnn.network.graph import Network
 from sitecnn.workload.columns import Kinds, Sizes, columns, layer_columns
-from sitecnn.workload.engines import CAFFE, ONNXRUNTIME, engine_of_stack
+from sitecnn.workload.engines import CAFFE, JOINT, ONNXRUNTIME, WINOGRAD, engine_of_stack
 from sitecnn.workload.kernels import Kernel
 from sitecnn.workload.lowering import EngineMemory, lower_whole
 
@@ -53,7 +53,8 @@ def work_of(network: Network, model: StackModel) -> Work:
     if engine.name == CAFFE:
         kinds, sizes = layer_columns(network)
         return Work(kinds, sizes, np.arange(count), (None,) * count)
-    lowered, memory = lower_whole(network, engine)
+    variants = frozenset(name for name in (WINOGRAD, JOINT) if f"tflite_{name}" in model.kinds)
+    lowered, memory = lower_whole(network, replace(engine, variants=variants))
     leaders = {one.layers[0] for one in lowered}
     fused: list[int | None] = [None] * count
     for one in lowered:

@@ -363,9 +363,10 @@ def features_of(kind: str, processor: str = "cpu") -> tuple[Feature, ...]:
 @cache
 def features_named(kind: str, names: tuple[str, ...]) -> tuple[Feature, ...]:
     """The features of a kind by their names, on either processor; KeyError for one that it does not have."""
-    if kind.startswith("tflite_"):
-        return tuple(TFLITE_NAMED[name] for name in names)
-    known = {feature.name: feature for feature in (*ELEMENTWISE, *GPU_FEATURES.get(kind, ()), *features_of(kind))}
+    of_tflite = TFLITE_NAMED if kind.startswith("tflite_") else {}
+    known = {**of_tflite} | {
+        feature.name: feature for feature in (*ELEMENTWISE, *GPU_FEATURES.get(kind, ()), *features_of(kind))
+    }
     return tuple(known[name] for name in names)
 
 

@@ -19,8 +19,16 @@ def _slices(channels: Array) -> Array:
     return np.ceil(channels / SLICE)
 
 
+def _blocks(sizes: Sizes, edge: int, side: str = "out_") -> Array:
+    """Blocks of edge × edge positions in the maps of all images; of maps of which nothing is known one position."""
+    images, height = (np.nan_to_num(sizes[name], nan=1.0) for name in ("images", f"{side}height"))
+    width = np.where(np.isnan(sizes[f"{side}width"]), height, sizes[f"{side}width"])
+    blocks: Array = images * np.ceil(height / edge) * np.ceil(width / edge)
+    return blocks
+
+
 def _positions(sizes: Sizes) -> Array:
-    return np.square(sizes["out_height"])
+    return _blocks(sizes, 1)
 
 
 def _window(sizes: Sizes) -> Array:
@@ -32,7 +40,7 @@ def _group_slices(sizes: Sizes) -> Array:
 
 
 def _read(sizes: Sizes) -> Array:
-    return np.nan_to_num(sizes["height"], nan=1.0) ** 2 * SLICE * _slices(sizes["channels"])
+    return _blocks(sizes, 1, side="") * SLICE * _slices(sizes["channels"])
 
 
 def _written(sizes: Sizes) -> Array:
@@ -59,7 +67,7 @@ def _block_macs(slices: int) -> Callable[[Sizes], Array]:
     """MACs where blocks of 2 × 2 positions and so many slices are computed whole."""
 
     def count(sizes: Sizes) -> Array:
-        positions = 4 * np.square(np.ceil(sizes["out_height"] / 2))
+        positions = 4 * _blocks(sizes, 2)
         outputs = slices * np.ceil(_slices(sizes["out_channels"]) / slices)
         macs: Array = positions * SLICE**2 * outputs * _depth(sizes)
         return macs
@@ -68,7 +76,7 @@ def _block_macs(slices: int) -> Callable[[Sizes], Array]:
 
 
 def _tiles(sizes: Sizes) -> Array:
-    return WINOGRAD_POSITIONS * np.square(np.ceil(sizes["out_height"] / WINOGRAD_TILE))
+    return WINOGRAD_POSITIONS * _blocks(sizes, WINOGRAD_TILE)
 
 
 def _added(sizes: Sizes) -> Array:

@@ -12,6 +12,8 @@ from sitecnn.models.tflite_features import ELEMENTWISE, PAD, WRITTEN
 UNTIMED = (PAD, ELEMENTWISE)
 """Kinds of which tables tell that they ran, and not how long."""
 
+OUTPUTS = ("images", "out_channels", "out_height", "out_width")
+
 FREE = ("sum", "kernels")
 """Terms that may be negative: timing a kernel alone costs more or less than its launch in a pass."""
 
@@ -80,7 +82,7 @@ def _terms(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _written(rows: pd.DataFrame) -> Array:
-    sizes = {name: rows[name].to_numpy(dtype=float, na_value=np.nan) for name in ("out_height", "out_channels")}
+    sizes = {name: rows[name].to_numpy(dtype=float, na_value=np.nan) for name in OUTPUTS}
     return WRITTEN.count(sizes)
 
 

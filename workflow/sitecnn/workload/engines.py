@@ -17,7 +17,11 @@ GRAPH_LEVELS = ("disabled", "basic", "extended", "all")
 NCHWC_BLOCKS = (0, 8, 16)
 """Channels that ONNX Runtime keeps side by side on a CPU: 16 with AVX-512F, 8 with AVX, 0 where it keeps NCHW."""
 
-PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+WINOGRAD, JOINT = "convolution_winograd_4x4_6x6", "depthwise_conv_plus_1x1_conv"
+"""Kernels of TFLite's delegate that some GPUs are given where they suit: on Mali and Apple's, and on Apple's."""
+
+VALUE_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
+PRECISIONS = tuple(VALUE_BYTES)
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,8 @@ class Engine:
     """An engine with the options that its lowering depends on.
 
     `version` is as the engine prints it, empty where it is not known, which stands for the newest that we know.
-    `nchwc_block` is one of NCHWC_BLOCKS and `graph_level` one of GRAPH_LEVELS; both are ONNX Runtime's.
+    `nchwc_block` is one of NCHWC_BLOCKS and `graph_level` one of GRAPH_LEVELS; both are ONNX Runtime's. `variants` are
+    kernels that TFLite chooses on some GPUs and not on others.
     """
 
     name: str = CAFFE
@@ -33,6 +38,7 @@ class Engine:
     nchwc_block: int = 0
     graph_level: str = "all"
     precision: str = "fp32"
+    variants: frozenset[str] = frozenset()
 
     @property
     def release(self) -> tuple[int, ...]:

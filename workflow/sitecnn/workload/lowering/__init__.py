@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from sitecnn.errors import NetworkError
 from sitecnn.network.graph import Network
-from sitecnn.workload.engines import CAFFE, ONNXRUNTIME, Engine
+from sitecnn.workload.engines import CAFFE, ONNXRUNTIME, TFLITE_GPU, Engine
 from sitecnn.workload.lowering import caffe
 from sitecnn.workload.lowering.lowered import EngineMemory, LoweredKernel
 
@@ -24,9 +24,17 @@ def _onnxruntime() -> "ModuleType":
     return onnxruntime
 
 
+def _tflite_gpu() -> "ModuleType":
+    _onnxruntime()
+    from sitecnn.workload.lowering import tflite_gpu
+
+    return tflite_gpu
+
+
 LOWERINGS: Mapping[str, Callable[[Network, Engine], tuple[LoweredKernel, ...]]] = {
     CAFFE: caffe.lower,
     ONNXRUNTIME: lambda network, engine: _onnxruntime().lower(network, engine),
+    TFLITE_GPU: lambda network, engine: _tflite_gpu().lower(network, engine),
 }
 """The lowering of each engine; a new engine is a module of this package, an entry here and a name in `engines`."""
 
@@ -45,7 +53,8 @@ def lower(network: Network, engine: Engine) -> tuple[LoweredKernel, ...]:
 
 def lower_whole(network: Network, engine: Engine) -> tuple[tuple[LoweredKernel, ...], EngineMemory | None]:
     """`lower`, and what decides the memory of an engine that shares its buffers, None for one that does not."""
-    if engine.name != ONNXRUNTIME:
+    if engine.name not in (ONNXRUNTIME, TFLITE_GPU):
         return lower(network, engine), None
-    whole: tuple[tuple[LoweredKernel, ...], EngineMemory] = _onnxruntime().lower_whole(network, engine)
+    module = _onnxruntime() if engine.name == ONNXRUNTIME else _tflite_gpu()
+    whole: tuple[tuple[LoweredKernel, ...], EngineMemory] = module.lower_whole(network, engine)
     return whole
