@@ -28,6 +28,7 @@ rule evaluate:
         baselines="results/evaluation/{board}-{processor}/baselines.parquet",
         summary="results/evaluation/{board}-{processor}/summary.parquet",
         memory="results/evaluation/{board}-{processor}/memory.parquet",
+        coverage="results/evaluation/{board}-{processor}/coverage.parquet",
     log:
         "results/logs/evaluate/{board}-{processor}.log",
     conda:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 from sitecnn.cli.arguments import add_level
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable, Mapping
+
     import pandas as pd
 
-TABLES = ("networks", "layers", "baselines", "summary", "memory")
+TABLES = ("networks", "layers", "baselines", "summary", "memory", "coverage")
 
 
 def add_parser(subparsers: Any) -> None:
@@ -58,7 +60,33 @@ def run(args: argparse.Namespace) -> int:
     for stack, cases in evaluation.memory.dropna(subset="error").groupby("stack", sort=False):
         print(f"{args.board} {args.processor}, {stack}: memory of a process, estimated from the other networks")
         print(_memory(cases), end="\n\n")
+    for stack, kinds in evaluation.coverage.groupby("stack", sort=False):
+        print(f"{args.board} {args.processor}, {stack}: {_covered(kinds)}")
+        print(_coverage(kinds), end="\n\n")
     return 0
+
+
+def _covered(kinds: "pd.DataFrame") -> str:
+    inside, time = (
+        kinds[name].sum() / max(kinds[of].sum(), 1e-9) for name, of in (("inside", "kernels"), ("inside_ms", "ms"))
+    )
+    return f"{inside:.0%} of the networks' kernels, with {time:.0%} of their time, lie inside what the probes saw"
+
+
+def _coverage(kinds: "pd.DataFrame") -> str:
+    """A row per kind, those that matter most first."""
+    from sitecnn.cli.tables import table
+
+    ordered = kinds.sort_values("ms", ascending=False, kind="stable")
+    rows = [_coverage_row(row) for row in ordered.to_dict("records")]
+    return table(["kind", "in probes", "in networks", "inside", "ms", "farthest outside"], rows, right=range(1, 5))
+
+
+def _coverage_row(row: "Mapping[Hashable, Any]") -> list[str]:
+    share = f"{row['inside'] / row['kernels']:.0%}"
+    outside = f"{row['farthest']} ×{row['farthest_factor']:.1f}" if row["farthest"] else ""
+    outside = outside if row["probe_kernels"] else "no probe has it"
+    return [str(row["kind"]), str(row["probe_kernels"]), str(row["kernels"]), share, f"{row['ms']:,.2f}", outside]
 
 
 def _memory(cases: "pd.DataFrame") -> str:

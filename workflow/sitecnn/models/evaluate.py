@@ -9,6 +9,7 @@ import pandas as pd
 from sitecnn.models.baselines import BASELINES
 from sitecnn.models.board_model import StackModel, estimate_pass, interval
 from sitecnn.models.calibrate import calibrated, fit_board, has_pieces
+from sitecnn.models.coverage import coverage
 from sitecnn.models.families import family
 from sitecnn.models.features import Array
 from sitecnn.models.fit import (
@@ -46,7 +47,8 @@ class Evaluation:
 
     `networks` and `layers` are the board model's own, each network once, with intervals; `baselines` are the networks
     by every method and split (`network`, `family`, `held out`, `threads`), `summary` a row per stack, split and
-    method. `memory` has each network's process, measured and as estimated from the others.
+    method. `memory` has each network's process, measured and as estimated from the others, `coverage` each kind's
+    kernels inside and outside of what the probes saw.
     """
 
     networks: pd.DataFrame
@@ -54,6 +56,7 @@ class Evaluation:
     baselines: pd.DataFrame
     summary: pd.DataFrame
     memory: pd.DataFrame
+    coverage: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def evaluate(rows: pd.DataFrame, level: float, held_out: Collection[str] = ()) -
     full = [part for part in parts if len(part)]
     memory = pd.concat(full, ignore_index=True)[MEMORY] if full else pd.DataFrame(columns=MEMORY)
     if not found:
-        return Evaluation(pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), memory)
+        return Evaluation(pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), memory, coverage(rows))
     networks, layers = (pd.concat(tables, ignore_index=True) for tables in zip(*found, strict=True))
     return Evaluation(
         networks=_once(networks),
@@ -96,6 +99,7 @@ def evaluate(rows: pd.DataFrame, level: float, held_out: Collection[str] = ()) -
         baselines=networks[[*CASE, "measured_ms", "estimate_ms", "error"]],
         summary=summarise(networks, layers),
         memory=memory,
+        coverage=coverage(rows),
     )
 
 

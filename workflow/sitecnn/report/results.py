@@ -25,7 +25,8 @@ class ProcessorResults:
 
     `networks` and `layers` are of networks that were left out, measured against estimated, in the `split` of
     leave-one-`network`-out or of those that are always `held out`; `baselines` are simpler methods' estimates, `memory`
-    is what each network's process took, and was estimated to take from the others'.
+    is what each network's process took, and was estimated to take from the others', `coverage`
+    how far the probes met the networks' kernels.
     `interrupted` is why the last campaign did not end, empty if it did.
     """
 
@@ -38,6 +39,7 @@ class ProcessorResults:
     layers: pd.DataFrame = field(default_factory=pd.DataFrame)
     baselines: pd.DataFrame = field(default_factory=pd.DataFrame)
     memory: pd.DataFrame = field(default_factory=pd.DataFrame)
+    coverage: pd.DataFrame = field(default_factory=pd.DataFrame)
     done: dict[str, Any] = field(default_factory=dict)
     interrupted: str = ""
 
@@ -162,6 +164,7 @@ def _processor(root: Path, board: str, processor: str, described: Board | None) 
         layers=_table(folder / "layers.parquet"),
         baselines=_table(folder / "baselines.parquet"),
         memory=_table(folder / "memory.parquet"),
+        coverage=_table(folder / "coverage.parquet"),
         done={name: last for name, last in _json(campaign / "done.json").items() if name.startswith(processor)},
         interrupted=_why(campaign / "interrupted.json"),
     )

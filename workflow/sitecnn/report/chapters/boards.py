@@ -28,7 +28,7 @@ from sitecnn.report.page import (
     whole_percent,
     words,
 )
-from sitecnn.report.results import ProcessorResults, Results
+from sitecnn.report.results import ProcessorResults, Results, joined
 from sitecnn.workload.stack_names import stack_label
 
 PURPOSES = {
@@ -50,6 +50,7 @@ def chapter(results: Results) -> Chapter:
     times = results.times
     if "overhead" in times:
         blocks.append(overhead_table(times))
+    blocks += coverage_table(results)
     for found in results.measured:
         blocks += [*overhead_curve(found), *repeatability(found), *drift(found)]
     return Chapter("boards", question, answer(results), tuple(blocks))
@@ -102,6 +103,35 @@ def overview(results: Results) -> Table:
         words("stack", "stack"),
     )
     return Table("overview", "What was measured", pd.DataFrame(rows), columns)
+
+
+def coverage_table(results: Results) -> list[Block]:
+    """Per kind, how many of the networks' kernels lie inside what the probes saw; nothing without probes."""
+    tables = [found.coverage.assign(board=found.board, processor=found.processor) for found in results.measured]
+    rows = joined(tables)
+    if rows.empty:
+        return []
+    rows = rows.sort_values(["board", "processor", "stack", "ms"], ascending=[True, True, True, False])
+    rows = rows.assign(share=rows["inside"] / rows["kernels"], time=rows["inside_ms"] / rows["ms"])
+    columns = (
+        words("board", "board"),
+        words("processor", "processor"),
+        words("kind", "kind"),
+        number("in probes", "probe_kernels", integer),
+        number("in networks", "kernels", integer),
+        number("inside", "share", whole_percent),
+        number("of the time", "time", whole_percent),
+        words("farthest outside", "farthest"),
+        number("times", "farthest_factor", significant),
+        *stacks(rows),
+    )
+    note = (
+        "A kernel is inside if each of its sizes lies between the least and the largest that its kind had in a probe "
+        "network. Farthest outside is the size that most exceeds them, and how many times; a kind that no probe has is "
+        "guessed."
+    )
+    title = f"{percent(rows['inside_ms'].sum() / rows['ms'].sum())} of the networks' time is in kernels that probes met"
+    return [Table("coverage", title, rows, columns, note)]
 
 
 def last_measured(measurements: pd.DataFrame) -> str | None:
