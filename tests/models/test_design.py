@@ -1,5 +1,7 @@
 """What is measured first on a new board, and what a similar board's model makes of it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,14 +12,17 @@ from sitecnn.models.design import (
     KIND_SD,
     LIKENESS,
     NOISE_SD,
+    OTHERS_WEIGHT,
     OWN_SD,
+    SCALED_SD,
     Work,
     design_order,
+    expected,
     expected_cost_s,
     together,
     transfer,
 )
-from sitecnn.models.fit import fit_stack, sizes_of
+from sitecnn.models.fit import fit_stack, forward_pass, scaled, sizes_of
 from sitecnn.network import parse_prototxt
 from sitecnn.workload.kernels import SIZE_NAMES, layer_kernel
 from tests.models.boards import board
@@ -164,3 +169,53 @@ def test_sums_by_type_need_the_networks_definition():
     model = fit_stack(board(5), "known law")
     with pytest.raises(SiteCNNError, match="--networks DIR"):
         transfer(model, totals(model, {"ReLU": 2.0}), "printed")
+
+
+def test_the_scale_of_each_kind_is_drawn_to_that_of_all_by_how_often_it_was_measured():
+    """Four ReLUs 2, one pooling 8 times as slow; of convolutions nothing is known: the median of both, 4 times."""
+    rows = board(6, noise=0.0)
+    model = replace(
+        fit_stack(rows, "known law"), least_ns={"mac": 0.1}, layer_overhead_ns=7.0, unexplained_sd={"layer": 0.1}
+    )
+    layers = rows[rows["subject"] == "layer"]
+    relus, pools = layers[layers["kind"] == "relu"].head(4), layers[layers["kind"] == "pooling"].head(1)
+    measured = []
+    for part, factor in ((relus, 2.0), (pools, 8.0)):
+        ns = estimate_kernels(model, part["kind"].to_numpy(dtype=str), sizes_of(part)).ns
+        measured.append(part.assign(median_ns=factor * ns))
+    moved = transfer(model, pd.concat(measured), "slower")
+    level, spread = np.log(4.0), np.log(2.0)
+    shares = {"relu": (np.log(2.0), 4), "pooling": (np.log(8.0), 1), "convolution": (level, 0)}
+    for kind, (own, count) in shares.items():
+        scale = np.exp(level + count / (count + OTHERS_WEIGHT) * (own - level))
+        wanted = scaled(model.kinds[kind], scale, spread / np.sqrt(1 + count))
+        assert moved.kinds[kind].coefficients_ns == pytest.approx(wanted.coefficients_ns)
+        assert np.array(moved.kinds[kind].covariance) == pytest.approx(np.array(wanted.covariance))
+    assert moved.least_ns == pytest.approx({"mac": 0.4})
+    assert moved.layer_overhead_ns == pytest.approx(28.0)
+    assert moved.forward_ratio == model.forward_ratio
+    assert moved.unexplained_sd == pytest.approx({"layer": np.hypot(0.1, SCALED_SD)})
+
+
+def test_whole_passes_that_were_measured_count_for_a_board_that_is_scaled():
+    rows = board(6, noise=0.0)
+    model = fit_stack(rows, "known law")
+    first = rows[rows["network"] == "net0"].copy()
+    whole = first["subject"] == "forward"
+    first.loc[whole, "median_ns"] = 0.8 * first.loc[whole, "median_ns"].astype(float)
+    moved = transfer(model, first, "x")
+    wanted = forward_pass(first, "cpu")
+    assert (moved.forward_ratio, moved.layer_overhead_ns, moved.forward_ratio_sd) == pytest.approx(wanted)
+    assert moved.forward_ratio < 0.9
+
+
+def test_probes_cost_their_passes_in_every_round_and_networks_count_by_their_share():
+    assert expected_cost_s(np.array([0.0, 5e8]), 3) == pytest.approx([3 * 0.02, 3 * (0.02 + 6 * 0.5)])
+    rows = board(6, noise=0.0)
+    parts = [rows[(rows["network"] == f"net{index}") & (rows["subject"] == "layer")] for index in (0, 1)]
+    model = fit_stack(rows, "known law")
+    works = [expected(model, part["kind"].to_numpy(dtype=str), sizes_of(part)) for part in parts]
+    whole = together(works)
+    assert whole.ns.sum() == pytest.approx(2.0) and len(whole.kinds) == len(parts[0]) + len(parts[1])
+    assert whole.ns[: len(parts[0])] == pytest.approx(works[0].ns / works[0].ns.sum())
+    assert (whole.sizes["channels"][len(parts[0]) :] == works[1].sizes["channels"]).all()
