@@ -1,6 +1,7 @@
 """Everything → one HTML file that opens by double click, with nothing fetched from anywhere."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -65,6 +66,7 @@ def render(chapters: Iterable[Chapter], drawings: Mapping[str, Drawing]) -> str:
         kind_of=kind_of,
         split_share=split_share,
         tags=tags,
+        code=code,
         drawings=svgs,
         specs=script_json({name: interactive(one) for name, one in drawings.items()}),
         library=vega() if drawings else "",
@@ -100,6 +102,11 @@ def split_share(text: str) -> Markup:
     """A number with its share, as a browser may break it into two lines: `13.7 ± 0.1` and `(25.2 %)`."""
     number, bracket, share = text.partition(" (")
     return Markup("<span>{}</span> <span>({}</span>").format(number, share) if bracket else escape(number)
+
+
+def code(text: str) -> Markup:
+    """A sentence with what stands between backticks as code."""
+    return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704
 
 
 def csv(frame: pd.DataFrame) -> str:

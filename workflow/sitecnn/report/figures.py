@@ -98,7 +98,7 @@ def answer_dots(rows: pd.DataFrame, level: float) -> Any:
         yOffset=alt.YOffset("label:N", sort=BY_RANK),
         color=alt.Color("label:N", title=None, scale=scale, legend=legend),
     )
-    title = f"ms for a pass, with the {whole_percent(level)} interval of an estimate"
+    title = f"ms a pass, {whole_percent(level)} interval"
     x = alt.X("ms:Q", **log(title))
     tooltip = ["network:N", "label:N", "how:N", alt.Tooltip("ms:Q", format=".4~g"),
                alt.Tooltip("images_per_second:Q", format=".4~g")]  # fmt: skip
@@ -150,7 +150,7 @@ def memory_bars(rows: pd.DataFrame, totals: pd.DataFrame) -> Any:
 def intervals(rows: pd.DataFrame, level: float) -> Any:
     """For each `label`: the estimate ÷ measured with its interval, beside 1."""
     base = alt.Chart(rows).encode(y=alt.Y("label:N", title=None, sort=None))
-    title = f"estimated ÷ measured, with its {whole_percent(level)} interval"
+    title = f"estimated ÷ measured, {whole_percent(level)} interval"
     axis = alt.Axis(tickCount=8)
     x = alt.X("ratio:Q", title=title, axis=axis, scale=alt.Scale(zero=False, nice=True))
     colour = alt.Color(
@@ -198,7 +198,7 @@ def measured_against_estimated(layers: pd.DataFrame) -> Any:
 
 def residuals(layers: pd.DataFrame) -> Any:
     """A point per layer: the signed `error` by kind, in percent; a tick for each kind's median."""
-    errors = alt.X("error:Q", title="estimated ÷ measured − 1", axis=alt.Axis(format="+%"), scale=alt.Scale(clamp=True))
+    errors = alt.X("error:Q", title="error", axis=alt.Axis(format="+%"), scale=alt.Scale(clamp=True))
     layers = layers.assign(rank=-layers.groupby("kind")["error"].transform("median"))
     kinds = alt.Y("kind:N", title=None, sort=BY_RANK)
     base = alt.Chart(layers)
@@ -288,7 +288,8 @@ def overhead_curve(rows: pd.DataFrame) -> Any:
     """Microseconds per call, with the median's 95 % interval, against calls per synchronisation; a line for `label`."""
     x = alt.X("iterations:Q", title="calls per synchronisation", scale=alt.Scale(type="log", base=2, padding=10))
     y = alt.Y("us:Q", title="µs per call", scale=alt.Scale(zero=False))
-    colour = alt.Color("label:N", title=None, scale=alt.Scale(range=list(SERIES)))
+    legend = alt.Legend() if rows["label"].nunique() > 1 else None
+    colour = alt.Color("label:N", title=None, scale=alt.Scale(range=list(SERIES)), legend=legend)
     base = alt.Chart(rows)
     bars = base.mark_rule(opacity=0.6).encode(
         x=x, y=alt.Y("low_us:Q", title="µs per call"), y2="high_us:Q", color=colour
@@ -316,7 +317,7 @@ def method_errors(rows: pd.DataFrame, ours: str) -> Any:
     rows = rows.assign(rank=rows.groupby("method")["size"].transform("median"))
     y = alt.Y("method:N", title=None, sort=BY_RANK)
     axis = alt.Axis(format="~%", tickCount=6)
-    x = alt.X("size:Q", title="|estimated ÷ measured − 1|", axis=axis, scale=alt.Scale(domainMin=0))
+    x = alt.X("size:Q", title="|error|", axis=axis, scale=alt.Scale(domainMin=0))
     colour = alt.condition(f"datum.method == '{ours}'", alt.value(SERIES[0]), alt.value(SERIES[4]))
     tooltip = ["network:N", "method:N", alt.Tooltip("error:Q", format="+.1%"),
                alt.Tooltip("measured_ms:Q", format=".4~g"), alt.Tooltip("estimate_ms:Q", format=".4~g")]  # fmt: skip
@@ -346,7 +347,7 @@ def spread_by_iterations(rows: pd.DataFrame) -> Any:
 def drift(blocks: pd.DataFrame) -> Any:
     """The sentinel's time relative to its median, block by block."""
     chart = alt.Chart(blocks).mark_line(point=alt.OverlayMarkDef(size=20), color=SERIES[0]).encode(
-        x=alt.X("block:Q", title="block of the campaign, in order"),
+        x=alt.X("block:Q", title="block of the campaign, in order", axis=alt.Axis(tickMinStep=1, format="d")),
         y=alt.Y("relative:Q", title="sentinel ÷ median − 1", axis=alt.Axis(format="+%"), scale=alt.Scale(zero=False)),
         tooltip=["block:Q", alt.Tooltip("relative:Q", format="+.2%")],
     )  # fmt: skip

@@ -16,6 +16,9 @@ Row = Mapping[str, Any]
 MOST_POINTS = 800
 """Of a scatter on the page: more are not told apart, and make it heavy."""
 
+MOST_ROWS = 500
+"""Of a table on the page: nobody reads on, and a browser would have to draw them."""
+
 ABSENT = "–"
 
 
@@ -40,7 +43,7 @@ class Column:
 class Table:
     """Rows with the columns shown; the CSV beside the report holds all of `frame`, unrounded.
 
-    `searchable` tables are long ones: they are folded away and get a search field.
+    `searchable` tables are long ones: they are folded away and get a search field, and the page has their first rows.
     """
 
     name: str
@@ -51,9 +54,15 @@ class Table:
     searchable: bool = False
 
     @property
+    def left_out(self) -> str:
+        """What the page does not show of it, as a sentence; empty where it shows all."""
+        count = len(self.frame)
+        return f"The page has the first {MOST_ROWS:,} of {count:,} rows, the CSV all." if count > MOST_ROWS else ""
+
+    @property
     def rows(self) -> list[list[Cell]]:
-        """Every cell, row by row."""
-        records: list[dict[str, Any]] = self.frame.to_dict("records")  # type: ignore[assignment]
+        """The cells that the page shows, row by row."""
+        records: list[dict[str, Any]] = self.frame.head(MOST_ROWS).to_dict("records")  # type: ignore[assignment]
         return [[column.cell(row) for column in self.columns] for row in records]
 
 
@@ -139,11 +148,9 @@ def stacks(frame: pd.DataFrame) -> tuple[Column, ...]:
     return (stack("stack"),) if np.any(np.asarray(told) > 1) else ()
 
 
-def stack(title: str) -> Column:
+def stack(title: str, name: str = "stack") -> Column:
     """A column of stacks as people call them."""
-    return Column(
-        title, lambda row: Cell(ABSENT if is_missing(row["stack"]) else stack_label(str(row["stack"]))), left=True
-    )
+    return Column(title, lambda row: Cell(ABSENT if is_missing(row[name]) else stack_label(str(row[name]))), left=True)
 
 
 def number(title: str, name: str, show: Callable[[float], str]) -> Column:

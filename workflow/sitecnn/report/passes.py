@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from sitecnn.workload.flops import GROUPS
-from sitecnn.workload.stack_names import stack_label
+from sitecnn.workload.stack_names import telling_labels
 
 PASSES = ("layerwise", "forward")
 COLUMNS = ("conv", "pool", "relu", "fc", "other")
@@ -54,10 +54,18 @@ def _summary(name: str, samples_ns: Any) -> dict[str, float]:
     return {f"{name}_ms": float(middle), f"{name}_spread_ms": float(high - low) / 2}
 
 
-def labels(rows: pd.DataFrame) -> "pd.Series[Any]":
+def ways(rows: pd.DataFrame) -> "pd.Series[str]":
+    """`board processor`, with what tells the stacks apart where a processor has several."""
+    told: dict[tuple[str, str, str], str] = {}
+    for (board, processor), part in rows.groupby(["board", "processor"]):
+        labels = telling_labels(part["stack"].astype(str))
+        told |= {(str(board), str(processor), stack): label for stack, label in labels.items() if len(labels) > 1}
+    keys = zip(rows["board"], rows["processor"], rows["stack"].astype(str), strict=True)
+    names = [f"{key[0]} {key[1]}" + (f", {told[key]}" if key in told else "") for key in keys]
+    return pd.Series(names, index=rows.index, dtype=object)
+
+
+def labels(rows: pd.DataFrame) -> "pd.Series[str]":
     """`network on board processor`, with the batch and the stack where they tell rows apart."""
-    names = rows["network"].astype(str) + " on " + rows["board"] + " " + rows["processor"]
-    if rows["batch"].nunique() > 1:
-        names = names + ", batch " + rows["batch"].astype(str)
-    stacks = rows.groupby(["board", "processor"])["stack"].transform("nunique")
-    return names.where(stacks == 1, names + ", " + rows["stack"].astype(str).map(stack_label))
+    batch = ", batch " + rows["batch"].astype(str) if rows["batch"].nunique() > 1 else ""
+    return rows["network"].astype(str) + " on " + ways(rows) + batch

@@ -1,6 +1,7 @@
 """Stacks as people call them: `Caffe 1.0, OpenBLAS 0.3.21, 1 thread` for `caffe-1.0.0+…+1-threads+clock-unknown`."""
 
 import re
+from collections.abc import Iterable
 
 NAMES = {
     "caffe": "Caffe",
@@ -24,6 +25,19 @@ def stack_label(stack: str) -> str:
     """What a person calls a stack; one that was imported under a name of the user's keeps that."""
     parts = [_part(part) for part in stack.split("+") if not UNTOLD.fullmatch(part)]
     return ", ".join(dict.fromkeys(parts)) or stack
+
+
+def telling_labels(stacks: Iterable[str]) -> dict[str, str]:
+    """For each of these stacks what tells it from the others, in few parts; the whole label of a lone one."""
+    labels = {stack: stack_label(stack) for stack in dict.fromkeys(stacks)}
+    parts = {stack: label.split(", ") for stack, label in labels.items()}
+    shared = set.intersection(*map(set, parts.values())) if len(parts) > 1 else set()
+    own = {stack: [part for part in some if part not in shared] for stack, some in parts.items()}
+    for count in range(1, max(map(len, own.values()), default=0) + 1):
+        short = {stack: ", ".join(some[:count]) for stack, some in own.items()}
+        if all(short.values()) and len(set(short.values())) == len(short):
+            return short
+    return labels
 
 
 def _part(part: str) -> str:

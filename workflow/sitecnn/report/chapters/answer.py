@@ -30,6 +30,7 @@ from sitecnn.report.page import (
     significant,
     whole_percent,
 )
+from sitecnn.report.passes import ways
 from sitecnn.report.results import Results
 from sitecnn.workload.engines import engine_of_stack
 from sitecnn.workload.stack_names import stack_label
@@ -38,6 +39,10 @@ QUESTION = "How fast are my networks on each board, and do they fit?"
 
 MOSTLY_UNSEEN = 0.5
 """An estimate more than half of whose time lies beyond what the board's model saw is marked."""
+
+
+MANY_FAILED = 0.05
+"""Where so many of a processor's measurements failed, the first screen says so."""
 
 
 @dataclass(frozen=True)
@@ -80,29 +85,31 @@ def _networks(results: Results) -> tuple[list[Network], list[str]]:
 
 
 def _contenders(results: Results) -> Iterator[Contender]:
-    """Of each model file the first stack of every engine, as `sitecnn estimate` takes it; own boards first.
-
-    Boards that were measured and have no model yet show what was measured.
-    """
+    """Boards that were measured and have no model; of each model file every engine's first stack, own boards first."""
     own = [found.board for found in results.processors]
     files = known_models(results.root)
+    if len(results.times):
+        for board, processor, stack in results.times[["board", "processor", "stack"]].drop_duplicates().to_numpy():
+            if (board, processor) not in files:
+                yield Contender(board, processor, stack, None)
     for (board, processor), file in sorted(files.items(), key=lambda item: (item[0][0] not in own, item[0])):
         model = load(file)
         engines: dict[str, str] = {}
         for stack in model.stacks:
             engines.setdefault(engine_of_stack(stack.stack).name, stack.stack)
         yield from (Contender(board, processor, stack, model) for stack in engines.values())
-    if len(results.times):
-        for board, processor, stack in results.times[["board", "processor", "stack"]].drop_duplicates().to_numpy():
-            if (board, processor) not in files:
-                yield Contender(board, processor, stack, None)
 
 
 def _without_models(results: Results) -> Iterator[str]:
-    """What is missing of the boards in the configuration."""
+    """What is missing of the boards."""
     names = [found.name for found in results.processors if not found.model]
     if names:
         yield f"No model was fitted for {listed(names)}: the chapter on boards says what is missing."
+    for found in results.measured:
+        failed, count = int((found.records["status"] == "failed").sum()), len(found.records)
+        if failed >= MANY_FAILED * count:
+            share = f"{failed:,} of {plural(count, 'measurement')}"
+            yield f"{share} on {found.name} failed: the chapter on boards says why."
 
 
 def answers(results: Results, network: Network, contenders: list[Contender]) -> Iterator[dict[str, Any]]:
@@ -159,7 +166,8 @@ def summary(rows: pd.DataFrame) -> str:
     text = text.replace("engines", "engine") if columns == 1 else text.replace("engines", "engine combinations")
     fastest = rows.loc[rows.groupby("network")["ms"].idxmin(), "label"].value_counts()
     lead = f"the fastest for {fastest.iloc[0]} of {networks} is {fastest.index[0]}"
-    return f"{text}; {measured} of {len(rows)} times were measured, the others are estimates; {lead}."
+    was = "was" if measured == 1 else "were"
+    return f"{text}; {measured} of {len(rows)} times {was} measured, the others are estimates; {lead}."
 
 
 def answer_grid(rows: pd.DataFrame, level: float) -> Grid:
@@ -172,7 +180,7 @@ def answer_grid(rows: pd.DataFrame, level: float) -> Grid:
         body.append((str(network), tuple(answer_cell(cells[label]) if label in cells else None for label in labels)))
     note = (
         f"Milliseconds for a pass of {plural(int(rows['batch'].iloc[0]), 'image')}, with the {whole_percent(level)} "
-        "interval of an estimate; images a second; memory of the process (`+ engine`: what the engine itself takes was "
+        "interval of an estimate; images a second; memory of the process (+ engine: what the engine itself takes was "
         "not measured there). A measured time is marked, and is the median "
         "of the passes that were run. ≈ marks estimates that mostly lie beyond what the board's model has seen."
     )
@@ -210,7 +218,9 @@ def _fit(row: Row) -> str:
 def answer_figure(rows: pd.DataFrame, level: float) -> Figure:
     """The same as a chart: a row for each network, a colour for each board."""
     columns = ["network", "label", "ms", "low_ms", "high_ms", "images_per_second"]
-    shown = rows[columns].assign(how=rows["measured_ms"].notna().map({True: "measured", False: "estimated"}))
+    shown = rows[columns].assign(
+        label=ways(rows), how=rows["measured_ms"].notna().map({True: "measured", False: "estimated"})
+    )
     shown.loc[shown["how"] == "measured", ["low_ms", "high_ms"]] = shown["ms"]
     ordered: list[dict[str, Any]] = rows.sort_values("ms").to_dict("records")  # type: ignore[assignment]
     ends = [f"{significant(row['ms'])} ms ({row['network']} on {row['board']})" for row in (ordered[0], ordered[-1])]

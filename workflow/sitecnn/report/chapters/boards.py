@@ -28,8 +28,9 @@ from sitecnn.report.page import (
     whole_percent,
     words,
 )
+from sitecnn.report.passes import ways
 from sitecnn.report.results import ProcessorResults, Results, joined
-from sitecnn.workload.stack_names import stack_label
+from sitecnn.workload.stack_names import stack_label, telling_labels
 
 PURPOSES = {
     "timed": "timed calls",
@@ -51,8 +52,14 @@ def chapter(results: Results) -> Chapter:
     if "overhead" in times:
         blocks.append(overhead_table(times))
     blocks += coverage_table(results)
+    missing: dict[str, list[str]] = {}
     for found in results.measured:
-        blocks += [*overhead_curve(found), *repeatability(found), *drift(found)]
+        for block in (*overhead_curve(found), *repeatability(found), *drift(found)):
+            if isinstance(block, Note):
+                missing.setdefault(block.text, []).append(found.name)
+            else:
+                blocks.append(block)
+    blocks += [Note(f"{text} on {listed(names)}.", True) for text, names in missing.items()]
     return Chapter("boards", question, answer(results), tuple(blocks))
 
 
@@ -225,8 +232,7 @@ def account(runs: pd.DataFrame) -> list[Block]:
     frame = booked.groupby(["board", "processor", "stack"], as_index=False)[[*names, "seconds"]].sum()
     sums = frame[names].sum()
     title = f"{whole_percent(sums.iloc[0] / sums.sum())} of the board time was spent in timed calls"
-    labels = frame["board"] + " " + frame["processor"]
-    labels = labels.where(~labels.duplicated(keep=False), labels + ", " + frame["stack"])
+    labels = ways(frame)
     pieces = [
         {"label": label, "purpose": PURPOSES[purpose], "order": order, "minutes": round(row[name] / 60, 6)}
         for label, row in zip(labels, frame.to_dict("records"), strict=True)
@@ -254,14 +260,14 @@ def overhead_curve(found: ProcessorResults) -> list[Block]:
     rows = rows.groupby(["stack", "iterations"], as_index=False)[["median_ns", "low_ns", "high_ns"]].median()
     lines = [line for _, line in rows.groupby("stack") if len(line) >= FEWEST_POINTS]
     if not lines:
-        return [Note(f"{found.name}: no kernel was timed with ever more calls per synchronisation.", True)]
+        return [Note("No kernel was timed with ever more calls per synchronisation", True)]
     shown = pd.concat(lines).astype({"iterations": int})
-    many = len(lines) > 1
+    stack_names = telling_labels(shown["stack"])
     shown = shown.assign(
         us=shown["median_ns"] / 1e3,
         low_us=shown["low_ns"] / 1e3,
         high_us=shown["high_ns"] / 1e3,
-        label=shown["stack"] if many else found.name,
+        label=shown["stack"].map(stack_names) if len(lines) > 1 else found.name,
     )
     title = f"{found.name}: {synchronising(lines[0])}"
     columns = ["label", "iterations", "us", "low_us", "high_us"]
@@ -310,7 +316,7 @@ def repeatability(found: ProcessorResults) -> list[Block]:
     """How well each kernel's median is known, against how many calls a sample held."""
     rows = precision(found)
     if rows.empty:
-        return [Note(f"{found.name}: no kernel's interval is known.", True)]
+        return [Note("No kernel's interval is known", True)]
     within = (rows["precision"] <= 0.01).mean()
     title = f"{found.name}: {whole_percent(within)} of the kernels are known to within ±1 %"
     alt_text = "Scatter of the relative half interval of each kernel's median against calls per sample."
@@ -330,7 +336,7 @@ def drift(found: ProcessorResults) -> list[Block]:
     rows = found.measurements.dropna(subset=["sentinel_before_ns", "measured_at"])
     blocks = rows.drop_duplicates(["run", "sentinel_before_ns", "sentinel_after_ns"]).sort_values(["measured_at"])
     if len(blocks) < 2:
-        return [Note(f"{found.name}: too few sentinels to see a drift.", True)]
+        return [Note("Too few sentinels were run to see a drift", True)]
     relative = blocks["sentinel_before_ns"] / blocks["sentinel_before_ns"].median() - 1
     shown = pd.DataFrame({"block": range(1, len(blocks) + 1), "relative": relative.round(5)})
     low, high = signed_percent(relative.min()), signed_percent(relative.max())

@@ -26,6 +26,7 @@ from sitecnn.report.page import (
     number,
     plural,
     significant,
+    stack,
     words,
 )
 from sitecnn.report.results import Results
@@ -166,8 +167,8 @@ def placement_table(rows: pd.DataFrame) -> Table:
         number("of", "layers", integer),
         number("values that cross", "copies", integer),
         flag("worth it", "worthwhile"),
-        words("CPU stack", "cpu_stack"),
-        words("GPU stack", "gpu_stack"),
+        stack("CPU stack", "cpu_stack"),
+        stack("GPU stack", "gpu_stack"),
     )
     note = (
         "Estimated; the placement is the exact best, a minimum cut. Copies cost what the board's model has for them; "

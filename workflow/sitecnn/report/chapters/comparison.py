@@ -24,6 +24,7 @@ from sitecnn.report.page import (
     whole_percent,
     words,
 )
+from sitecnn.report.passes import ways
 from sitecnn.report.results import ProcessorResults, Results
 from sitecnn.workload.engines import ENGINES, engine_of_stack
 
@@ -70,12 +71,6 @@ def boards_figure(times: pd.DataFrame) -> Figure:
     title = fastest(rows)
     alt_text = "Forward pass in milliseconds of each network, a mark for each processor, logarithmic."
     return Figure("boards", title, alt_text, figures.processors_side_by_side(rows))
-
-
-def ways(times: pd.DataFrame) -> "pd.Series[str]":
-    """`board processor`, with the stack where a processor was measured with several."""
-    names = times["board"] + " " + times["processor"]
-    return names.where(times.groupby(names)["stack"].transform("nunique") == 1, names + ", " + times["stack"])
 
 
 def fastest(rows: pd.DataFrame) -> str:

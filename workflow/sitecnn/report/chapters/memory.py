@@ -167,7 +167,8 @@ def figure(computed: pd.DataFrame, measured: pd.DataFrame) -> Figure:
         totals = totals[totals["network"].isin(names)]
     title = largest_part(computed)
     alt_text = "Stacked bars of weights, data and workspace per network; ticks mark what was measured above the base."
-    return Figure("memory", title, alt_text, figures.memory_bars(parts, totals), "Ticks: measured, less the base.")
+    note = "Ticks: measured, less the base." if len(totals) else ""
+    return Figure("memory", title, alt_text, figures.memory_bars(parts, totals), note)
 
 
 def largest_part(computed: pd.DataFrame) -> str:

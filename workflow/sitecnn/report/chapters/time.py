@@ -56,6 +56,8 @@ def answer(times: pd.DataFrame) -> str:
     parts = [f"{figures.GROUP_NAMES[group]} layers in {count}" for group, count in leading]
     first = leading[0][0]
     median = percent(shares[f"{first}_share"].median())
+    if len(shares) == 1:
+        return f"What takes most of the pass that was measured: {figures.GROUP_NAMES[first]} layers, {median}."
     text = f"What takes most of a pass: {listed(parts)} of {len(shares)}"
     return f"{text}; {figures.GROUP_NAMES[first]} layers take {median} in the median."
 
@@ -86,7 +88,8 @@ def bars(found: ProcessorResults, times: pd.DataFrame) -> Figure | Note:
         return Note(
             f"{found.name}: only whole passes were measured, no layers, so that no part of them is known.", True
         )
-    names = passes.labels(times)
+    shown = ends(times)
+    names = passes.labels(shown).str.replace(f" on {found.name}", "", regex=False)
     pieces = [
         {
             "label": label,
@@ -94,14 +97,25 @@ def bars(found: ProcessorResults, times: pd.DataFrame) -> Figure | Note:
             "ms": row[f"{group}_ms"],
             "share": row[f"{group}_share"],
         }
-        for label, row in zip(names, times.to_dict("records"), strict=True)
+        for label, row in zip(names, shown.to_dict("records"), strict=True)
         for group in passes.COLUMNS
         if not pd.isna(row.get(f"{group}_share"))
     ]
     conv = times["conv_share"].median() if "conv_share" in times else 0.0
-    title = f"{found.name}: convolutions take {whole_percent(conv)} of a pass in the median of {len(times)}"
+    title = f"{found.name}: convolutions take {whole_percent(conv)} of a pass"
+    title += f" in the median of {len(times)}" if len(times) > 1 else ""
+    note = "Of each network the smallest and the largest batch; the table has all." if len(shown) < len(times) else ""
     alt_text = "Stacked bars: the share of each layer group in the layerwise pass, one bar per network."
-    return Figure(f"time-{found.slug}", title, alt_text, figures.share_bars(pd.DataFrame(pieces)))
+    return Figure(f"time-{found.slug}", title, alt_text, figures.share_bars(pd.DataFrame(pieces)), note)
+
+
+def ends(times: pd.DataFrame) -> pd.DataFrame:
+    """Of each network on each stack the smallest and the largest batch: those between are alike."""
+    batches = times.groupby(["stack", "network"])["batch"]
+    chosen: pd.DataFrame = times[
+        (times["batch"] == batches.transform("min")) | (times["batch"] == batches.transform("max"))
+    ]
+    return chosen
 
 
 def work_table(layers: pd.DataFrame) -> Table:
@@ -128,7 +142,7 @@ def work_table(layers: pd.DataFrame) -> Table:
 def layer_table(found: ProcessorResults, work: pd.DataFrame) -> Table:
     """Every layer of every network, measured and estimated."""
     names = ["stack", "network", "batch", "layer_index", "layer", "layer_type", "kind", "median_ns", "spread_ns"]
-    rows = found.subject("layer")[names].sort_values(names[:4])
+    rows = found.subject("layer")[names].sort_values(["batch", "network", "stack", "layer_index"])
     rows = rows.assign(ms=rows["median_ns"] / 1e6, spread_ms=rows["spread_ns"] / 1e6)
     rows["share"] = rows["ms"] / rows.groupby(names[:3])["ms"].transform("sum")
     rows = with_columns(rows, work, ["network", "batch", "layer"], ["macs"])
