@@ -31,7 +31,9 @@ def telling_labels(stacks: Iterable[str]) -> dict[str, str]:
     """For each of these stacks what tells it from the others, in few parts; the whole label of a lone one."""
     labels = {stack: stack_label(stack) for stack in dict.fromkeys(stacks)}
     parts = {stack: label.split(", ") for stack, label in labels.items()}
-    shared = set.intersection(*map(set, parts.values())) if len(parts) > 1 else set()
+    if len(parts) < 2:
+        return labels
+    shared = set.intersection(*map(set, parts.values()))
     own = {stack: [part for part in some if part not in shared] for stack, some in parts.items()}
     for count in range(1, max(map(len, own.values()), default=0) + 1):
         short = {stack: ", ".join(some[:count]) for stack, some in own.items()}

@@ -70,7 +70,8 @@ def answer(results: Results) -> str:
     rows = pd.concat([found.records[["status", "seconds"]] for found in results.measured])
     precise = pd.concat([precision(found)["precision"] for found in results.measured])
     minutes = sum(results.board_minutes(found) for found in results.measured)
-    text = f"{plural(len(rows), 'measurement')} in {milliseconds(minutes)} minutes of board time, "
+    text = plural(len(rows), "measurement")
+    text += f" in {milliseconds(minutes)} minutes of board time, " if minutes > 0 else ", "
     text += f"{int((rows['status'] == 'failed').sum())} failed, {int((rows['status'] == 'unstable').sum())} unstable"
     if len(precise):
         text += f"; half the medians are known to within ±{percent(precise.median())}"

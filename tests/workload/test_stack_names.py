@@ -1,0 +1,16 @@
+"""Stacks as people call them."""
+
+from sitecnn.workload.stack_names import telling_labels
+
+
+def test_stacks_are_told_apart_in_few_words():
+    threads = [f"Caffe, OpenBLAS+{count}-threads" for count in (2, 4, 6)]
+    assert list(telling_labels(threads).values()) == ["2 threads", "4 threads", "6 threads"]
+    engines = ["caffe-1.0.0+openblas-0.3.21+1-threads+clock-unknown", "onnxruntime-1.20.1+cpu+1-threads+clock-unknown"]
+    assert list(telling_labels(engines).values()) == ["Caffe 1.0", "ONNX Runtime 1.20.1"]
+    assert telling_labels(["Caffe, OpenBLAS"] * 2) == {"Caffe, OpenBLAS": "Caffe, OpenBLAS"}
+
+
+def test_stacks_that_people_call_the_same_keep_that_name():
+    clocks = ["caffe-1.0+1-threads", "caffe-1.0+1-threads+clock-unknown"]
+    assert telling_labels(clocks) == dict.fromkeys(clocks, "Caffe 1.0, 1 thread")
