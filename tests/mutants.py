@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -111,20 +112,23 @@ def chosen(found: list[Mutant], count: int) -> list[Mutant]:
 
 
 def run(names: list[str], seconds: float) -> None:
-    """Let mutmut try these; after `seconds` it is asked to stop, and keeps what it found. It writes log.txt."""
+    """Let mutmut try these, for so many seconds at most; it keeps what it found, and writes log.txt."""
     command = [Path(sys.executable).with_name("mutmut"), "run", "--max-children", str(os.cpu_count() or 1), *names]
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
     with (
         Path("log.txt").open("w") as log,
         subprocess.Popen(command, stdout=log, stderr=log, env=environment) as process,
     ):
-        try:
-            status = process.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
+        began = None
+        while process.poll() is None and (began is None or time.monotonic() < began + seconds):
+            time.sleep(1)
+            # Before, it makes mutants and runs the tests as they are.
+            if began is None and "Running mutation testing" in Path("log.txt").read_text(errors="replace"):
+                began = time.monotonic()
+        if process.poll() is None:
             process.send_signal(signal.SIGINT)
-            return
-    if status:
-        sys.exit(f"mutmut ended with status {status}; what it said is in {Path.cwd() / 'log.txt'}")
+    if began is None:
+        sys.exit(f"mutmut ended with status {process.returncode}; what it said is in {Path.cwd() / 'log.txt'}")
 
 
 def differences(survivors: list[Mutant]) -> Iterator[str]:
