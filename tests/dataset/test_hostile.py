@@ -48,6 +48,7 @@ def kernels(**sizes):
     )
 
 
+END = {"planned": 1, "owed": 0, "seconds": 1}
 REFUSED = [
     # No JSON, or none of ours
     ("not UTF-8", text(gemm_record(9)).replace(b"noise", b"no\xffise"), "can't decode byte 0xff"),
@@ -88,6 +89,10 @@ REFUSED = [
     ("threads just beyond 63 bits", text(run_record("r2", threads=2**63)), "a whole number has more than 18 digits"),
     ("an end of no run", text({"record": "done", "run": "r7"}), "run r7 is nowhere before it"),
     ("an end without counts", text({"record": "done", "run": "r1"}), "the end of a run needs planned"),
+    *(
+        (f"an end without {name}", text({"record": "done", "run": "r1", **END, name: None}), "the end of")
+        for name in ("planned", "owed", "seconds")
+    ),
     ("an end that counts in words", text({"record": "done", "run": "r1", "planned": "many"}), "planned is VARCHAR"),
     ("a block that is a list", text(block_record(block=["b"])), "block is ARRAY, not VARCHAR"),
     ("a block after a text", text(block_record(after="x")), "after is VARCHAR, not OBJECT"),
@@ -115,6 +120,7 @@ REFUSED = [
     ("a median that is no number", text(gemm_record(9, median_ns=float("nan"))), "median_ns is missing or impossible"),
     ("a negative median", text(gemm_record(9, median_ns=-1)), "median_ns is missing or impossible"),
     ("a median of other samples", text(gemm_record(9, median_ns=500)), "median_ns is outside of samples_ns"),
+    ("a median below its samples", text(gemm_record(9, median_ns=1)), "median_ns is outside of samples_ns"),
     ("an interval inside out", text(gemm_record(9, low_ns=500)), "low_ns is above high_ns"),
     ("half an iteration", text(gemm_record(9, iterations=1.5)), "iterations is DOUBLE, not BIGINT"),
     ("iterations that are true", text(gemm_record(9, iterations=True)), "iterations is BOOLEAN, not BIGINT"),
@@ -125,6 +131,7 @@ REFUSED = [
     ("no kernel", text(gemm_record(9, kernel=None)), "no kernel"),
     ("a kernel without kind", kernel(kind=None), "no kernel"),
     ("a gemm without sizes", text(gemm_record(9, kernel={"kind": "gemm"})), "a gemm without m, n and k"),
+    *((f"a gemm without {name}", kernel(**{name: None}), "a gemm without m, n and k") for name in "mnk"),
     ("a size that is a text", kernel(m="3"), "kernel.m is VARCHAR, not BIGINT"),
     ("a size that is a fraction", kernel(m=1.5), "kernel.m is DOUBLE, not BIGINT"),
     ("a size that is a list", kernel(k=[1]), "kernel.k is ARRAY, not BIGINT"),
@@ -135,6 +142,8 @@ REFUSED = [
     ("a network without a name", passes(network=None), "no network"),
     ("no definition", passes(prototxt=None), "no 'prototxt'"),
     ("another batch than its prototxt", passes(batch=7), "batch 7 of toy: its prototxt is of 2"),
+    ("a smaller batch than its prototxt", passes(batch=1), "batch 1 of toy: its prototxt is of 2"),
+    ("a probe of no batch", passes(task="probe", engine="onnxruntime", prototxt=None, batch=0), "batch 0 of toy"),
     ("a batch of none", passes(batch=0), "batch 0 of toy"),
     ("a prototxt that is none", passes(prototxt="layer {"), "record"),
     ("a prototxt that is a number", passes(prototxt=5), "prototxt is UBIGINT, not VARCHAR"),

@@ -2,11 +2,10 @@
 
 import math
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -40,6 +39,9 @@ NUMBERS = {
     **dict.fromkeys(("layer_ms", "forward_ms"), (0, False)),
 }
 """Least value of each column of numbers and whether it is a whole one; at most LARGEST."""
+RUN = ["repeat", "again"]
+"""What tells the passes of a network apart."""
+
 MAY_BE_MISSING = ("iterations", "layer_index", "data_bytes", "forward_ms")
 
 GPU_LIBRARY = re.compile(r"cuda|cudnn|opencl|clblast|viennacl|tensorrt|vulkan|metal|gpu", re.I)
@@ -57,53 +59,96 @@ def read_table(
     rows = _read(file)
     wanted = _wanted(rows, target.processor, library)
     refused: list[Refused] = []
-    chosen = _checked(rows[wanted], refused)
+    chosen = _in_runs(_checked(rows[wanted], refused))
     suffix = {name: chosen[name].nunique() > 1 for name in ("library", "threads")}
     found, imported = [], 0
     known = cache(partial(definition, networks, inputs=inputs))  # libraries and threads share networks
-    for (name_of_library, threads, name, batch), part in sorted(_groups(chosen).items()):
+    group: Any
+    for group, part in chosen.groupby(["library", "threads", "network", "batch"]):
+        name_of_library, threads, name, batch = group
         stack = target.stack + (f"+{name_of_library}" if suffix["library"] and name_of_library else "")
         stack += f"+{threads}-threads" if suffix["threads"] and threads else ""
         try:
             network = known(name, batch)
         except NetworkError as error:
-            refused += [Refused(row.row, str(error)) for row in part]
+            refused += [Refused(int(row), str(error)) for row in part["row"]]
             continue
-        passes = Passes(name, network, stack, threads, name_of_library or None)
-        imported += _fill(passes, part, refused)
-        found.append(passes)
-    found = [passes for passes in found if passes.layers_ms or passes.forward_ms]
+        part = _located(part, network)
+        reasons = _reasons(part, network)
+        refused += [Refused(row, reason) for row, reason in reasons.items()]
+        kept = part[~part["row"].isin(list(reasons))]
+        imported += len(kept)
+        if len(kept):
+            found.append(_passes(kept, Passes(name, network, stack, threads, name_of_library or None)))
     return Imported(found, len(rows), imported, int((~wanted).sum()), sorted(refused, key=lambda entry: entry.row))
 
 
-class _Row(NamedTuple):
-    """A row that passed the checks; what it may lack is NaN."""
-
-    row: int
-    library: str
-    threads: int
-    network: str
-    batch: int
-    repeat: int
-    layer: str
-    layer_ms: float
-    iterations: float
-    forward_ms: float
-    data_bytes: float
-    layer_index: float
-
-    @property
-    def position(self) -> int | None:
-        """The layer's index, where the table has it."""
-        return None if math.isnan(self.layer_index) else int(self.layer_index)
+def _in_runs(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows in the order of their runs, with `pass_ms`: a repeat that has a layer twice is two runs under one name."""
+    named = ["library", "threads", "network", "batch", "repeat"]
+    again = rows.groupby([*named, "layer", "layer_index"], dropna=False).cumcount()
+    rows = rows.assign(again=again).sort_values(RUN, kind="stable")
+    return rows.assign(pass_ms=rows.groupby([*named, "again"])["forward_ms"].transform("first"))
 
 
-def _groups(rows: pd.DataFrame) -> dict[tuple[str, int, str, int], list[_Row]]:
-    """Rows by library, threads, network and batch, in their order."""
-    groups: dict[tuple[str, int, str, int], list[_Row]] = defaultdict(list)
-    for row in map(_Row._make, zip(*(rows[name].tolist() for name in _Row._fields), strict=True)):
-        groups[row.library, row.threads, row.network, row.batch].append(row)
-    return groups
+def _located(rows: pd.DataFrame, network: Network) -> pd.DataFrame:
+    """Rows with the `place` of their layers in the network, -1 where it has none."""
+    named = list(zip(rows["layer"], rows["layer_index"].fillna(-1).astype(int), strict=True))
+    places = {one: layer_index(network, *one) for one in set(named)}
+    return rows.assign(place=[-1 if (place := places[one]) is None else place for one in named])
+
+
+def _reasons(rows: pd.DataFrame, network: Network) -> dict[int, str]:
+    """Why rows of a network cannot be, by row."""
+    expected = memory(network).data_bytes
+    units = {run: _unit(one, network) for run, one in rows.groupby(RUN)}
+    unit = [units[run] for run in zip(*(rows[name] for name in RUN), strict=True)]
+    rows = rows.assign(unit=pd.Series(unit, rows.index, dtype=object))
+    checks: tuple[tuple[Any, Callable[[Any], str]], ...] = (
+        (rows["place"] < 0, lambda row: f"layer {brief(row.layer)} is not in the definition of {row.network!r}"),
+        (
+            rows["data_bytes"].notna() & (rows["data_bytes"] != expected),
+            lambda row: (
+                f"data_bytes {row.data_bytes:.0f} is not the {expected} of {row.network!r} at batch {row.batch}"
+            ),
+        ),
+        (rows["unit"].notna(), lambda row: f"{row.network!r} at batch {row.batch}: {row.unit}"),
+        (
+            rows["layer_ms"] > LONGEST_SHARE * rows["forward_ms"],
+            lambda row: (
+                f"layer_ms of {row.layer!r} is more than {LONGEST_SHARE:g} × forward_ms: the timer or the unit is wrong"
+            ),
+        ),
+    )
+    reasons: dict[int, str] = {}
+    row: Any
+    for bad, reason in checks:
+        for row in rows[bad].itertuples():
+            reasons.setdefault(int(row.row), reason(row))
+    good = rows[~rows["row"].isin(list(reasons))]
+    for row in good[good.duplicated([*RUN, "place"])].itertuples():
+        reasons[int(row.row)] = f"layer {row.layer!r} is there twice in one pass"
+    return reasons
+
+
+def _unit(one: pd.DataFrame, network: Network) -> str | None:
+    """Why a pass, or its layers that multiply where no pass is whole, cannot take so long."""
+    pass_ms = float(one["pass_ms"].iloc[0])
+    if not math.isnan(pass_ms):
+        return implausible(network, pass_ms)
+    heavy = one[[place >= 0 and macs(network.layers[place]) > 0 for place in one["place"]]]
+    return implausible(network, float(heavy["layer_ms"].sum()), set(heavy["place"])) if len(heavy) else None
+
+
+def _passes(rows: pd.DataFrame, passes: Passes) -> Passes:
+    """`passes` with the times of a network's rows."""
+    passes.iterations = next(map(int, rows["iterations"].dropna().tolist()), None)
+    passes.layers_ms = {int(str(place)): ms.tolist() for place, ms in rows.groupby("place")["layer_ms"]}
+    for _, one in rows.groupby(RUN):
+        passes.forward_ms += one["pass_ms"].head(1).dropna().tolist()
+        if set(one["place"]) == set(range(len(passes.network.layers))):
+            passes.layerwise_ms.append(sum(one["layer_ms"].tolist()))
+    return passes
 
 
 def _read(file: Path) -> pd.DataFrame:
@@ -163,73 +208,3 @@ def definition(folder: Path, name: str, batch: int, inputs: Mapping[str, Shape] 
         if (folder / f"{name}{suffix}").is_file():
             return load_network(folder / f"{name}{suffix}", batch=batch, inputs=inputs)
     raise NetworkError(f"no definition {folder / name}.prototxt or .onnx")
-
-
-def _fill(passes: Passes, part: Sequence[_Row], refused: list[Refused]) -> int:
-    """Put a network's rows into `passes`; returns how many."""
-    passes.iterations = next((int(row.iterations) for row in part if not math.isnan(row.iterations)), None)
-    expected = memory(passes.network).data_bytes
-    imported = 0
-    for one in _single(part):
-        kept = list(_plausible_rows(passes.network, one, expected, refused))
-        imported += len(kept)
-        for index, layer_ms in kept:
-            passes.layers_ms.setdefault(index, []).append(layer_ms)
-        forward = one[0].forward_ms
-        if kept and not math.isnan(forward):
-            passes.forward_ms.append(forward)
-        if {index for index, _ in kept} == set(range(len(passes.network.layers))):
-            passes.layerwise_ms.append(sum(layer_ms for _, layer_ms in kept))
-    return imported
-
-
-def _single(part: Sequence[_Row]) -> list[list[_Row]]:
-    """The rows of each pass. A repeat that has a layer twice is two runs under one name: both count."""
-    again: Counter[tuple[int, str, int | None]] = Counter()
-    passes: dict[tuple[int, int], list[_Row]] = defaultdict(list)
-    for row in part:
-        named = (row.repeat, row.layer, row.position)
-        passes[row.repeat, again[named]].append(row)
-        again[named] += 1
-    return [rows for _, rows in sorted(passes.items())]
-
-
-def _plausible_rows(
-    network: Network, one: Sequence[_Row], expected: int, refused: list[Refused]
-) -> Iterator[tuple[int, float]]:
-    """(layer's index, ms) of the rows of one pass that can be; the others are refused."""
-    forward = one[0].forward_ms
-    indices = [layer_index(network, row.layer, row.position) for row in one]
-    unit = _slow_layers(network, indices, one) if math.isnan(forward) else implausible(network, forward)
-    taken: set[int] = set()
-    for row, index in zip(one, indices, strict=True):
-        reason = _reason(row, index, unit, expected, taken, network)
-        if reason:
-            refused.append(Refused(row.row, reason))
-        elif index is not None:
-            taken.add(index)
-            yield index, row.layer_ms
-
-
-def _slow_layers(network: Network, indices: Sequence[int | None], one: Sequence[_Row]) -> str | None:
-    """Why layers without a time of their pass cannot take so long; only those that multiply tell."""
-    heavy = {index for index in indices if index is not None and macs(network.layers[index])}
-    spent = sum(row.layer_ms for index, row in zip(indices, one, strict=True) if index in heavy)
-    return implausible(network, spent, heavy) if heavy else None
-
-
-def _reason(
-    row: _Row, index: int | None, unit: str | None, expected: int, taken: set[int], network: Network
-) -> str | None:
-    """Why a row cannot be; None if it can."""
-    if index is None:
-        return f"layer {brief(row.layer)} is not in the definition of {row.network!r}"
-    if index in taken:
-        return f"layer {row.layer!r} is there twice in one pass"
-    if not math.isnan(row.data_bytes) and row.data_bytes != expected:
-        return f"data_bytes {row.data_bytes:.0f} is not the {expected} of {row.network!r} at batch {network.batch}"
-    if unit:
-        return f"{row.network!r} at batch {network.batch}: {unit}"
-    if row.layer_ms > LONGEST_SHARE * row.forward_ms:
-        return f"layer_ms of {row.layer!r} is more than {LONGEST_SHARE:g} × forward_ms: the timer or the unit is wrong"
-    return None
