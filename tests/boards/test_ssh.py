@@ -121,7 +121,7 @@ def test_a_board_that_loses_power_in_mid_campaign_goes_on_where_it_was(server, t
 
 
 def test_a_board_that_stays_away_is_an_interrupted_campaign_that_says_what_is_owed(server, tmp_path):
-    gives_up = pytest.raises(SiteCNNError, match="measurements are owed, run the same command again")
+    gives_up = pytest.raises(SiteCNNError, match="measurements remain; run the same command again")
     with at_some_progress(tmp_path, 20, server.kill), gives_up as caught:
         campaign.profile(tmp_path, board(server), plan(tmp_path, 60))
     assert "\n" not in str(caught.value)

@@ -173,7 +173,7 @@ def test_compare_has_every_stack_of_every_board_the_fastest_first(sitecnn):
     assert times == sorted(times)
     stacks = {(document["board"], document["stack"]) for document in found}
     own = {("tx1", "caffe-cublas"), ("tx1", "caffe-cudnn"), ("tx1", "synthetic-cpu"), ("lonely", "synthetic-cpu")}
-    # A board's own model hides the one that comes with SiteCNN; boards without one show theirs.
+    # A board's own model hides the one that ships with SiteCNN; boards without one show theirs.
     assert {(board, stack) for board, stack in stacks if board in ("tx1", "lonely")} == own
     shipped = {path.stem.rpartition("-")[0] for path in SHIPPED.glob("*.json")}
     assert {board for board, _ in stacks} == {"tx1", "lonely"} | shipped

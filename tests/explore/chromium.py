@@ -20,7 +20,7 @@ WAIT_MS = 90_000
 
 @contextmanager
 def served(root: Path, *arguments: str) -> Iterator[str]:
-    """The address of a page with the models that come with SiteCNN and those of `root`."""
+    """The address of a page with the models that ship with SiteCNN and those of `root`."""
     command = [sys.executable, "-m", "sitecnn", "--root", str(root), "explore", "--no-browser", "--port", "0"]
     process = subprocess.Popen([*command, *arguments], stderr=subprocess.PIPE, text=True)
     try:
@@ -63,7 +63,7 @@ def copy_networks(root: Path, *names: str) -> Path:
 
 
 def definitions() -> list[Path]:
-    """The networks that come with SiteCNN, in the order of their names."""
+    """The networks that ship with SiteCNN, in the order of their names."""
     return sorted(file for file in NETWORKS.iterdir() if file.suffix in (".prototxt", ".onnx"))
 
 

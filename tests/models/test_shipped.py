@@ -1,4 +1,4 @@
-"""The models that come with SiteCNN: they load, say where they come from, and stand beside the poster's figures."""
+"""The models that ship with SiteCNN: they load, say where they come from, and stand beside the poster's figures."""
 
 from pathlib import Path
 

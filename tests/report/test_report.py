@@ -100,7 +100,7 @@ def test_a_failed_campaign(tmp_path):
     found = read(page)
     assert "Refused: out of <memory>" in found.tables["bad"].words("reason")
     assert len(found.tables["refused"].rows) == 1
-    assert "3 of 9 measurements are still owed" in missing(page)
+    assert "3 of 9 measurements remain" in missing(page)
 
 
 def test_a_campaign_where_everything_failed(tmp_path):

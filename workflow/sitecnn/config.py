@@ -30,14 +30,14 @@ class Config(Strict):
     sweep: bool = Field(
         True, description="measure probe networks and matrix products, so that any network can be estimated"
     )
-    level: float = Field(0.9, gt=0, lt=1, description="probability that an interval holds the truth")
+    level: float = Field(0.9, gt=0, lt=1, description="probability that an interval contains the true value")
 
 
 Model = TypeVar("Model", bound=Strict)
 
 
 def read_yaml(path: Path, model: type[Model]) -> Model:
-    """A YAML file as `model`; ConfigError names the file, the key and the mend for whatever is wrong in it."""
+    """A YAML file as `model`; ConfigError names the file, the key and the fix for whatever is wrong in it."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -82,8 +82,8 @@ class Records:
                 out.flush()
                 os.fsync(out.fileno())
         except OSError as error:
-            mend = "what was measured is kept; mend that and run the same command again"
-            raise BoardError(f"{self.path}: {error.strerror}; {mend}") from error
+            fix = "what was measured is kept; fix that and run the same command again"
+            raise BoardError(f"{self.path}: {error.strerror}; {fix}") from error
         self._learn(line)
         return record
 
@@ -155,7 +155,7 @@ def _with_failures(stack: str, tasks: list[dict[str, Any]], records: Records) ->
         more = "; and others" if len(reasons) > SHOWN_REASONS else ""
         print(
             f"{stack}: {failed} of {len(tasks)} measurements failed: {why}{more}; they are not tried again:"
-            f" when that is mended, move {records.path} away and run the same command",
+            f" when that is fixed, move {records.path} away and run the same command",
             file=sys.stderr,
         )
     return {"failed": failed, "usable": len(tasks) - failed, "reasons": reasons}
@@ -203,7 +203,7 @@ def _until_done(
         if not waits:
             raise BoardError(
                 f"board {board.name}: given up after {len(WAITS_S)} tries that brought nothing: {reason};"
-                f" {records.owed(tasks)} measurements are owed, run the same command again to go on"
+                f" {records.owed(tasks)} measurements remain; run the same command again to continue"
             )
         wait = waits.popleft()
         print(f"board {board.name}: {reason}; trying again in {wait} s", file=sys.stderr)
@@ -333,16 +333,16 @@ def _raise_if_hopeless(board: Board, status: int, said: str, records: Records) -
 def _over_budget(board: Board, done: dict[str, Any], records: Records) -> BoardError:
     return BoardError(
         f"board {board.name}: its budget of {board.budget_minutes:g} minutes is used up, {done['owed']} of"
-        f" {done['planned']} measurements are still owed; run the same command again to go on, or raise budget_minutes"
+        f" {done['planned']} measurements remain; run the same command again to continue, or raise budget_minutes"
         f" (records: {records.path})"
     )
 
 
 def _no_program(board: Board, error: OSError) -> BoardError:
-    mend = "./run report builds the local one" if board.transport == "local" else "is it installed here?"
+    fix = "./run report builds the local one" if board.transport == "local" else "is it installed here?"
     return BoardError(
         f"config/boards/{board.name}.yaml: python: {error.filename or board.transport} cannot be started:"
-        f" {error.strerror}; {mend}"
+        f" {error.strerror}; {fix}"
     )
 
 

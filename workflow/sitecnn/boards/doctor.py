@@ -1,4 +1,4 @@
-"""Whether a board is fit to measure: one line per question, each with what was found or how to mend it."""
+"""Whether a board is fit to measure: one line per question, each with what was found or how to fix it."""
 
 import json
 import subprocess
@@ -25,7 +25,7 @@ TRIAL_KERNELS = 40
 
 @dataclass(frozen=True)
 class Check:
-    """A question, whether its answer is well, and the answer or the mend."""
+    """A question, whether its answer is well, and the answer or the fix."""
 
     what: str
     well: bool
@@ -49,7 +49,7 @@ def examine(root: Path, board: Board) -> Iterator[Check]:
 
 
 def _libraries(board: Board, found: dict[str, Any]) -> Iterator[Check]:
-    mends = {
+    fixes = {
         "engine": "only matrix multiplications can be measured; point python_path or program_path at Caffe",
         "blas": "install OpenBLAS or point library_path at it",
         "gpu": "point library_path at CUDA, or leave gpu out of processors",
@@ -60,7 +60,7 @@ def _libraries(board: Board, found: dict[str, Any]) -> Iterator[Check]:
         if missing and name == "gpu" and "gpu" not in board.processors:
             yield Check(title, True, "none, and none is asked for")
         elif missing:
-            yield Check(title, False, f"{part['missing']}; {mends[name]}")
+            yield Check(title, False, f"{part['missing']}; {fixes[name]}")
         else:
             text = part if isinstance(part, str) else f"{part['name']} {part.get('version', '')}"
             yield Check(title, True, text.strip())
@@ -78,12 +78,12 @@ def _state(board: Board, found: dict[str, Any]) -> Iterator[Check]:
     now, pinnable = found["conditions"], found["clocks_to_pin"]
     governor = now.get("governor", "unknown")
     if board.clocks == "pinned":
-        mend = "there is nothing to pin: no cpufreq, devfreq or Tegra clocks are visible; set clocks: as_found"
-        yield Check("clocks", bool(pinnable), f"{len(pinnable)} are pinned while measuring" if pinnable else mend)
+        fix = "there is nothing to pin: no cpufreq, devfreq or Tegra clocks are visible; set clocks: as_found"
+        yield Check("clocks", bool(pinnable), f"{len(pinnable)} are pinned while measuring" if pinnable else fix)
     else:
         steady = governor in ("performance", "userspace", "unknown")
-        mend = f"governor {governor} changes them while measuring; set clocks: pinned, or the governor to performance"
-        yield Check("clocks", steady, f"as found, governor {governor}" if steady else mend)
+        fix = f"governor {governor} changes them while measuring; set clocks: pinned, or the governor to performance"
+        yield Check("clocks", steady, f"as found, governor {governor}" if steady else fix)
     heat = max(now.get("temperature_c", []), default=None)
     if heat is not None:
         cool = heat < HOT_C

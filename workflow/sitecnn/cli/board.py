@@ -23,7 +23,7 @@ def add_parser(subparsers: Any) -> None:
     probing = actions.add_parser("probe", help="CPU, GPU, memory, libraries and versions of a board, as JSON")
     probing.add_argument("board", metavar="NAME")
     probing.set_defaults(run=run_probe)
-    doctor = actions.add_parser("doctor", help="whether a board is fit to measure, each line ok or the mend")
+    doctor = actions.add_parser("doctor", help="whether a board is fit to measure, each line ok or the fix")
     doctor.add_argument("board", metavar="NAME")
     doctor.set_defaults(run=run_doctor)
     schema = actions.add_parser("schema", help="every key of a board's file, as a JSON schema")
@@ -82,14 +82,14 @@ def run_schema(args: argparse.Namespace) -> int:
 
 
 def run_doctor(args: argparse.Namespace) -> int:
-    """Print a line per check; 0 if all is well, 1 if something is to be mended."""
+    """Print a line per check; 0 if all is well, 1 if something is to be fixed."""
     from sitecnn.boards.config import load_board
     from sitecnn.boards.doctor import examine
 
     healthy = True
     for check in examine(args.root, load_board(args.root, args.board)):
         healthy &= check.well
-        print(f"{'ok  ' if check.well else 'MEND'}  {check.what}: {check.found}", flush=True)
+        print(f"{'ok  ' if check.well else 'FIX '}  {check.what}: {check.found}", flush=True)
     return 0 if healthy else 1
 
 

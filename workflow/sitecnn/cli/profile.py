@@ -11,7 +11,7 @@ def add_parser(subparsers: Any) -> None:
     """Register the command."""
     parser = subparsers.add_parser(
         "profile",
-        help="measure on a board what a plan still owes",
+        help="run a plan's remaining measurements on a board",
         epilog="example: sitecnn profile --board local --plan results/campaigns/local/plan.jsonl",
     )
     parser.add_argument("--board", required=True, metavar="NAME")

@@ -1,4 +1,4 @@
-"""Which boards have a model, a person's own or one that comes with SiteCNN, and which of its stacks is meant."""
+"""Which boards have a model, a person's own or one that ships with SiteCNN, and which of its stacks is meant."""
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
@@ -15,7 +15,7 @@ from sitecnn.workload.engines import engine_of_network, engine_of_stack
 def load_board(board: str | Path, processor: str | None = None, *, root: Path | str = Path()) -> BoardModel:
     """The model of a board's processor (`cpu` or `gpu`).
 
-    `board` is a name (`tx1`), looked up in `root`/results/models and among the models that come with SiteCNN, or
+    `board` is a name (`tx1`), looked up in `root`/results/models and among the models that ship with SiteCNN, or
     the path of a model's .json file. Without `processor` it is the CPU, or the only one that has a model. Raises
     ModelError, with the nearest match, if there is no such model.
     """

@@ -227,7 +227,7 @@ def estimate(
 
     `stack` is a part of a stack's name, `threads` its number of threads, `engine` its engine; of those that fit it is
     the first of ONNX Runtime for a network from an ONNX file, and of Caffe for others, where the board has one.
-    `level` is the probability that an interval holds the truth, between 0 and 1. Nothing is run and nothing is
+    `level` is the probability that an interval contains the true value, between 0 and 1. Nothing is run and nothing is
     fetched. Raises ModelError for a stack that the board's model does not have, SiteCNNError for another level.
     """
     if not 0 < level < 1:

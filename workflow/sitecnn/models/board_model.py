@@ -304,7 +304,7 @@ def _deviations(level: float) -> float:
 
 
 def interval(estimate: Any, sd: Any, level: float) -> tuple[Array, Array]:
-    """(low, high) that hold the truth with probability `level`: a log-normal, because times are positive.
+    """(low, high) that contain the true value with probability `level`: a log-normal, because times are positive.
 
     `estimate` and `sd` are arrays of one shape, or floats, and so are the bounds.
     """

@@ -82,7 +82,7 @@ def load_measurements(root: Path, board: str, processor: str) -> pd.DataFrame:
     rows = as_layers(rows.loc[(rows["status"] != "failed") & usable])
     if rows.empty and len(measured):
         reason = measured.loc[measured["status"] == "failed", "reason"].value_counts().index
-        why = f"most often: {reason[0]}; mend that" if len(reason) else "none has a time; measure again"
+        why = f"most often: {reason[0]}; fix that" if len(reason) else "none has a time; measure again"
         raise DatasetError(
             f"{root / 'results' / 'dataset'}: of {len(measured)} measurements on board {board!r}, processor"
             f" {processor!r}, none is usable; {why}, move results/records/{board} away and run `sitecnn profile` again"

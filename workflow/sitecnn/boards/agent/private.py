@@ -39,7 +39,7 @@ def private_folder(folder):
     Refused if another user owns it, could write into it, or could put another in its place.
     """
     parent = os.path.realpath(os.path.dirname(folder))
-    folder, mend = os.path.join(parent, os.path.basename(folder)), "remove it, or name another by XDG_CACHE_HOME"
+    folder, fix = os.path.join(parent, os.path.basename(folder)), "remove it, or name another by XDG_CACHE_HOME"
     before = os.umask(0o077)
     try:
         os.makedirs(folder)
@@ -50,16 +50,16 @@ def private_folder(folder):
         os.umask(before)
     found = os.lstat(folder)
     if not stat.S_ISDIR(found.st_mode):
-        raise Refused("%s is a link or a file, not a folder: %s" % (folder, mend))
+        raise Refused("%s is a link or a file, not a folder: %s" % (folder, fix))
     if found.st_uid != os.geteuid():
-        raise Refused("%s belongs to user %s, not to %s: %s" % (folder, user(found.st_uid), user(os.geteuid()), mend))
+        raise Refused("%s belongs to user %s, not to %s: %s" % (folder, user(found.st_uid), user(os.geteuid()), fix))
     if stat.S_IMODE(found.st_mode) != 0o700:
         text = "%s has mode %04o, so others may have written there, not 0700: %s"
-        raise Refused(text % (folder, stat.S_IMODE(found.st_mode), mend))
+        raise Refused(text % (folder, stat.S_IMODE(found.st_mode), fix))
     while parent != os.path.dirname(parent):
         found = os.lstat(parent)
         if found.st_uid not in (0, os.geteuid()) or writable_by_others(found):
-            raise Refused("users other than %s can write in %s: %s" % (user(os.geteuid()), parent, mend))
+            raise Refused("users other than %s can write in %s: %s" % (user(os.geteuid()), parent, fix))
         parent = os.path.dirname(parent)
     return folder
 

@@ -98,12 +98,12 @@ def install(board: Board, python: list[str]) -> str:
 
 
 def refused(board: Board, status: int, said: str) -> Exception:
-    """BoardError for what a person must mend, ConnectionError for what time may."""
+    """BoardError for what a person must fix, ConnectionError for what time may."""
     text = (said.strip().splitlines() or [f"status {status}, and nothing on stderr"])[-1].strip()
-    mends = {"ssh": ssh.mend, "slurm": slurm.mend}
-    mend = mends[board.transport](said) if board.transport in mends else ""
-    if mend:
-        return BoardError(f"config/boards/{board.name}.yaml: {board.transport}: {text}; {mend}")
+    fixes = {"ssh": ssh.fix, "slurm": slurm.fix}
+    fix = fixes[board.transport](said) if board.transport in fixes else ""
+    if fix:
+        return BoardError(f"config/boards/{board.name}.yaml: {board.transport}: {text}; {fix}")
     return ConnectionError(f"board {board.name}: {text}")
 
 

@@ -40,7 +40,7 @@ def release(board: str) -> tuple[int, str]:
     return finished.returncode, finished.stderr.decode(errors="replace")
 
 
-MENDS = {
+FIXES = {
     "Requested node configuration is not available": "no node has what `slurm:` asks for, see `sinfo -o '%N %f %G'`",
     "Invalid feature specification": "no node has what `slurm:` asks for as constraint, see `sinfo -o '%N %f'`",
     "nvalid partition": "see `sinfo` for the partitions there are",
@@ -51,6 +51,6 @@ MENDS = {
 }
 
 
-def mend(said: str) -> str:
+def fix(said: str) -> str:
     """What a person can do about srun's complaint; empty if trying again may help."""
-    return next((mend for complaint, mend in MENDS.items() if complaint in said), "")
+    return next((fix for complaint, fix in FIXES.items() if complaint in said), "")

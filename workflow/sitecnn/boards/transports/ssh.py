@@ -22,7 +22,7 @@ OPTIONS = {
 LONGEST_FOLDER = 107 - 58
 """Bytes: a socket's path on Linux less what ssh adds, a slash, 40 of %C, a dot and 16 at random."""
 
-MENDS = {
+FIXES = {
     "REMOTE HOST IDENTIFICATION HAS CHANGED": "the board was set up anew, or this is another machine:"
     " if you know which, remove the old key with `ssh-keygen -R HOST` and connect once by hand",
     "Host key verification failed": "connect once by hand with ssh and compare the key before you accept it",
@@ -54,6 +54,6 @@ def control_folder() -> Path:
     return folder
 
 
-def mend(said: str) -> str:
+def fix(said: str) -> str:
     """What a person can do about ssh's complaint; empty if trying again may help."""
-    return next((mend for complaint, mend in MENDS.items() if complaint in said), "")
+    return next((fix for complaint, fix in FIXES.items() if complaint in said), "")

@@ -15,7 +15,7 @@ SOLVER_FIELDS = frozenset(
 OTHER_TEXTS = (
     (r"version https://git-lfs", "a Git LFS pointer, not the file itself; fetch it: git lfs pull"),
     (r"(?i)(?:<!doctype|<html|<\?xml|<head|<body)", "a web page, not the file; download the raw file"),
-    (r"(?:diff --git|--- \S|Index: )", "a patch, not a network definition; apply it and give the file that it mends"),
+    (r"(?:diff --git|--- \S|Index: )", "a patch, not a network definition; apply it and give the file that it fixes"),
     (r"(?:from [\w.]+ import|import [\w.]+|def \w+\(|#!.*python)", "a Python program; run it and give what it writes"),
     (r"[\[{]", "it begins like JSON; a network definition is a list of layer { … }"),
 )
@@ -39,9 +39,9 @@ def require_no_solver(names: Sequence[str], text: str, origin: str) -> None:
         return
     net = re.search(r"""\b(?:train_)?net\s*:\s*["']([^"'\n]{1,200})["']""", text)
     if net:
-        mend = f"give the network that it trains, {net[1]!r}"
+        fix = f"give the network that it trains, {net[1]!r}"
     elif any(name.endswith("net_param") for name in names):
-        mend = "give the network that stands in its net_param { } as a file of its own"
+        fix = "give the network that stands in its net_param { } as a file of its own"
     else:
-        mend = "give the network that it trains"
-    raise NetworkError(f"{origin}: a solver, not a network; {mend}")
+        fix = "give the network that it trains"
+    raise NetworkError(f"{origin}: a solver, not a network; {fix}")

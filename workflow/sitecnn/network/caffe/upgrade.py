@@ -82,8 +82,8 @@ def _require_one_format(net: NetParameter, origin: str) -> None:
                 if layer.type
                 else "layers {{ }} with param {{ }}"
             )
-            mend = MIXED.format("CONVOLUTION")
-            raise NetworkError(f"{origin}: layer {layer.name!r}: {mixed}, a mixture of Caffe's two formats; {mend}")
+            fix = MIXED.format("CONVOLUTION")
+            raise NetworkError(f"{origin}: layer {layer.name!r}: {mixed}, a mixture of Caffe's two formats; {fix}")
     for layer in net.layer:
         if layer.HasField("v1_type") or layer.v1_param or layer.HasField("layer"):
             mixed = (
@@ -91,8 +91,8 @@ def _require_one_format(net: NetParameter, origin: str) -> None:
                 if layer.v1_type
                 else "layer {{ }} in the form of layers {{ }}"
             )
-            mend = MIXED.format("CONVOLUTION")
-            raise NetworkError(f"{origin}: layer {layer.name!r}: {mixed}, a mixture of Caffe's two formats; {mend}")
+            fix = MIXED.format("CONVOLUTION")
+            raise NetworkError(f"{origin}: layer {layer.name!r}: {mixed}, a mixture of Caffe's two formats; {fix}")
 
 
 def _upgrade_inputs(net: NetParameter, origin: str) -> None:

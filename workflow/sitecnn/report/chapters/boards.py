@@ -372,7 +372,7 @@ def bad_measurements(results: Results) -> list[Block]:
     else:
         blocks.append(Note("No record had to be quarantined."))
     owed = [
-        f"{found.board} {name}: {last['owed']} of {last['planned']} measurements are still owed"
+        f"{found.board} {name}: {last['owed']} of {last['planned']} measurements remain"
         for found in results.processors
         for name, last in found.done.items()
         if last.get("owed")
@@ -384,5 +384,7 @@ def bad_measurements(results: Results) -> list[Block]:
         if last.get("failed")
     ]
     stopped = {found.board: found.interrupted for found in results.processors if found.interrupted}
-    owed += [f"{board}: the campaign was interrupted ({why}); run it again to go on." for board, why in stopped.items()]
+    owed += [
+        f"{board}: the campaign was interrupted ({why}); run it again to continue." for board, why in stopped.items()
+    ]
     return [*blocks, *(Note(text, True) for text in owed)]
