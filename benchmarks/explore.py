@@ -1,7 +1,7 @@
 """`sitecnn explore` as a person meets it, in Chromium: how soon it is there, and how soon a key is answered.
 
     .venv/bin/python benchmarks/explore.py                    two cores, as the project's promise has it
-    .venv/bin/python benchmarks/explore.py --only keys        one part of it: start, parts or keys
+    .venv/bin/python benchmarks/explore.py --only keys        one part of it: start, parts, keys or large
 
 Promised: the page usable within 2 s of the command; from a key to new numbers of ResNet-50 on all shipped boards a
 median of at most 150 ms. Leave the machine alone meanwhile.
@@ -87,6 +87,99 @@ def keys(root, browser, presses=24):
         page.context.close()
 
 
+def resnet152():
+    """ResNet-152's definition, as ResNet-50's with more blocks: about 700 layers, and Splits."""
+    head = 'name: "ResNet-152" layer {{ name: "data" type: "Input" top: "data" {} }}'
+    lines = [head.format("input_param { shape { dim: 1 dim: 3 dim: 224 dim: 224 } }")]
+
+    def convolution(name, bottom, outputs, kernel, stride=1, relu=True):
+        pad = kernel // 2
+        numbers = f"num_output: {outputs} kernel_size: {kernel} stride: {stride} pad: {pad} bias_term: false"
+        both = f'bottom: "{name}" top: "{name}"'
+        lines.extend(
+            [
+                f'layer {{ name: "{name}" type: "Convolution" bottom: "{bottom}" top: "{name}" '
+                f"convolution_param {{ {numbers} }} }}",
+                f'layer {{ name: "{name}_bn" type: "BatchNorm" {both} }}',
+                f'layer {{ name: "{name}_scale" type: "Scale" {both} scale_param {{ bias_term: true }} }}',
+                *([f'layer {{ name: "{name}_relu" type: "ReLU" {both} }}'] if relu else []),
+            ]
+        )
+        return name
+
+    last = convolution("conv1", "data", 64, 7, 2)
+    pool = 'layer {{ name: "{0}" type: "Pooling" bottom: "{1}" top: "{0}" pooling_param {{ {2} }} }}'
+    lines.append(pool.format("pool1", last, "kernel_size: 3 stride: 2"))
+    last = "pool1"
+    for stage, blocks in enumerate((3, 8, 36, 3)):
+        width = 64 << stage
+        for block in range(blocks):
+            name, stride = f"res{stage + 2}_{block}", 2 if block == 0 and stage else 1
+            side = convolution(f"{name}_side", last, 4 * width, 1, stride, relu=False) if block == 0 else last
+            inner = convolution(f"{name}_a", last, width, 1, stride)
+            inner = convolution(f"{name}_b", inner, width, 3)
+            inner = convolution(f"{name}_c", inner, 4 * width, 1, relu=False)
+            lines.append(f'layer {{ name: "{name}" type: "Eltwise" bottom: "{side}" bottom: "{inner}" top: "{name}" }}')
+            lines.append(f'layer {{ name: "{name}_relu" type: "ReLU" bottom: "{name}" top: "{name}" }}')
+            last = name
+    lines.append(pool.format("pool5", last, "pool: AVE global_pooling: true"))
+    fc = 'layer { name: "fc" type: "InnerProduct" bottom: "pool5" top: "fc" inner_product_param { num_output: 1000 } }'
+    lines.append(fc)
+    return "\n".join(lines)
+
+
+FRAMES = """(move) => new Promise((done) => {
+    const times = [];
+    const scroller = document.querySelector(".drawing .scroller");
+    const nodes = [...document.querySelectorAll("svg.graph .node")];
+    let last = performance.now();
+    let number = 0;
+    const step = () => {
+        const now = performance.now();
+        times.push(now - last);
+        last = now;
+        if (number++ > 120) return done(times.slice(1));
+        if (move === "scroll") scroller.scrollTop += 120;
+        else nodes[number * 7 % nodes.length].dispatchEvent(new PointerEvent("pointerover", {bubbles: true}));
+        requestAnimationFrame(step);
+    };
+    requestAnimationFrame(step);
+})"""
+
+
+NODES = "document.querySelectorAll('svg.graph .node')"
+CLICK = f"(number) => {NODES}[number].dispatchEvent(new MouseEvent('click', {{bubbles: true}}))"
+
+
+def large(root, browser):
+    """ResNet-152: until it is drawn, a frame while its drawing is scrolled or layers are hovered over, a choice."""
+    file = root / "resnet152.prototxt"
+    file.write_text(resnet152())
+    with served(root, str(file)) as address:
+        began = time.perf_counter()
+        page = open_page(browser, address)
+        nodes = page.evaluate("document.querySelectorAll('svg.graph .node').length")
+        say(f"large: {nodes} boxes and all of the page", [1e3 * (time.perf_counter() - began)])
+        for move in ("scroll", "hover"):
+            say(f"large: a frame while one {move}s", page.evaluate(FRAMES, move))
+        chosen = []
+        for number in range(20, 220, 20):
+            began = time.perf_counter()
+            page.evaluate(CLICK, number)
+            page.wait_for_function(f"{NODES}[{number}].classList.contains('chosen')")
+            chosen.append(1e3 * (time.perf_counter() - began))
+        say("large: a layer chosen", chosen)
+        page.context.close()
+    question = Question(Source(file.name, file.read_text()))
+    stacks = load_stacks(root)
+    began = time.perf_counter()
+    answers(question, None, stacks)
+    first = time.perf_counter()
+    details(question, None, stacks[0])
+    say("worker: boards of ResNet-152", [1e3 * (first - began)])
+    say("worker: layers and layout of it", [1e3 * (time.perf_counter() - first)])
+
+
 def parts(root):
     """What the worker takes for an answer, without the way to it and back."""
     stacks = load_stacks(root)
@@ -118,7 +211,7 @@ def say(what, times_ms):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=["start", "keys", "parts"])
+    parser.add_argument("--only", choices=["start", "parts", "keys", "large"])
     only = parser.parse_args().only
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
@@ -131,3 +224,5 @@ if __name__ == "__main__":
             parts(root)
         if only in (None, "keys"):
             keys(root, browser)
+        if only in (None, "large"):
+            large(root, browser)

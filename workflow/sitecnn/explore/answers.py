@@ -1,11 +1,12 @@
 """A network on every board, processor and stack: the rows of the page's first table."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sitecnn.errors import ModelError
+from sitecnn.errors import ModelError, NetworkError
 from sitecnn.estimation.budget_check import verdict
 from sitecnn.estimation.estimate import Estimate, estimate
 from sitecnn.estimation.work import can_run
@@ -48,7 +49,10 @@ def answers(question: Question, pinned: Question | None, stacks: Sequence[Stack]
     """A row for each stack that can run the network, the fastest first, with changes since `pinned` if it is given."""
     network = network_of(question)
     before = network_of(pinned) if pinned else None
-    rows = [_row(network, before, stack, question) for stack in stacks if can_run(network, stack.model)]
+    rows = []
+    for stack in stacks:
+        with suppress(NetworkError):  # an engine that cannot run it
+            rows.append(_row(network, before, stack, question))
     return sorted(rows, key=lambda row: (not row["is_whole"], float(row["forward_ms"]["estimate"])))
 
 

@@ -1,6 +1,7 @@
 """What an engine makes of a network before it runs it: its layers as kernels, a module per engine."""
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sitecnn.errors import NetworkError
@@ -51,8 +52,12 @@ def lower(network: Network, engine: Engine) -> tuple[LoweredKernel, ...]:
     return LOWERINGS[engine.name](network, engine)
 
 
+@lru_cache(maxsize=8)
 def lower_whole(network: Network, engine: Engine) -> tuple[tuple[LoweredKernel, ...], EngineMemory | None]:
-    """`lower`, and what decides the memory of an engine that shares its buffers, None for one that does not."""
+    """`lower`, and what decides the memory of an engine that shares its buffers, None for one that does not.
+
+    Stacks of one engine are asked for one network after the other, so the last few answers are kept.
+    """
     if engine.name not in (ONNXRUNTIME, TFLITE_GPU):
         return lower(network, engine), None
     module = _onnxruntime() if engine.name == ONNXRUNTIME else _tflite_gpu()
