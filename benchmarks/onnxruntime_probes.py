@@ -23,6 +23,7 @@ import numpy as np
 import onnxruntime
 import pandas as pd
 
+from sitecnn.boards.plan import PROBES, ROUNDS
 from sitecnn.boards.probes import probe_models
 from sitecnn.boards.probes.graph import WEIGHTS_BYTES, WEIGHTS_FILE
 from sitecnn.models.evaluate import OURS, evaluate
@@ -32,7 +33,7 @@ from sitecnn.workload.engines import ONNXRUNTIME, Engine
 from sitecnn.workload.kernels import SIZE_NAMES
 from sitecnn.workload.lowering import LoweredKernel, lower
 
-PROFILED, PLAIN, MOST = 6, 4, 60
+PROFILED, PLAIN, MOST = 6, 6, 60
 """Passes of each kind in a round, after one that is not counted; of a network more until NETWORK_S."""
 
 NETWORK_S = 0.3
@@ -124,9 +125,9 @@ def main() -> None:
     """Measure and print each network's error, and those of simpler methods."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("networks", nargs="*", type=Path)
-    parser.add_argument("--probes", type=int, default=48)
+    parser.add_argument("--probes", type=int, default=PROBES[ONNXRUNTIME])
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--rounds", type=int, default=ROUNDS[ONNXRUNTIME])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--block", type=int, default=16, help="channels that this CPU keeps side by side: 0, 8 or 16")
     parser.add_argument("--keep", type=Path, help="a JSON file: rounds measured before come from it, new ones go there")

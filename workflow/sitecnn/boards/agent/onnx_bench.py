@@ -15,9 +15,9 @@ from .onnx_join import join
 from .onnx_session import WEIGHTS_BYTES, OnnxRuntime
 from .samples import Cost
 
-# Of a probe few passes, as rounds count for more than passes; of a network as many as fit into its time.
+# Of a probe few passes, as rounds count for more than passes, of either kind as many: a quantile of fewer lies lower.
+# Of a network as many as fit into its time.
 PROBE_PASSES = 6
-PLAIN_PASSES_OF_PROBE = 3
 NETWORK_SECONDS = 0.7
 FEWEST_PASSES, MOST_PASSES = 6, 60
 CHAIN_NODES, CHAIN_PASSES = 200, 30
@@ -85,7 +85,7 @@ class OnnxBench(object):
         model = self.model(task)
         with self.cost.of("timed"):
             if task["task"] == "probe":
-                forward = self.engine.plain(model, lambda count, _: count >= PLAIN_PASSES_OF_PROBE)
+                forward = self.engine.plain(model, lambda count, _: count >= PROBE_PASSES)
                 nodes, layerwise = self.engine.profiled(model, lambda count, _: count >= PROBE_PASSES)
             else:
                 forward = self.engine.plain(model, _is_enough)
