@@ -90,12 +90,12 @@ def test_only_new_lines_are_read_and_the_result_is_that_of_all(tmp_path, monkeyp
 
 def test_many_small_additions_become_few_files(tmp_path):
     write(tmp_path, [run_record()])
-    for number in range(30):
+    for number in range(20):
         write(tmp_path, [gemm_record(number)])
         aggregate(tmp_path)
     folder = tmp_path / "results/dataset/measurements/board=b/processor=cpu"
     assert len(list(folder.iterdir())) <= 9
-    assert sorted(rows(tmp_path)["m"]) == list(range(1, 31))
+    assert sorted(rows(tmp_path)["m"]) == list(range(1, 21))
     assert list(problems(tmp_path)) == []
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import mannwhitneyu, wilcoxon
+from scipy.stats import false_discovery_control, mannwhitneyu, wilcoxon
 
 from sitecnn.dataset.reading import read_measurements
 from sitecnn.dataset.store import existing
@@ -31,7 +31,7 @@ def compare(before: pd.DataFrame, after: pd.DataFrame, level: float = 0.05) -> p
         tests, columns=["before_ms", "after_ms", "p"], index=pairs.index
     )
     pairs["ratio"] = pairs["after_ms"] / pairs["before_ms"].where(pairs["before_ms"] > 0)
-    sure = _discoveries(pairs["p"].to_numpy(dtype=float), level)
+    sure = _discoveries(pairs["p"], level)
     pairs["verdict"] = _verdicts(sure, pairs["ratio"])
     names = ["subject", "network", "batch", "layer", "layer_type", "kind", "mode"]
     figures = ["before_ms", "after_ms", "ratio", "p", "verdict"]
@@ -57,7 +57,7 @@ def shifts(found: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
     groups = possible["ratio"].astype(float).groupby([possible["subject"], types])
     rows = [(*key, len(ratios), *_shift(ratios)) for key, ratios in groups if isinstance(key, tuple)]
     table = pd.DataFrame(rows, columns=["subject", "type", "count", "ratio", "p"])
-    sure = _discoveries(table["p"].to_numpy(dtype=float), level) & (abs(table["ratio"] - 1) > SMALLEST_SHIFT)
+    sure = _discoveries(table["p"], level) & (abs(table["ratio"] - 1) > SMALLEST_SHIFT)
     table["verdict"] = _verdicts(sure, table["ratio"])
     return table.sort_values("ratio", ascending=False, ignore_index=True)
 
@@ -72,13 +72,9 @@ def _verdicts(sure: Any, ratios: "pd.Series[float]") -> "np.ndarray[Any, np.dtyp
     return np.where(sure, np.where(ratios > 1, "slower", "faster"), "same")
 
 
-def _discoveries(p: "np.ndarray[Any, np.dtype[np.float64]]", level: float) -> "np.ndarray[Any, np.dtype[np.bool_]]":
-    """Which tests hold at this false discovery rate (the step-up rule)."""
-    order = np.argsort(p)
-    holds = np.flatnonzero(p[order] <= level * np.arange(1, len(p) + 1) / max(len(p), 1))
-    sure = np.zeros(len(p), bool)
-    sure[order[: holds[-1] + 1 if len(holds) else 0]] = True
-    return sure
+def _discoveries(p: "pd.Series[float]", level: float) -> Any:
+    """Which tests hold at this false discovery rate."""
+    return false_discovery_control(p.to_numpy(dtype=float)) <= level
 
 
 def of_stack(root: Path, board: str, processor: str, part: str | None) -> pd.DataFrame:
