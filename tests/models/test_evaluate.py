@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sitecnn.models.evaluate import OURS, evaluate, folds, summarise
+from sitecnn.models.evaluate import OURS, _pass_ratio, evaluate, folds, summarise
 from sitecnn.models.families import family
 from tests.models.boards import board
 
@@ -107,6 +107,36 @@ def test_the_summary_is_of_its_own_tables(evaluated):
         assert row.median_error == pytest.approx(np.median(np.abs(errors)))
         assert row.worst_error == pytest.approx(np.abs(errors).max())
         assert row.within_5 == pytest.approx((np.abs(errors) <= 0.05).mean())
+
+
+def test_the_tables_hold_what_was_measured_and_errors_against_it(evaluated):
+    rows, found = evaluated
+    layers = rows[rows["subject"] == "layer"]
+    sums, whole = layers.groupby("network")["median_ns"].sum(), rows[rows["subject"] == "forward"].set_index("network")
+    for row in found.networks.itertuples():
+        assert row.measured_ms == pytest.approx(whole.loc[row.network, "median_ns"] / 1e6)
+        assert row.measured_layerwise_ms == pytest.approx(sums[row.network] / 1e6)
+        assert row.covered == (row.low_ms <= row.measured_ms <= row.high_ms)
+        assert row.high_ms / row.estimate_ms == pytest.approx(row.estimate_ms / row.low_ms)
+        assert row.modelled_time_fraction == 1.0
+    for table in (found.networks, found.layers):
+        assert table["error"].to_numpy() == pytest.approx((table["estimate_ms"] / table["measured_ms"] - 1).to_numpy())
+    inside = (found.layers["low_ms"] <= found.layers["measured_ms"]) & (
+        found.layers["measured_ms"] <= found.layers["high_ms"]
+    )
+    assert (found.layers["covered"] == inside).all() and 0 < inside.mean() < 1
+    shares = found.layers["measured_ms"] / found.layers["network"].map(sums / 1e6)
+    assert found.layers["share"].to_numpy() == pytest.approx(shares.to_numpy())
+
+
+def test_simpler_methods_are_granted_the_median_ratio_of_passes():
+    rows = pd.DataFrame(
+        [("a", "layerwise", 10.0), ("a", "forward", 9.0), ("b", "layerwise", 10.0), ("b", "forward", 8.0),
+         ("c", "layerwise", 20.0), ("c", "forward", 10.0), ("d", "forward", 1.0)],
+        columns=["network", "subject", "median_ns"],
+    ).assign(batch=1)  # fmt: skip
+    assert _pass_ratio(rows) == pytest.approx(0.8)
+    assert _pass_ratio(rows[rows["subject"] == "forward"]) == 1.0
 
 
 def test_figures_of_a_summary_by_hand():
