@@ -76,6 +76,7 @@ def test_each_network_that_is_chosen_has_its_own_numbers(page):
     page.get_by_role("option", name="googlenet.prototxt").click()
     assert wait_for_other(page, before) > 0
     page.wait_for_function("document.querySelectorAll('svg.graph .node').length > 100")
+    assert page.locator(".editor").get_by_text("googlenet.prototxt", exact=True).is_visible()
 
 
 def test_a_convolution_with_more_outputs_costs_more_on_every_board(page):

@@ -83,6 +83,7 @@ class Page:
     def _editor(self) -> None:
         with ui.element("section").props('aria-labelledby="network-title"').classes("card editor"):
             ui.html("Network", sanitize=False, tag="h2").props('id="network-title"')
+            self.file_name = ui.label("").classes("small")
             self.error = ui.html("", sanitize=False).classes("error").props('role="status" aria-live="polite"')
             self.editor = ui.codemirror("", language="ProtoBuf", theme="basicLight", on_change=self.typed)
             self.shown = ui.html("", sanitize=False).classes("shown")
@@ -166,6 +167,7 @@ class Page:
 
     def _show_source(self) -> None:
         source = self.tab.question.source
+        self.file_name.text = source.name
         self.editor.visible = not source.file
         self.shown.visible = self.as_prototxt.visible = bool(source.file)
         self.editor.decorations = []
