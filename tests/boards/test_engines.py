@@ -21,7 +21,7 @@ NO_CAFFE = {"engine": {"missing": "no module named caffe"}}
 def planned(monkeypatch, tmp_path, engines, facts, networks=(RELU,)):
     monkeypatch.setattr("sitecnn.boards.engines.probe", lambda root, board: facts)
     board = Board(name="here", python=sys.executable, engines=engines, processors={"cpu": {}})
-    return plan(board_engines(tmp_path, board, networks), Amount(probes=2, rounds=2), sweep=False)
+    return plan(board_engines(tmp_path, board, networks)[0], Amount(probes=2, rounds=2), sweep=False)
 
 
 def engine_of(task):

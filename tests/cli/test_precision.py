@@ -93,5 +93,5 @@ def test_a_file_of_another_precision_is_not_measured_as_fp32(file, tmp_path, cap
     facts = {"onnxruntime": {"name": "onnxruntime", "version": "1.32.0", "nchwc_block": 16}}
     monkeypatch.setattr("sitecnn.boards.engines.probe", lambda root, board: facts)
     board = SimpleNamespace(name="x", engines=["onnxruntime"], python="python3")
-    assert board_engines(tmp_path, board, [network]) == {engine: []}
+    assert board_engines(tmp_path, board, [network]) == ({engine: []}, None)
     assert "net: ONNX Runtime does not measure it: the file is int8" in capsys.readouterr().err

@@ -12,13 +12,16 @@ from sitecnn.network.graph import Network
 from sitecnn.workload.engines import CAFFE, ONNXRUNTIME, Engine
 
 
-def board_engines(root: Path, board: Board, networks: Sequence[Network]) -> dict[Engine, Sequence[Network]]:
-    """The engines in the board's file that it has, each with the networks that it runs; others are said on stderr.
+def board_engines(
+    root: Path, board: Board, networks: Sequence[Network]
+) -> tuple[dict[Engine, Sequence[Network]], int | None]:
+    """(engines in the board's file that it has, each with the networks that it runs; bytes that its memory has free).
 
-    Only a board that has another engine than Caffe is asked what it has. BoardError if nothing is left to measure.
+    Others are said on stderr. Only a board that has another engine than Caffe is asked what it has; of others the
+    bytes are None. BoardError if nothing is left to measure.
     """
     if board.engines == [CAFFE]:
-        return {Engine(CAFFE): networks}
+        return {Engine(CAFFE): networks}, None
     facts = probe(root, board)
     found: dict[Engine, Sequence[Network]] = {}
     if CAFFE in board.engines and _has(board, "Caffe", facts.get("engine")):
@@ -32,7 +35,8 @@ def board_engines(root: Path, board: Board, networks: Sequence[Network]) -> dict
             f"board {board.name}: it has none of the engines in config/boards/{board.name}.yaml"
             f" ({', '.join(board.engines)}); install one for {board.python}, or correct `engines:`"
         )
-    return found
+    free = (facts.get("memory") or {}).get("MemAvailable")
+    return found, free if isinstance(free, int) else None
 
 
 def _has(board: Board, name: str, found: Any) -> bool:

@@ -2,18 +2,20 @@
 
 import base64
 import json
+import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sitecnn.boards.probes import caffe_probes, probe_models
 from sitecnn.errors import NetworkError
-from sitecnn.network import write_prototxt
+from sitecnn.network import parse_prototxt, write_prototxt
 from sitecnn.network.graph import Network
 from sitecnn.network.onnx import external_bytes, parse_onnx, to_onnx
 from sitecnn.workload.engines import CAFFE, ONNXRUNTIME, Engine
 from sitecnn.workload.kernels import Kernel, gemm, unique_kernels
-from sitecnn.workload.lowering import LoweredKernel, lower_whole
+from sitecnn.workload.lowering import EngineMemory, LoweredKernel, lower_whole
+from sitecnn.workload.memory import footprint_bytes
 
 Task = dict[str, Any]
 
@@ -21,6 +23,12 @@ PROBES, ROUNDS = {CAFFE: 45, ONNXRUNTIME: 60}, {CAFFE: 4, ONNXRUNTIME: 5}
 """What a campaign has unless asked otherwise: on a server core a round of so many probes takes 9 and 15 s."""
 
 SEED = 1
+
+MEMORY_SHARE = 0.8
+"""Of what a board has free, so much may be a process's: the agent is there, too, and files are in the cache."""
+
+PROCESS_BYTES = {CAFFE: 120 << 20, ONNXRUNTIME: 90 << 20}
+"""What a worker takes besides its network: Python, NumPy, the engine and its libraries; measured on a server."""
 
 OVERHEAD_ITERATIONS = tuple(2**power for power in range(11))
 """Calls per synchronisation of the curve that shows how its cost spreads."""
@@ -33,13 +41,15 @@ SMALL_GEMM = gemm(64, 49, 64)
 class Amount:
     """How much is measured: probe networks (an engine's own number unless given; 0 for none), rounds, and a seed.
 
-    `chosen` has the names of the probes that are measured, all if it is None.
+    `chosen` has the names of the probes that are measured, all if it is None. `memory_bytes` is what a process may
+    take on the board: probes and networks that would need more are left out, and said on stderr.
     """
 
     probes: int | None = None
     rounds: int | None = None
     seed: int = SEED
     chosen: Collection[str] | None = None
+    memory_bytes: int | None = None
 
     def has(self, name: str) -> bool:
         """Whether a probe is measured."""
@@ -56,8 +66,11 @@ def plan(networks: Mapping[Engine, Sequence[Network]], amount: Amount | None = N
     amount = amount or Amount()
     amount = amount if sweep or amount.probes is not None else replace(amount, probes=0)
     rounds = {engine: amount.rounds or ROUNDS[engine.name] for engine in networks}
-    tasks = {engine: [_tasks_of(network, engine) for network in some] for engine, some in networks.items()}
-    passes = {engine: [*_probes(engine, amount), *(first for first, _ in of)] for engine, of in tasks.items()}
+    tasks = {engine: _networks(some, engine, amount) for engine, some in networks.items()}
+    passes = {
+        engine: [*_fitting(_probes(engine, amount), amount), *(first for first, _ in of)]
+        for engine, of in tasks.items()
+    }
     in_rounds = [
         {**task, "round": number}
         for number in range(max(rounds.values(), default=0))
@@ -76,34 +89,78 @@ def plan_lines(tasks: Iterable[Task]) -> str:
     return "".join(json.dumps(task, separators=(",", ":")) + "\n" for task in tasks)
 
 
-def _probes(engine: Engine, amount: Amount) -> Iterator[Task]:
-    """The probes that an engine runs in each round."""
+def _fitting(probes: Iterable[tuple[Task, int]], amount: Amount) -> list[Task]:
+    """The probes whose process fits into the board's memory; how many do not is said."""
+    some = list(probes)
+    kept = [task for task, need in some if amount.memory_bytes is None or need <= amount.memory_bytes]
+    if len(kept) < len(some):
+        told = f"{len(some) - len(kept)} of {len(some)} probes are left out: they take up to"
+        print(f"{told} {_mib(max(need for _, need in some))}, {_has_only(amount)}", file=sys.stderr)
+    return kept
+
+
+def _networks(networks: Sequence[Network], engine: Engine, amount: Amount) -> list[tuple[Task, Task]]:
+    """(passes, memory) of each network whose process fits into the board's memory; of others it is said."""
+    found = []
+    for network in networks:
+        passes, memory, need = _tasks_of(network, engine)
+        if amount.memory_bytes is None or need <= amount.memory_bytes:
+            found.append((passes, memory))
+        else:
+            print(
+                f"{network.name}: left out: {engine.name} takes {_mib(need)} for it, {_has_only(amount)}",
+                file=sys.stderr,
+            )
+    return found
+
+
+def _has_only(amount: Amount) -> str:
+    return f"the board leaves {_mib(amount.memory_bytes or 0)} to a process"
+
+
+def _mib(count: int) -> str:
+    return f"{count / 2**20:,.0f} MiB"
+
+
+def _probes(engine: Engine, amount: Amount) -> Iterator[tuple[Task, int]]:
+    """(task, bytes that its process takes) of the probes that an engine runs in each round."""
     count = PROBES[engine.name] if amount.probes is None else amount.probes
     if engine.name == CAFFE:
         texts = caffe_probes(amount.seed, count) if count else {}
         named = ((name, text) for name, text in texts.items() if amount.has(name))
-        yield from ({"task": "probe", "network": name, "batch": 1, "prototxt": text} for name, text in named)
+        for name, text in named:
+            need = _caffe_bytes(parse_prototxt(text, name)) if amount.memory_bytes else 0
+            yield {"task": "probe", "network": name, "batch": 1, "prototxt": text}, need
         return
     for model in probe_models(amount.seed, count):
         content, name = model.SerializeToString(), model.graph.name
         if amount.has(name):
             network = parse_onnx(content, name)
-            kernels = _as_profiled(lower_whole(network, engine)[0])
-            yield {"task": "probe", **_common(network, content, engine), "kernels": kernels}
+            kernels, parts = lower_whole(network, engine)
+            task = {"task": "probe", **_common(network, content, engine), "kernels": _as_profiled(kernels)}
+            yield task, _shared_bytes(parts)
 
 
-def _tasks_of(network: Network, engine: Engine) -> tuple[Task, Task]:
-    """(passes, memory) of a network; ONNX Runtime's record of memory keeps what decides it, as expected here."""
+def _caffe_bytes(network: Network) -> int:
+    return PROCESS_BYTES[CAFFE] + footprint_bytes(network)
+
+
+def _shared_bytes(parts: EngineMemory | None) -> int:
+    return PROCESS_BYTES[ONNXRUNTIME] + (parts.weights_bytes + parts.activations_bytes if parts else 0)
+
+
+def _tasks_of(network: Network, engine: Engine) -> tuple[Task, Task, int]:
+    """(passes, memory, bytes of the process) of a network; ONNX Runtime's record of memory keeps what decides it."""
     if engine.name == CAFFE:
         _refuse_unmodelled(network)
         named = {"network": network.name, "batch": network.batch, "prototxt": write_prototxt(network)}
-        return {"task": "network", **named}, {"task": "memory", **named}
+        return {"task": "network", **named}, {"task": "memory", **named}, _caffe_bytes(network)
     _refuse_other_precision(network, engine)
     kernels, parts = lower_whole(network, engine)
     common = _common(network, to_onnx(network, "external"), engine) | {"weights_bytes": external_bytes(network)}
     told = {name.removesuffix("_bytes"): value for name, value in asdict(parts).items()} if parts else {}
     passes = {"task": "network", **common, "kernels": _as_profiled(kernels)}
-    return passes, {"task": "memory", **common, "parts": told}
+    return passes, {"task": "memory", **common, "parts": told}, _shared_bytes(parts)
 
 
 def _refuse_unmodelled(network: Network) -> None:

@@ -35,6 +35,12 @@ def add_parser(subparsers: Any) -> None:
     probes.add_argument("--probes", type=int, metavar="N", help="so many (default: 45 for Caffe, 48 for ONNX Runtime)")
     probes.add_argument("--rounds", type=int, metavar="N", help="rounds (default: 4 and 5)")
     probes.add_argument("--seed", type=int, default=1, metavar="N", help="what they are drawn from (default: 1)")
+    probes.add_argument(
+        "--memory-mb",
+        type=positive,
+        metavar="MB",
+        help="leave out what takes more memory (default: 80 %% of what a board that is asked has free)",
+    )
     chosen = parser.add_argument_group(
         "a choice", "only the probes of Caffe that tell most of the networks' times per second of measuring"
     )
@@ -52,13 +58,14 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the plan, one JSON task per line; 0."""
-    from sitecnn.boards.plan import Amount, plan, plan_lines
+    from sitecnn.boards.plan import MEMORY_SHARE, Amount, plan, plan_lines
     from sitecnn.files import write_text
 
     networks = [read_network(args, source) for source in args.networks]
-    engines = _engines(args, networks)
+    engines, free = _engines(args, networks)
     choice = args.select or args.minutes
-    amount = Amount(args.probes, args.rounds, args.seed)
+    limit = args.memory_mb * 2**20 if args.memory_mb else free and MEMORY_SHARE * free
+    amount = Amount(args.probes, args.rounds, args.seed, memory_bytes=int(limit) if limit else None)
     if choice:
         amount = replace(amount, chosen=_chosen(args, networks, amount))
     tasks = plan(engines, amount, sweep=bool(args.sweep or args.engine or choice))
@@ -67,8 +74,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _engines(args: argparse.Namespace, networks: "list[Network]") -> "Mapping[Engine, Sequence[Network]]":
-    """What is measured of which networks: a board's engines, the one that was named, else Caffe."""
+def _engines(
+    args: argparse.Namespace, networks: "list[Network]"
+) -> "tuple[Mapping[Engine, Sequence[Network]], int | None]":
+    """(what is measured of which networks: a board's engines, the one that was named, else Caffe; its free bytes)."""
     from sitecnn.boards.config import load_board
     from sitecnn.boards.engines import board_engines
     from sitecnn.errors import SiteCNNError
@@ -80,7 +89,7 @@ def _engines(args: argparse.Namespace, networks: "list[Network]") -> "Mapping[En
     engine = engine_of_stack(args.engine) if args.engine else Engine()
     if engine.name == TFLITE_GPU:
         raise SiteCNNError(f"--engine {args.engine}: only caffe and onnxruntime are measured by probes")
-    return {engine: networks}
+    return {engine: networks}, None
 
 
 def _chosen(args: argparse.Namespace, networks: "list[Network]", amount: "Amount") -> set[str]:
