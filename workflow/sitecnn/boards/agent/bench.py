@@ -15,10 +15,9 @@ from .errors import Refused
 from .samples import SHORTEST_SAMPLE_NS, Cost, measured, now_ns, stop_reason, warm_up
 
 POWER_SECONDS = 1.0
-# (fewest layerwise passes, plain ones, seconds): of a probe few, as rounds count for more than passes; of a network as
-# many as fit into its time.
-PASSES = {"probe": (3, 2, 0.0), "network": (2, 2, 0.6)}
-MOST_PASSES = 20
+# Layer by layer, and one plain pass less; of probes and networks alike, because the least of noisier quartiles lies
+# lower. The first pass allocates workspace; of four it is never the lower quartile. Rounds count for more than passes.
+PASSES = 4
 
 
 class Bench(object):
@@ -132,17 +131,15 @@ class Bench(object):
         engine = self.engine
         with self.cost.of("inputs"):
             net = engine.load_filled(task["prototxt"])
-        last, (fewest, plain, seconds) = len(net.layers) - 1, PASSES[task["task"]]
-        with self.cost.of("warm_up"):
-            engine.forward_ns(net, 0, last)  # allocates workspace
-        passes, layerwise, forward, end = [], [], [], now_ns() + int(seconds * 1e9)
+        last = len(net.layers) - 1
+        passes, layerwise, forward = [], [], []
         with self.cost.of("timed"):
-            while len(passes) < fewest or (now_ns() < end and len(passes) < MOST_PASSES):
+            for _ in range(PASSES):
                 self.check()
                 start = now_ns()
                 passes.append(engine.layers_ns(net))
                 layerwise.append(now_ns() - start)
-                if len(forward) < plain or seconds:
+                if len(passes) < PASSES:
                     forward.append(engine.forward_ns(net, 0, last))
         named = [
             {"name": name, "type": layer.type, "samples_ns": [one[index] for one in passes]}
@@ -154,17 +151,12 @@ class Bench(object):
         """Passes as `caffe time` averages them; its layers carry no types, the definition does."""
         if self.engine is None:
             raise Refused(self.no_engine)
-        with self.cost.of("warm_up"):
-            once_ns = self.engine.time(task["prototxt"], 1)[0]
-        fewest, _, seconds = PASSES[task["task"]]
-        # It runs backward passes, too, hence a third.
-        iterations = max(fewest, min(int(seconds * 1e9 / 3 / max(once_ns, 1.0)), MOST_PASSES))
         with self.cost.of("timed"):
-            forward, layers = self.engine.time(task["prototxt"], iterations)
+            forward, layers = self.engine.time(task["prototxt"], PASSES)
         types = dict(re.findall(r'name: "([^"]*)"\s+type: "([^"]*)"', task["prototxt"]))
         named = [{"name": name, "type": types.get(name, "Split"), "samples_ns": [ns]} for name, ns in layers]
         layerwise = sum(ns for _, ns in layers)
-        return {"layers": named, "layerwise_ns": [layerwise], "forward_ns": [forward], "iterations": iterations,
+        return {"layers": named, "layerwise_ns": [layerwise], "forward_ns": [forward], "iterations": PASSES,
                 "fill": "zeros", "status": "ok", "reason": ""}  # fmt: skip
 
     def memory(self, task, emit):

@@ -33,8 +33,15 @@ OF_FORKS = {
 FORK_SIZES = ((16, 56), (64, 28), (96, 28), (192, 14), (480, 14), (320, 7))
 """(channels, height) at which a probe of a fork's layer has it."""
 
-PAGES = {4096: 4, 2048: 1, 1024: 1, 0: 3}
-"""Outputs of a fully connected layer, so that the next one's rows are whole pages; 0 for any number."""
+MOST_WEIGHTS = 38e6
+"""AlexNet's first fully connected layer has as many."""
+
+WIDE, WIDE_MACS = 300, 20e6
+"""Of a higher image no layer has more multiply-accumulates: its blobs are large enough."""
+
+LARGE = {(4096, 4096, 4096): 1, (4096, 4096): 1, (2048, 4096): 1, (0, 0): 1, (0,): 2}
+"""Outputs of the fully connected layers before the last; 0 for any number. With 2048 or 4096 the next one's rows are
+whole pages, and three of 4096 have more weights than a last cache keeps from one pass to the next."""
 
 
 def _side(probe: Probe, tensor: str, kind: str, settings: str) -> None:
@@ -61,6 +68,16 @@ def _rare(kinds: Mapping[str, str], most_elements: int) -> Block:
         return tensor
 
     return block
+
+
+def _pool(probe: Probe, tensor: str) -> str:
+    """As networks have it: of what a ReLU leaves, and without a stride beside convolutions only."""
+    tensor = layers.activate(probe.graph, tensor, "relu")
+    return BLOCKS["pool" if probe.shape(tensor)[1] >= 8 else "inception"][1](probe, tensor)
+
+
+def _inception(probe: Probe, tensor: str) -> str:
+    return BLOCKS["inception"][1](probe, layers.activate(probe.graph, tensor, "relu"))
 
 
 def _means(probe: Probe, tensor: str) -> str:
@@ -91,15 +108,17 @@ def _bilinear(probe: Probe, tensor: str) -> str:
 
 KEPT = {
     **{"1x1": 4, "3x3": 6, "5x5": 1, "7x7": 0.3, "1x7": 1, "dilated": 0.5, "basic": 2, "bottleneck": 2.5},
-    **{"depthwise 3x3": 2.5, "depthwise 5x5": 0.7, "grouped": 1.5, "fire": 1.5, "inception": 1.5, "dense": 1.5},
-    **{"pool": 4, "normalised": 1, "transposed": 1},
+    **{"depthwise 3x3": 4, "depthwise 5x5": 0.7, "grouped": 1.5, "fire": 1.5, "dense": 1.5},
+    **{"normalised": 1, "transposed": 1},
 }
 """Of the blocks of any engine those that Caffe's networks have, with their cards."""
 
 CAFFE_BLOCKS: dict[str, tuple[float, Block]] = {
     **{name: (weight, BLOCKS[name][1]) for name, weight in KEPT.items()},
+    "pool": (4, _pool),
+    "inception": (3.5, _inception),
     "sum": (1.5, _sum),
-    "local response": (1.5, _local_response),
+    "local response": (3, _local_response),
     "means": (1, _means),
     "bilinear": (1, _bilinear),
     "dear": (2.5, _rare(DEAR, DEAR_ELEMENTS)),
@@ -110,18 +129,18 @@ RECIPE = Recipe(
     name="caffe-probe",
     graph=CaffeGraph,
     blocks=CAFFE_BLOCKS,
-    fused={"relu": 8, "": 1.5, "leaky_relu": 0.5},
+    fused={"relu": 12, "": 1, "leaky_relu": 0.5},
     own={"relu": 1},
     pools={
-        **{("max", 3, 2, 0): 6, ("max", 2, 2, 0): 3, ("max", 3, 1, 1): 1, ("max", 3, 2, 1): 1},
+        **{("max", 3, 2, 0): 6, ("max", 2, 2, 0): 3, ("max", 3, 2, 1): 1},
         **{("average", 3, 1, 1): 2, ("average", 2, 2, 0): 2, ("average", 3, 2, 0): 1},
     },
     sizes={224: 4, 227: 2, 299: 1, 256: 1, 192: 1, 160: 1, 128: 1, 320: 1, 416: 1},
     stems={(3, 1): 3, (3, 2): 4, (7, 2): 3, (11, 4): 1, (5, 2): 1},
     downs={"3x3": 2, "depthwise 3x3": 1, "pool": 6, "1x1": 1, "residual": 1.5},
-    heads={"large": 4, "means": 4, "convolution": 1},
-    grains=((16, 8), (16,), (32,), (8, 4), (16, 16, 8), (1, 2)),
-    most_macs=(20e6, 10e6, 150e6, 12e6, 30e6, 100e6),
+    heads={"large": 3, "means": 5, "convolution": 1},
+    grains=((16, 8), (16,), (8,), (8, 4), (16, 16, 8), (1, 2)),
+    most_macs=(20e6, 10e6, 150e6, 12e6, 30e6, 8e6, 60e6),
     lengths=(1, 1, 2, 2),
 )
 
@@ -131,7 +150,7 @@ class CaffeGenerator(Generator):
 
     def __init__(self, seed: int, recipe: Recipe) -> None:
         super().__init__(seed, recipe)
-        self.pages = Deck(self.generator, PAGES)
+        self.large = Deck(self.generator, LARGE)
 
     def stem(self, probe: Probe) -> str:
         """The convolution that reads the image, then mostly what real networks have behind it."""
@@ -139,7 +158,9 @@ class CaffeGenerator(Generator):
         kernel, stride = self.stems.draw()
         assert isinstance(probe.graph, CaffeGraph)
         probe.graph.normalised = self.generator.random() < 0.4
-        most = 64 if stride > 1 or size < 300 else 16
+        if size > WIDE:
+            probe.most_macs = min(probe.most_macs, WIDE_MACS)
+        most = 64 if stride > 1 or size <= WIDE else 16
         outputs = self.generator.choice([count for count in (16, 24, 32, 48, 64, 96) if count <= most])
         pad = 0 if kernel == 11 else None
         tensor = layers.convolution(probe.graph, INPUT, outputs, kernel, stride=stride, pad=pad, activation="relu")
@@ -159,14 +180,15 @@ class CaffeGenerator(Generator):
         if kind == "means":
             tensor = layers.global_average(graph, tensor)
         else:
-            tensor = layers.pool(graph, tensor, "max", 3, 2) if height > 8 else tensor
+            wanted = self.large.draw()
+            while probe.shape(tensor)[1] > 8 or prod(graph.shapes[tensor]) * max(wanted) > MOST_WEIGHTS:
+                tensor = layers.pool(graph, tensor, "max", 3 if probe.shape(tensor)[1] > 2 else 2, 2)
         graph.shapes[tensor] = (1, prod(graph.shapes[tensor]))
         if kind == "large":
-            for _ in range(self.generator.choice((1, 2, 2))):
+            for outputs in wanted:
                 weights = self.draws.log_uniform("large product", 2e6, LARGEST_PRODUCT)
-                wanted = self.pages.draw() or int(weights / graph.shapes[tensor][1])
-                outputs = int(min(max(wanted, 64), 4096, LARGEST_PRODUCT / graph.shapes[tensor][1]))
-                tensor = layers.fully_connected(graph, tensor, outputs, "relu")
+                drawn = int(min(max(weights / graph.shapes[tensor][1], 64), 4096))
+                tensor = layers.fully_connected(graph, tensor, outputs or drawn, "relu")
         layers.softmax(graph, self.product(probe, tensor, 200, 2000, ""))
 
 

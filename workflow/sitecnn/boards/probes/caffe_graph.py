@@ -1,6 +1,7 @@
 """A probe network as Caffe's prototxt: the operators that probes are built of, each as the layers that Caffe has."""
 
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import Any
 
 from sitecnn.boards.probes.graph import INPUT, Graph
@@ -27,6 +28,10 @@ PLAIN = {
 """Operators without settings of their own."""
 
 
+MOST_LAYERS, MOST_ELEMENTS = 90, 12e6
+"""A chain with more layers, or more elements in its blobs, goes on to its head."""
+
+
 class CaffeGraph(Graph):
     """As Graph, of Caffe's layers; of a tensor of weights only the shape matters.
 
@@ -37,6 +42,8 @@ class CaffeGraph(Graph):
         """A network of this name on an image of 3 × `size` × `size`."""
         super().__init__(name, size)
         self.normalised = False
+        self.read: set[str] = set()
+        self.rectified: set[str] = set()
         self.lines = [f'name: "{name}"']
         self.weight_shapes: dict[str, Shape] = {}
         self.layer('type: "Input"', [], [INPUT], f"input_param {{ shape {{ {_dims((1, 3, size, size))} }} }}")
@@ -45,6 +52,12 @@ class CaffeGraph(Graph):
     def length(self) -> int:
         """How many layers it has, the image not counted."""
         return len(self.lines) - 2
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it has layers or elements enough: one large probe would take the time of ten."""
+        elements = sum(prod(shape) for shape in self.shapes.values())
+        return self.length > MOST_LAYERS or elements > MOST_ELEMENTS
 
     def text(self) -> str:
         """The prototxt."""
@@ -58,6 +71,7 @@ class CaffeGraph(Graph):
 
     def layer(self, kind: str, bottoms: Sequence[str], tops: Sequence[str], settings: str = "") -> None:
         """One layer; `kind` is its type and what else it is said to be."""
+        self.read |= set(bottoms) - set(tops)
         wires = [f'bottom: "{name}"' for name in bottoms] + [f'top: "{name}"' for name in tops]
         self.lines.append(" ".join(["layer {", f'name: "layer{len(self.lines)}"', kind, *wires, settings, "}"]))
 
@@ -71,6 +85,12 @@ class CaffeGraph(Graph):
     def node(self, operator: str, inputs: Sequence[str], shape: Shape, **attributes: Any) -> str:
         """Caffe's layers for an ONNX operator; the last top's name."""
         given = inputs[0]
+        if operator == "Relu" and given in self.rectified:
+            return given
+        if operator in IN_PLACE and given in self.read:
+            return self.added(IN_PLACE[operator], [given], shape)
+        if operator == "Relu":
+            self.rectified.add(given)
         if operator in IN_PLACE:
             self.layer(IN_PLACE[operator], [given], [given])
             return given

@@ -62,8 +62,8 @@ DOWN_POOLS = (("max", 3, 2, 1), ("max", 2, 2, 0), ("average", 2, 2, 0), ("max", 
 HEADS = {"linear": 4, "large": 3, "mean": 1, "convolution": 1, "two": 1}
 """What a network ends in."""
 
-MOST_NODES, LEAST_HEIGHT = 110, 10
-"""A chain with more nodes, or of so few pixels, goes on to its head."""
+LEAST_HEIGHT = 10
+"""A chain of so few pixels goes on to its head."""
 
 LARGEST_PRODUCT, LARGEST_FIRST_PRODUCT = 25e6, 33e6
 """Weights of a fully connected layer at most (AlexNet's and VGG's second are 17 million), and of a head's first."""
@@ -121,7 +121,7 @@ class Generator:
                 _, height = probe.shape(tensor)
                 _, block = recipe.blocks[self.blocks[resolution(height)].draw()]
                 tensor = block(probe, tensor)
-            if probe.shape(tensor)[1] < LEAST_HEIGHT or len(graph.nodes) > MOST_NODES:
+            if probe.shape(tensor)[1] < LEAST_HEIGHT or graph.is_full:
                 self.head(probe, tensor)
                 return graph
             tensor = self.down(probe, tensor)

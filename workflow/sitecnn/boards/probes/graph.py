@@ -23,6 +23,10 @@ OPSET, IR_VERSION = 20, 9
 INPUT = "image"
 
 
+MOST_NODES = 110
+"""A chain with more nodes goes on to its head."""
+
+
 class Graph:
     """Nodes in the order in which they run; `shapes` has every tensor's."""
 
@@ -33,6 +37,11 @@ class Graph:
         self.nodes: list[NodeProto] = []
         self.initializers: list[TensorProto] = []
         self.offset = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a chain should come to its end."""
+        return len(self.nodes) > MOST_NODES
 
     def weights(self, *shape: int) -> str:
         """A tensor of weights in WEIGHTS_FILE."""
