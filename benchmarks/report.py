@@ -18,7 +18,7 @@ HERE = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(HERE))
 
 from sitecnn.cli import main  # noqa: E402
-from tests.report.made import convert, fit, records, write_records  # noqa: E402
+from tests.report.fixtures import convert, fit, records, write_records  # noqa: E402
 
 
 def synthetic(root, networks, boards):

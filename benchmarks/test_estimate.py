@@ -11,7 +11,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from sitecnn import Copy, Link, Network, estimate, estimate_many, load_network, memory_plan, offload, place
-from tests.estimation.boards import NETWORKS, board_model, write_board
+from tests.estimation.fixtures import NETWORKS, board_model, write_board
 
 
 @pytest.fixture(scope="module", params=["googlenet", "resnet50"])

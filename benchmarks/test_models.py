@@ -15,7 +15,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from sitecnn import Network, estimate, estimate_many, load_network
 from sitecnn.models.board_model import BoardModel
 from sitecnn.models.calibrate import fit_board
-from tests.models.boards import board, layer_rows
+from tests.models.fixtures import board, layer_rows
 
 NETWORKS = Path(__file__).parents[1] / "config" / "networks"
 MEASUREMENTS = 100_000

@@ -1,11 +1,11 @@
 # Configuration, checked before any job exists, and what the rule files share.
-from sitecnn.boards.config import load_board
+from sitecnn.boards.config import load_board_config
 from sitecnn.config import load_config, network_file
 from sitecnn.errors import SiteCNNError
 
 try:
     settings = load_config(Path(), overrides=config)
-    boards = {name: load_board(Path(), name) for name in settings.boards}
+    boards = {name: load_board_config(Path(), name) for name in settings.boards}
 except SiteCNNError as error:
     raise WorkflowError(str(error))
 

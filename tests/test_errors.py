@@ -4,7 +4,7 @@ import pytest
 
 import sitecnn
 from sitecnn.boards.campaign import profile
-from sitecnn.boards.config import load_board
+from sitecnn.boards.config import load_board_config
 from sitecnn.config import load_config
 from sitecnn.dataset.summary import export
 
@@ -25,7 +25,7 @@ def missing_config(root):
 def missing_plan(root):
     (root / "config" / "boards").mkdir(parents=True)
     (root / "config" / "boards" / "here.yaml").write_text("name: here\nprocessors: {cpu: {threads: [1]}}\n")
-    profile(root, load_board(root, "here"), root / "plan.jsonl")
+    profile(root, load_board_config(root, "here"), root / "plan.jsonl")
 
 
 def unknown_format(root):

@@ -11,7 +11,7 @@ from sitecnn.boards.plan import Amount, plan, plan_lines
 from sitecnn.errors import SiteCNNError
 from sitecnn.network import load_network, parse_prototxt
 from sitecnn.workload.engines import Engine
-from tests.estimation.boards import NETWORKS
+from tests.estimation.fixtures import NETWORKS
 
 INPUT = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }'
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from sitecnn.cli import main
-from tests.estimation.boards import NETWORKS, board_model, write_board
+from tests.estimation.fixtures import NETWORKS, board_model, write_board
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from sitecnn.boards import campaign
-from sitecnn.boards.config import Board, load_board
+from sitecnn.boards.config import Board, load_board_config
 from sitecnn.boards.transports import ssh
 from sitecnn.cli import main
 from sitecnn.errors import SiteCNNError
@@ -146,7 +146,7 @@ def test_a_killed_host_leaves_no_agent_behind_and_its_records_are_gone_on_with(s
     while agents_of(server) and time.time() < deadline:
         time.sleep(0.2)
     assert agents_of(server) == []
-    campaign.profile(tmp_path, load_board(tmp_path, "far"), plan(tmp_path, 80))
+    campaign.profile(tmp_path, load_board_config(tmp_path, "far"), plan(tmp_path, 80))
     assert_whole(tmp_path, 80)
 
 
@@ -201,7 +201,7 @@ def test_a_new_board_is_one_command(root, server, capsys):
     add = ["--root", root, "board", "add", "far", "--ssh", "board", "--ssh-config", server.config_file]
     assert main([str(word) for word in [*add, "--python", sys.executable]]) == 0
     assert json.loads(capsys.readouterr().out)["python"].startswith("3.")
-    assert load_board(root, "far").ssh.host == "board"
+    assert load_board_config(root, "far").ssh.host == "board"
     assert "is there already" in refusal(capsys, *add)
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from sitecnn.cli import main
 from sitecnn.models.known import SHIPPED
-from tests.estimation.boards import board_model, stack_model, write_board
+from tests.estimation.fixtures import board_model, stack_model, write_board
 
 
 def listed(root, capsys):

@@ -12,7 +12,7 @@ from sitecnn.boards.engines import board_engines
 from sitecnn.boards.plan import plan
 from sitecnn.cli import main
 from sitecnn.errors import NetworkError
-from sitecnn.estimation.boards import choose_stack, load_board
+from sitecnn.models.lookup import choose_stack, load_board
 from sitecnn.network import load_network
 from sitecnn.report.chapters.answer import Contender, answer_cell, answers
 from sitecnn.workload.engines import Engine

@@ -6,8 +6,8 @@ import pytest
 
 from sitecnn.cli import main
 from tests.dataset.records import block_record, gemm_record, network_record, run_record, write
-from tests.estimation.boards import NETWORKS
-from tests.report.made import TOY, configure
+from tests.estimation.fixtures import NETWORKS
+from tests.report.fixtures import TOY, configure
 
 BENCH = ["--board", "bench", "--processor", "cpu"]
 TOTALS = "network,batch,what,ms,mib\n"

@@ -8,7 +8,7 @@ from sitecnn import Copy, Link, load_network
 from sitecnn.estimation.advice import AdviceContext, advise, half_as_wide, time_per_image
 from sitecnn.network import parse_prototxt
 from sitecnn.workload.kernels import layer_kernel
-from tests.estimation.boards import NETWORKS, board_model, stack_model
+from tests.estimation.fixtures import NETWORKS, board_model, stack_model
 
 ALEXNET = NETWORKS / "alexnet.prototxt"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import sitecnn
-from tests.estimation.boards import NETWORKS, board_model, stack_model, write_board
+from tests.estimation.fixtures import NETWORKS, board_model, stack_model, write_board
 
 DOCS = Path(__file__).parents[2] / "docs"
 

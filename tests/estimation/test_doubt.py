@@ -14,8 +14,8 @@ from sitecnn.models.calibrate import fit_board
 from sitecnn.network import parse_prototxt
 from sitecnn.workload.columns import layer_columns
 from sitecnn.workload.kernels import SIZE_NAMES
-from tests.estimation.boards import NETWORKS, board_model, kind_model, stack_model, without_kinds
-from tests.models.boards import board as shelf
+from tests.estimation.fixtures import NETWORKS, board_model, kind_model, stack_model, without_kinds
+from tests.models.fixtures import board as shelf
 
 SIGMOIDS = 'layer { name: "data" type: "Input" top: "b0" input_param { shape { dim: 1 dim: 64 dim: 56 dim: 56 } } }'
 SIGMOIDS += "".join(

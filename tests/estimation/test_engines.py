@@ -9,17 +9,17 @@ import pytest
 import sitecnn
 from sitecnn.cli import main
 from sitecnn.errors import SiteCNNError
-from sitecnn.estimation.boards import choose_stack
 from sitecnn.estimation.estimate import estimate_memory
 from sitecnn.estimation.estimate_many import estimate_many
 from sitecnn.estimation.offload import Link, offload
 from sitecnn.estimation.placement import ZERO_COPY, place
 from sitecnn.models.board_model import UNSEEN
+from sitecnn.models.lookup import choose_stack
 from sitecnn.network import load_network
 from sitecnn.network.onnx import parse_onnx
 from sitecnn.workload.engines import engine_of_stack
 from sitecnn.workload.lowering import lower
-from tests.estimation.boards import NETWORKS, board_model, kind_model, stack_model, write_board
+from tests.estimation.fixtures import NETWORKS, board_model, kind_model, stack_model, write_board
 from tests.workload.lowering.graphs import Builder
 
 ALEXNET = NETWORKS / "alexnet.prototxt"

@@ -11,16 +11,16 @@ import pytest
 import sitecnn
 from sitecnn.errors import SiteCNNError
 from sitecnn.estimation.aggregate_variance import aggregate
-from sitecnn.estimation.boards import choose_stack, free_bytes, other_processor
 from sitecnn.estimation.budget_check import Budget, check_budget
 from sitecnn.estimation.estimate import Milliseconds
 from sitecnn.models.board_model import estimate_pass
 from sitecnn.models.known import known_models
+from sitecnn.models.lookup import choose_stack, free_bytes, other_processor
 from sitecnn.network import parse_prototxt
 from sitecnn.workload.columns import layer_columns
 from sitecnn.workload.kernels import macs
 from sitecnn.workload.memory import footprint_bytes, memory
-from tests.estimation.boards import NETWORKS, board_model, kind_model, stack_model, without_kinds, write_board
+from tests.estimation.fixtures import NETWORKS, board_model, kind_model, stack_model, without_kinds, write_board
 
 ONE_CONVOLUTION = """
 layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 9 dim: 9 } } }

@@ -28,7 +28,7 @@ from sitecnn.estimation.variants import narrower, smaller
 from sitecnn.estimation.work import work_of
 from sitecnn.models.board_model import estimate_kernels
 from sitecnn.network import parse_prototxt
-from tests.estimation.boards import NETWORKS, board_model, stack_model
+from tests.estimation.fixtures import NETWORKS, board_model, stack_model
 
 ALEXNET = NETWORKS / "alexnet.prototxt"
 

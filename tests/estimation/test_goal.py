@@ -15,7 +15,7 @@ from sitecnn.estimation.variants import narrower, smaller
 from sitecnn.network import parse_prototxt
 from sitecnn.workload.kernels import layer_kernel
 from sitecnn.workload.memory import memory
-from tests.estimation.boards import NETWORKS, board_model, stack_model, write_board
+from tests.estimation.fixtures import NETWORKS, board_model, stack_model, write_board
 
 ALEXNET = NETWORKS / "alexnet.prototxt"
 

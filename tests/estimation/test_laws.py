@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from scipy.stats import lognorm, norm
 
 from sitecnn.estimation.aggregate_variance import aggregate
-from sitecnn.estimation.boards import free_bytes
 from sitecnn.estimation.estimate import (
     Milliseconds,
     difference,
@@ -25,9 +24,10 @@ from sitecnn.estimation.offload import Link, offload
 from sitecnn.estimation.placement import Copy, measured_copy, place
 from sitecnn.estimation.work import work_of
 from sitecnn.models.board_model import KindModel, estimate_kernels
+from sitecnn.models.lookup import free_bytes
 from sitecnn.network import parse_prototxt, write_prototxt
 from sitecnn.workload.memory import memory
-from tests.estimation.boards import board_model, kind_model, random_network, stack_model
+from tests.estimation.fixtures import board_model, kind_model, random_network, stack_model
 
 seeds = st.integers(0, 2**32 - 1)
 a_few = settings(max_examples=25, deadline=None, derandomize=True)

@@ -10,7 +10,7 @@ from sitecnn.estimation.dataflow import dataflow
 from sitecnn.estimation.offload import Link, best_split, offload, split
 from sitecnn.network import load_network
 from sitecnn.workload.kernels import is_free
-from tests.estimation.boards import NETWORKS, board_model, random_network, stack_model
+from tests.estimation.fixtures import NETWORKS, board_model, random_network, stack_model
 
 
 def on(processor, speed=1.0):

@@ -9,7 +9,7 @@ from sitecnn.estimation.memory_plan import largest_batch, memory_plan
 from sitecnn.estimation.peak_memory import Schedule, least_peak, schedule
 from sitecnn.network import load_network, parse_prototxt
 from sitecnn.workload.memory import memory, workspace_bytes
-from tests.estimation.boards import NETWORKS, random_network
+from tests.estimation.fixtures import NETWORKS, random_network
 
 SHARED = ("Split", "Reshape")
 

@@ -13,7 +13,7 @@ from sitecnn.estimation.minimum_cut import minimum_cut
 from sitecnn.estimation.placement import ZERO_COPY, Copy, best_placement, place, placed_ns
 from sitecnn.network import load_network
 from sitecnn.workload.kernels import is_free
-from tests.estimation.boards import NETWORKS, board_model, random_network, stack_model
+from tests.estimation.fixtures import NETWORKS, board_model, random_network, stack_model
 
 
 def on(processor, speed=1.0):

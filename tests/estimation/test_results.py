@@ -5,7 +5,7 @@ import json
 import pytest
 
 import sitecnn
-from tests.estimation.boards import NETWORKS, board_model
+from tests.estimation.fixtures import NETWORKS, board_model
 
 
 @pytest.fixture(scope="module")

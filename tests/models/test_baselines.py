@@ -8,7 +8,7 @@ from sitecnn.models.baselines import BASELINES, bytes_of, macs_of, macs_only, ma
 from sitecnn.network import load_network
 from sitecnn.workload.kernels import SIZE_NAMES, layer_kernel
 from sitecnn.workload.memory import memory
-from tests.estimation.boards import NETWORKS
+from tests.estimation.fixtures import NETWORKS
 
 
 def rows_of(name, batch=1):

@@ -9,8 +9,8 @@ from sitecnn.models.board_model import estimate_kernels, estimate_pass, interval
 from sitecnn.models.calibrate import fit_board
 from sitecnn.models.evaluate import evaluate
 from sitecnn.models.fit import sizes_of
-from tests.estimation.boards import NETWORKS
-from tests.models.boards import board
+from tests.estimation.fixtures import NETWORKS
+from tests.models.fixtures import board
 
 
 def layers_of(rows):

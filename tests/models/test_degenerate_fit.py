@@ -5,7 +5,7 @@ import pytest
 from sitecnn.errors import SiteCNNError
 from sitecnn.models.board_model import interval
 from sitecnn.models.calibrate import fit_board
-from tests.models.boards import board
+from tests.models.fixtures import board
 
 
 def test_an_error_beyond_all_bounds_is_an_interval_of_numbers():

@@ -25,7 +25,7 @@ from sitecnn.models.design import (
 from sitecnn.models.fit import fit_stack, forward_pass, scaled, sizes_of
 from sitecnn.network import parse_prototxt
 from sitecnn.workload.kernels import SIZE_NAMES, layer_kernel
-from tests.models.boards import board
+from tests.models.fixtures import board
 
 
 def work(kinds, channels, ns):

@@ -6,7 +6,7 @@ import pytest
 
 from sitecnn.models.evaluate import OURS, _pass_ratio, evaluate, folds, summarise
 from sitecnn.models.families import family
-from tests.models.boards import board
+from tests.models.fixtures import board
 
 SIZES = ["kind", "in_elements", "out_elements", "channels", "height", "out_channels"]
 

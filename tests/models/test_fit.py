@@ -11,7 +11,7 @@ from sitecnn.models.board_model import UNSEEN, estimate_kernels, estimate_pass, 
 from sitecnn.models.calibrate import UNKNOWN_SD, fit_board, held_out_cases
 from sitecnn.models.fit import fit_stack, forward_pass, sizes_of, with_steady_times, without_networks
 from sitecnn.workload.kernels import SIZE_NAMES
-from tests.models.boards import NS, board, true_ns
+from tests.models.fixtures import NS, board, true_ns
 
 
 def test_the_law_is_found_where_there_is_no_noise():

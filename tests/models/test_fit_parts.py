@@ -36,7 +36,7 @@ from sitecnn.models.fit import (
 )
 from sitecnn.models.priors import RELATIVE_SD, UNSEEN_COPIES, ZEROS_SD, ZEROS_SHARE, Prior
 from sitecnn.workload.kernels import SIZE_NAMES
-from tests.models.boards import board
+from tests.models.fixtures import board
 
 FITTED = KindModel(
     features=("macs", "calls"),

@@ -8,7 +8,7 @@ from sitecnn.models.board_model import estimate_kernels, estimate_pass
 from sitecnn.models.features import features_of, matrix
 from sitecnn.models.fit import fit_stack, sizes_of
 from sitecnn.models.priors import CONVOLUTION_COPIES, COPIES, WAITS, Speeds, coefficient_priors
-from tests.models.boards import board
+from tests.models.fixtures import board
 
 COPY_NS, WEIGHT_NS, CALL_NS = 0.5, 0.25, 100_000.0
 

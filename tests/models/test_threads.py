@@ -6,7 +6,7 @@ import pytest
 from sitecnn.models.board_model import KindModel, StackModel, estimate_kernels
 from sitecnn.models.fit import fit_stack, sizes_of
 from sitecnn.models.threads import BETWEEN_SD, at_threads
-from tests.models.boards import board
+from tests.models.fixtures import board
 
 
 def at(threads, shared=0.8):

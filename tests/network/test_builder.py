@@ -8,7 +8,7 @@ from sitecnn.network import load_network, parse_prototxt
 from sitecnn.network.caffe.layers import LAYER_TYPES
 from sitecnn.network.caffe.splits import is_automatic_split
 from sitecnn.network.caffe.writer import write_prototxt
-from tests.estimation.boards import NETWORKS
+from tests.estimation.fixtures import NETWORKS
 
 PROTOTXTS = sorted(NETWORKS.glob("*.prototxt"))
 

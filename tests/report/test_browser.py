@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sitecnn.cli import main
-from tests.report.made import make
+from tests.report.fixtures import make
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 BOARD = {"name": "bench", "processors": {"cpu": {"threads": [1]}}}

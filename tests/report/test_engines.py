@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from sitecnn.dataset.difference import IDENTITY, compare
+from sitecnn.dataset.compare import IDENTITY, compare
 from sitecnn.report.chapters.memory import answer, of_sharing_engines, sharing_table
 
 

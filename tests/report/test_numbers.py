@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from sitecnn.cli import main
-from tests.report.made import COST_S, make
+from tests.report.fixtures import COST_S, make
 from tests.report.page import read
 
 NETWORKS = {"small": 24, "middle": 32, "large": 48}

@@ -11,7 +11,7 @@ import pytest
 from sitecnn.cli import main
 from sitecnn.report.chapters.matrix_multiplication import tile_step
 from sitecnn.report.page import plus_minus, significant
-from tests.report.made import SYNCHRONISING_NS, TILE, configure, convert, make, records, stages, write_records
+from tests.report.fixtures import SYNCHRONISING_NS, TILE, configure, convert, make, records, stages, write_records
 from tests.report.page import read
 
 HOSTILE = "</script><script>alert(1)</script> \"'&<b> ünï–cødé 中文 {{ 7*7 }} =1+1 \u2028" + "x" * 300

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from sitecnn.cli import main
-from tests.report.made import TILE, configure, convert, make, records, stages, write_records
+from tests.report.fixtures import TILE, configure, convert, make, records, stages, write_records
 
 SENTENCE = re.compile(
     r'<(?:p class="(?:answer|note|missing)"|figcaption|summary|caption)[^>]*>(.*?)</(?:p|figcaption|summary|caption)>',

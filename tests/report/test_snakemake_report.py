@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.made import make
+from tests.report.fixtures import make
 
 PROJECT = Path(__file__).parents[2]
 

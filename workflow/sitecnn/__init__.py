@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sitecnn.errors import BoardError, ConfigError, DatasetError, ModelError, NetworkError, SiteCNNError
-    from sitecnn.estimation.boards import load_board
     from sitecnn.estimation.estimate import Estimate, Milliseconds, estimate
     from sitecnn.estimation.estimate_many import ManyEstimates, estimate_many
     from sitecnn.estimation.memory_plan import MemoryPlan, memory_plan
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from sitecnn.estimation.placement import Copy, Placement, place
     from sitecnn.estimation.torch_module import load_module
     from sitecnn.models.board_model import BoardModel
+    from sitecnn.models.lookup import load_board
     from sitecnn.network import Layer, Network, load_network
     from sitecnn.network.builder import NetworkBuilder
 
@@ -76,7 +76,7 @@ _HOMES = {
     "SiteCNNError": "sitecnn.errors",
     "estimate": "sitecnn.estimation.estimate",
     "estimate_many": "sitecnn.estimation.estimate_many",
-    "load_board": "sitecnn.estimation.boards",
+    "load_board": "sitecnn.models.lookup",
     "load_module": "sitecnn.estimation.torch_module",
     "load_network": "sitecnn.network",
     "memory_plan": "sitecnn.estimation.memory_plan",

@@ -76,7 +76,7 @@ class Board(Strict):
         return self
 
 
-def load_board(root: Path, name: str) -> Board:
+def load_board_config(root: Path, name: str) -> Board:
     """`root`/config/boards/`name`.yaml; ConfigError if it is missing, malformed or about another board."""
     if "/" in name or name.startswith("."):
         raise ConfigError(f"board {name!r}: a board's name is the name of its file in config/boards, without a folder")

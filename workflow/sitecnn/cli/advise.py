@@ -149,11 +149,11 @@ def document(now: "AdviceContext", all_advice: "list[Advice]", notes: list[str])
 def _situation(args: argparse.Namespace) -> "tuple[AdviceContext, list[str]]":
     """What is run now, and what cannot be advised on for want of a model or a link."""
     from sitecnn.estimation.advice import AdviceContext
-    from sitecnn.estimation.boards import choose_stack, load_board, load_processors, other_processor, with_stack
     from sitecnn.estimation.estimate import forward_ms
     from sitecnn.estimation.offload import Link
     from sitecnn.estimation.placement import ZERO_COPY
     from sitecnn.estimation.variants import why_no_smaller_images
+    from sitecnn.models.lookup import choose_stack, load_board, load_processors, other_processor, with_stack
 
     if (args.server is None) != (args.megabits_per_s is None):
         raise SiteCNNError("offload needs both --server and --megabits-per-s")

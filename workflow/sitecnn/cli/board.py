@@ -67,9 +67,9 @@ def run_list(args: argparse.Namespace) -> int:
 def run_probe(args: argparse.Namespace) -> int:
     """Print what the agent finds on the board; 0."""
     from sitecnn.boards.campaign import probe
-    from sitecnn.boards.config import load_board
+    from sitecnn.boards.config import load_board_config
 
-    print(json.dumps(probe(args.root, load_board(args.root, args.board)), indent=2))
+    print(json.dumps(probe(args.root, load_board_config(args.root, args.board)), indent=2))
     return 0
 
 
@@ -83,11 +83,11 @@ def run_schema(args: argparse.Namespace) -> int:
 
 def run_doctor(args: argparse.Namespace) -> int:
     """Print a line per check; 0 if all is well, 1 if something is to be fixed."""
-    from sitecnn.boards.config import load_board
+    from sitecnn.boards.config import load_board_config
     from sitecnn.boards.doctor import examine
 
     healthy = True
-    for check in examine(args.root, load_board(args.root, args.board)):
+    for check in examine(args.root, load_board_config(args.root, args.board)):
         healthy &= check.well
         print(f"{'ok  ' if check.well else 'FIX '}  {check.what}: {check.found}", flush=True)
     return 0 if healthy else 1

@@ -48,11 +48,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _answers(args: argparse.Namespace) -> "list[BudgetCheck]":
     """The answers network by network and batch by batch, the fastest of each first."""
-    from sitecnn.estimation.boards import load_board
     from sitecnn.estimation.budget_check import Budget, check_budget
     from sitecnn.estimation.work import can_run
     from sitecnn.models.board_model import load
     from sitecnn.models.known import known_models
+    from sitecnn.models.lookup import load_board
 
     models = known_models(args.root)
     if not models:

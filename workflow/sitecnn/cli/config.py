@@ -14,11 +14,11 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the configuration as it was understood, boards included; 0."""
-    from sitecnn.boards.config import load_board
+    from sitecnn.boards.config import load_board_config
     from sitecnn.config import load_config
 
     config = load_config(args.root)
     print(config.model_dump_json(indent=2))
     for board in config.boards:
-        print(load_board(args.root, board).model_dump_json(indent=2))
+        print(load_board_config(args.root, board).model_dump_json(indent=2))
     return 0

@@ -124,7 +124,7 @@ def run_verify(args: argparse.Namespace) -> int:
 def run_diff(args: argparse.Namespace) -> int:
     """Print what changed, by type and one by one, slowest first; 1 where something became slower."""
     from sitecnn.cli.tables import table
-    from sitecnn.dataset.difference import compare, of_stack, shifts
+    from sitecnn.dataset.compare import compare, of_stack, shifts
 
     before = of_stack(args.root, args.board, args.processor, args.stack)
     after = of_stack(args.other or args.root, args.board, args.processor, args.against or args.stack)

@@ -69,8 +69,8 @@ def document(answers: "list[BudgetCheck]") -> dict[str, Any]:
 
 def _on_boards(args: argparse.Namespace, source: str, batch: int | None) -> "list[list[BudgetCheck]]":
     """For each board the answers of its processors: those that keep the budget before others, the fastest first."""
-    from sitecnn.estimation.boards import load_processors, with_stack
     from sitecnn.estimation.budget_check import Budget, check_budget
+    from sitecnn.models.lookup import load_processors, with_stack
 
     budget = Budget(args.budget_ms, args.budget_fps, None if args.budget_mb is None else int(args.budget_mb * 1e6))
     boards = [load_processors(board, args.processor, root=args.root) for board in args.board.split(",")]

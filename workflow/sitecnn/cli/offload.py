@@ -46,8 +46,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the best split; 0."""
-    from sitecnn.estimation.boards import choose_stack, load_board, load_processors, with_stack
     from sitecnn.estimation.offload import Link, by_bandwidth, offload
+    from sitecnn.models.lookup import choose_stack, load_board, load_processors, with_stack
 
     boards = load_processors(args.board, args.processor, root=args.root)
     processors = with_stack(boards, args.stack, args.threads, args.engine)

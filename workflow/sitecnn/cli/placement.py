@@ -41,8 +41,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the placement; 0."""
-    from sitecnn.estimation.boards import choose_stack, load_board, other_processor
     from sitecnn.estimation.placement import ZERO_COPY, place
+    from sitecnn.models.lookup import choose_stack, load_board, other_processor
 
     one = load_board(args.board, root=args.root)
     other = other_processor(one, args.root)

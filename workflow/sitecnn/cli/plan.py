@@ -78,14 +78,14 @@ def _engines(
     args: argparse.Namespace, networks: "list[Network]"
 ) -> "tuple[Mapping[Engine, Sequence[Network]], int | None]":
     """(what is measured of which networks: a board's engines, the one that was named, else Caffe; its free bytes)."""
-    from sitecnn.boards.config import load_board
+    from sitecnn.boards.config import load_board_config
     from sitecnn.boards.engines import board_engines
     from sitecnn.errors import SiteCNNError
     from sitecnn.workload.engines import TFLITE_GPU, Engine, engine_of_stack
 
     if args.board:
         named = [replace(one, name=Path(source).stem) for one, source in zip(networks, args.networks, strict=True)]
-        return board_engines(args.root, load_board(args.root, args.board), named)
+        return board_engines(args.root, load_board_config(args.root, args.board), named)
     engine = engine_of_stack(args.engine) if args.engine else Engine()
     if engine.name == TFLITE_GPU:
         raise SiteCNNError(f"--engine {args.engine}: only caffe and onnxruntime are measured by probes")
@@ -98,8 +98,8 @@ def _chosen(args: argparse.Namespace, networks: "list[Network]", amount: "Amount
 
     from sitecnn.boards.plan import PROBES, ROUNDS
     from sitecnn.boards.probes import caffe_probes
-    from sitecnn.estimation.boards import load_board
     from sitecnn.models.design import design_order, expected, expected_cost_s, together
+    from sitecnn.models.lookup import load_board
     from sitecnn.network import parse_prototxt
     from sitecnn.workload.columns import layer_columns
 

@@ -23,10 +23,10 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure, print what was done per stack as JSON; 0, or 1 where nothing of it is usable."""
     from sitecnn.boards.campaign import profile
-    from sitecnn.boards.config import load_board
+    from sitecnn.boards.config import load_board_config
     from sitecnn.files import write_text
 
-    done = profile(args.root, load_board(args.root, args.board), args.plan)
+    done = profile(args.root, load_board_config(args.root, args.board), args.plan)
     text = json.dumps(done, indent=2)
     if args.output:
         write_text(args.output, text + "\n")

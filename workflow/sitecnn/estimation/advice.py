@@ -7,7 +7,6 @@ import numpy as np
 
 from sitecnn.errors import NetworkError
 from sitecnn.estimation.aggregate_variance import aggregate
-from sitecnn.estimation.boards import choose_stack, free_bytes
 from sitecnn.estimation.estimate import Milliseconds, difference, estimate_memory
 from sitecnn.estimation.memory_plan import memory_plan
 from sitecnn.estimation.offload import Link, offload
@@ -15,6 +14,7 @@ from sitecnn.estimation.placement import Copy, place
 from sitecnn.estimation.variants import can_be_narrower, narrower, smaller
 from sitecnn.estimation.work import Work, can_run, work_of, work_of_kernels
 from sitecnn.models.board_model import BoardModel, StackModel
+from sitecnn.models.lookup import choose_stack, free_bytes
 from sitecnn.network.graph import Layer, Network, Shape
 from sitecnn.network.settings import Convolution
 from sitecnn.workload.engines import CAFFE, engine_of_stack

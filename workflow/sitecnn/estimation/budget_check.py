@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sitecnn.errors import NetworkError
-from sitecnn.estimation.boards import choose_stack, free_bytes
 from sitecnn.estimation.estimate import Estimate, Milliseconds, estimate, estimate_memory, forward_ms
 from sitecnn.estimation.memory_plan import MemoryPlan, largest_batch, memory_plan
 from sitecnn.models.board_model import BoardModel, StackModel
+from sitecnn.models.lookup import choose_stack, free_bytes
 from sitecnn.network.graph import Network
 
 MOST_EXTRAPOLATED = 0.5

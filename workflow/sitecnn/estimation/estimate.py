@@ -11,7 +11,6 @@ import numpy as np
 
 from sitecnn.errors import SiteCNNError
 from sitecnn.estimation.aggregate_variance import aggregate_kinds
-from sitecnn.estimation.boards import choose_stack
 from sitecnn.estimation.work import Work, work_of
 from sitecnn.models.board_model import (
     ONNXRUNTIME_FACTORS,
@@ -22,6 +21,7 @@ from sitecnn.models.board_model import (
     interval,
 )
 from sitecnn.models.features import Array
+from sitecnn.models.lookup import choose_stack
 from sitecnn.network.graph import Network
 from sitecnn.workload.engines import ONNXRUNTIME, TFLITE_GPU, VALUE_BYTES, Engine, engine_of_stack
 from sitecnn.workload.kernels import FLOAT_BYTES, KINDS_ON_VALUES, macs

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sitecnn.estimation.aggregate_variance import aggregate
-from sitecnn.estimation.boards import choose_stack
 from sitecnn.estimation.estimate import Milliseconds, estimate_memory
 from sitecnn.estimation.work import work_of
 from sitecnn.models.board_model import BoardModel, interval
 from sitecnn.models.features import Array
+from sitecnn.models.lookup import choose_stack
 from sitecnn.network.graph import Network
 from sitecnn.workload.kernels import SIZE_NAMES
 

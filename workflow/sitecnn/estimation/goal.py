@@ -7,7 +7,6 @@ import numpy as np
 
 from sitecnn.errors import NetworkError
 from sitecnn.estimation.advice import BATCHES, AdviceContext
-from sitecnn.estimation.boards import free_bytes
 from sitecnn.estimation.budget_check import Budget
 from sitecnn.estimation.estimate import Milliseconds, estimate_memory, forward_ms
 from sitecnn.estimation.offload import offload
@@ -15,6 +14,7 @@ from sitecnn.estimation.placement import place
 from sitecnn.estimation.variants import WIDTHS, can_be_narrower, narrower, smaller
 from sitecnn.estimation.work import can_run
 from sitecnn.models.board_model import StackModel
+from sitecnn.models.lookup import free_bytes
 from sitecnn.network.graph import Network
 
 EFFORTS = (

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sitecnn.boards.config import load_board
+from sitecnn.boards.config import load_board_config
 from sitecnn.models.board_model import UNSEEN, BoardModel, StackModel, load
 from sitecnn.models.known import SHIPPED, known_models
 
@@ -38,7 +38,7 @@ class Entry:
 def inventory(root: Path) -> list[Entry]:
     """The boards of config/boards and of all models, by name."""
     files = sorted((root / "config" / "boards").glob("*.yaml"))
-    described = {file.stem: load_board(root, file.stem) for file in files}
+    described = {file.stem: load_board_config(root, file.stem) for file in files}
     models = known_models(root)
     places = {(name, str(processor)) for name, board in described.items() for processor in board.processors}
     entries = []

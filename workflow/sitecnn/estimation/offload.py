@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sitecnn.estimation.boards import choose_stack
 from sitecnn.estimation.dataflow import HOST, Dataflow, dataflow
 from sitecnn.estimation.estimate import Milliseconds, difference, milliseconds
 from sitecnn.estimation.minimum_cut import Edge, minimum_cut
 from sitecnn.estimation.placement import layers_ns, standard_errors
 from sitecnn.estimation.work import work_of
 from sitecnn.models.board_model import BoardModel
+from sitecnn.models.lookup import choose_stack
 from sitecnn.network.graph import Network
 
 if TYPE_CHECKING:

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sitecnn.estimation.aggregate_variance import aggregate
-from sitecnn.estimation.boards import choose_stack
 from sitecnn.estimation.dataflow import HOST, Dataflow, dataflow
 from sitecnn.estimation.estimate import Milliseconds, difference, milliseconds
 from sitecnn.estimation.minimum_cut import Edge, minimum_cut
 from sitecnn.estimation.work import Work, work_of
 from sitecnn.models.board_model import BoardModel, StackModel, estimate_kernels, within_pass_ns
 from sitecnn.models.features import Array
+from sitecnn.models.lookup import choose_stack
 from sitecnn.network.graph import Network
 
 if TYPE_CHECKING:

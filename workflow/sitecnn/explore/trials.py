@@ -19,13 +19,13 @@ from sitecnn.estimation.advice import (
     with_images,
     with_width,
 )
-from sitecnn.estimation.boards import choose_stack, other_processor
 from sitecnn.estimation.placement import ZERO_COPY, measured_copy
 from sitecnn.estimation.variants import can_be_narrower, narrower, smaller
 from sitecnn.explore.answers import Stack
 from sitecnn.explore.edits import question_after
 from sitecnn.explore.question import Question
 from sitecnn.explore.reading import at_batch, at_inputs, network_of
+from sitecnn.models.lookup import choose_stack, other_processor
 from sitecnn.network.graph import Network, Shape
 
 HALF = 0.5

@@ -58,17 +58,19 @@ def fit_board(
     their networks. ModelError if there is nothing but totals.
     """
     parts = {str(stack): part for stack, part in rows.groupby("stack", sort=True)}
-    stacks = tuple(calibrated(part, stack) for stack, part in parts.items() if has_pieces(part))
+    stacks = tuple(calibrated(part, stack) for stack, part in parts.items() if has_kernels_or_layers(part))
     if not stacks:
         raise ModelError(
             f"board {board!r}, processor {processor!r}: of no stack kernels or layers were measured, only totals;"
             " scale the model of a similar board: --like BOARD"
         )
-    coarse = (transfer(stacks[0], part, stack, definition) for stack, part in parts.items() if not has_pieces(part))
+    coarse = (
+        transfer(stacks[0], part, stack, definition) for stack, part in parts.items() if not has_kernels_or_layers(part)
+    )
     return BoardModel(board, processor, with_base((*stacks, *coarse)), {"sitecnn": __version__, **provenance})
 
 
-def has_pieces(rows: pd.DataFrame) -> bool:
+def has_kernels_or_layers(rows: pd.DataFrame) -> bool:
     """Whether there are kernels or layers to fit, not only totals."""
     return bool(rows["subject"].isin(["kernel", "layer"]).any())
 

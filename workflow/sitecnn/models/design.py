@@ -204,6 +204,6 @@ def _log_ratios(
 
 def _layers_of(network: Network, layer_type: str) -> tuple[Kinds, Sizes]:
     """(kinds, sizes) of a network's layers of a type."""
-    pieces = [layer_kernel(layer).as_dict() for layer in network.layers if layer.type == layer_type]
-    table = pd.DataFrame(pieces, columns=["kind", *SIZE_NAMES])
+    timed_parts = [layer_kernel(layer).as_dict() for layer in network.layers if layer.type == layer_type]
+    table = pd.DataFrame(timed_parts, columns=["kind", *SIZE_NAMES])
     return table["kind"].to_numpy(dtype=str), sizes_of(table)

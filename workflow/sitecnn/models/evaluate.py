@@ -8,7 +8,7 @@ import pandas as pd
 
 from sitecnn.models.baselines import BASELINES
 from sitecnn.models.board_model import StackModel, estimate_pass, interval
-from sitecnn.models.calibrate import calibrated, fit_board, has_pieces
+from sitecnn.models.calibrate import calibrated, fit_board, has_kernels_or_layers
 from sitecnn.models.coverage import coverage
 from sitecnn.models.families import family
 from sitecnn.models.features import Array
@@ -201,9 +201,9 @@ def _thread_cases(
     """(networks, layers) of each stack at a number of threads that can be read between those of two others."""
     for _, part in rows.groupby(rows["stack"].astype(str).str.replace(r"\+\d+-threads", "", regex=True), sort=True):
         fitted = part[~part["network"].isin(held_out)].groupby("stack", sort=True)
-        pieces = {str(stack): others for stack, others in fitted if has_pieces(others)}
+        timed_parts = {str(stack): others for stack, others in fitted if has_kernels_or_layers(others)}
         # Between two others lies none of two.
-        models = [calibrated(others, stack) for stack, others in pieces.items()] if len(pieces) > 2 else []
+        models = [calibrated(others, stack) for stack, others in timed_parts.items()] if len(timed_parts) > 2 else []
         for stack, measured in part.groupby("stack", sort=True):
             others = [model for model in models if model.stack != stack]
             if model := at_threads(others, int(measured["threads"].iloc[0])):

@@ -70,7 +70,7 @@ its im2col matrices, biases and calls on a server core."""
 FASTEST, LARGE_COPY = 0.02, 1 << 18
 """The speed of the fastest one in fifty, so that one wild measurement does not count; copies of at least 1 MiB."""
 
-HEADROOM = 2.0
+FASTEST_OVER_SEEN = 2.0
 """No kernel is estimated at more than twice the fastest speed that was seen."""
 
 
@@ -120,8 +120,8 @@ def without_networks(rows: pd.DataFrame, networks: Collection[str]) -> pd.DataFr
     held_out = rows["network"].isin(networks)
     key = _kernel_identity(rows)
     seen_there = set(key[held_out & (rows["subject"] == "layer")])
-    pieces = rows["subject"].eq("kernel") & key.isin(seen_there)
-    return rows[~held_out & ~pieces]
+    timed_parts = rows["subject"].eq("kernel") & key.isin(seen_there)
+    return rows[~held_out & ~timed_parts]
 
 
 def fit_stack(rows: pd.DataFrame, stack: str) -> StackModel:
@@ -163,7 +163,7 @@ def fit_stack(rows: pd.DataFrame, stack: str) -> StackModel:
         base_bytes=base_bytes,
         networks=tuple(sorted(rows["network"].dropna().unique())),
         layer_overhead_ns=overhead_ns,
-        least_ns={name: ns / HEADROOM for name, ns in least.items()},
+        least_ns={name: ns / FASTEST_OVER_SEEN for name, ns in least.items()},
         memory_factors=factors,
         pass_ns=pass_ns,
     )
@@ -388,15 +388,15 @@ def with_steady_times(rows: pd.DataFrame) -> pd.DataFrame:
     """
     if "samples_ns" not in rows:
         return rows
-    pieces = rows["subject"].isin(["kernel", "layer"]) & (rows["samples_ns"].str.len() >= FEW_SAMPLES)
-    if not pieces.any():
+    timed_parts = rows["subject"].isin(["kernel", "layer"]) & (rows["samples_ns"].str.len() >= FEW_SAMPLES)
+    if not timed_parts.any():
         return rows
-    low = np.array([sorted(samples)[len(samples) // 10] for samples in rows.loc[pieces, "samples_ns"]])
-    median = rows.loc[pieces, "median_ns"].to_numpy(dtype=float)
-    layers = rows.loc[pieces, "subject"].eq("layer").to_numpy()
+    low = np.array([sorted(samples)[len(samples) // 10] for samples in rows.loc[timed_parts, "samples_ns"]])
+    median = rows.loc[timed_parts, "median_ns"].to_numpy(dtype=float)
+    layers = rows.loc[timed_parts, "subject"].eq("layer").to_numpy()
     told = layers if layers.any() else np.ones_like(layers)
     steady = rows["median_ns"].astype(float)
-    steady[pieces] = low * median[told].sum() / low[told].sum()
+    steady[timed_parts] = low * median[told].sum() / low[told].sum()
     return rows.assign(median_ns=steady)
 
 

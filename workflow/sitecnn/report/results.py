@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from sitecnn.boards.config import Board, load_board
+from sitecnn.boards.config import Board, load_board_config
 from sitecnn.config import Config, load_config
 from sitecnn.dataset import read_measurements, reading, store
 from sitecnn.errors import DatasetError
@@ -141,7 +141,7 @@ def _processors(root: Path, config: Config) -> tuple[ProcessorResults, ...]:
 
 
 def _board(root: Path, name: str) -> Board | None:
-    return load_board(root, name) if (root / "config" / "boards" / f"{name}.yaml").is_file() else None
+    return load_board_config(root, name) if (root / "config" / "boards" / f"{name}.yaml").is_file() else None
 
 
 def _partitions(root: Path) -> list[tuple[str, str]]:

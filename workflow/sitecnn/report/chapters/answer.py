@@ -9,10 +9,10 @@ import pandas as pd
 
 from sitecnn.config import network_file
 from sitecnn.errors import NetworkError
-from sitecnn.estimation.boards import free_bytes
 from sitecnn.estimation.estimate import estimate
 from sitecnn.models.board_model import BoardModel, load
 from sitecnn.models.known import known_models
+from sitecnn.models.lookup import free_bytes
 from sitecnn.network import Network, load_network
 from sitecnn.report import figures
 from sitecnn.report.page import (

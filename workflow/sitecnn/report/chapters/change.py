@@ -8,10 +8,10 @@ import pandas as pd
 from sitecnn.config import network_file
 from sitecnn.errors import NetworkError
 from sitecnn.estimation.advice import AdviceContext, advise
-from sitecnn.estimation.boards import choose_stack, load_board, other_processor
 from sitecnn.estimation.placement import ZERO_COPY, measured_copy, place
 from sitecnn.models.board_model import BoardModel
 from sitecnn.models.known import known_models
+from sitecnn.models.lookup import choose_stack, load_board, other_processor
 from sitecnn.network import load_network
 from sitecnn.network.graph import Network
 from sitecnn.report.page import (

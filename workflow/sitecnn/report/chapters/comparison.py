@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from sitecnn.dataset.difference import SMALLEST_SHIFT, compare, shifts
+from sitecnn.dataset.compare import SMALLEST_SHIFT, compare, shifts
 from sitecnn.report import figures
 from sitecnn.report.page import (
     Block,
