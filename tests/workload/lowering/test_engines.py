@@ -6,7 +6,7 @@ from sitecnn.errors import SiteCNNError
 from sitecnn.network import load_network
 from sitecnn.workload.engines import Engine, engine_of_stack
 from sitecnn.workload.kernels import layer_kernel
-from sitecnn.workload.lowering import lower
+from sitecnn.workload.lowering import lower, lower_whole
 from tests.workload.test_memory import NETWORKS
 
 
@@ -43,3 +43,11 @@ def test_caffe_runs_a_kernel_for_each_layer() -> None:
 def test_an_engine_that_is_not_known_is_refused_by_name() -> None:
     with pytest.raises(SiteCNNError, match=r"'tensorrt'.*caffe"):
         lower(load_network(NETWORKS / "nin.prototxt"), Engine("tensorrt"))
+
+
+@pytest.mark.parametrize("engine", [Engine(), Engine("onnxruntime", "1.32.0", 16), Engine("tflite-gpu")])
+def test_the_kernels_beside_the_memory_are_those_alone(engine: Engine) -> None:
+    network = load_network(NETWORKS / "squeezenet1.0.prototxt")
+    kernels, memory = lower_whole(network, engine)
+    assert kernels == lower(network, engine)
+    assert (memory is None) == (engine.name == "caffe")

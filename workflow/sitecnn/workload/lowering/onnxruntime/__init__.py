@@ -20,15 +20,18 @@ def lower(network: Network, engine: Engine) -> tuple[LoweredKernel, ...]:
 
     Raises NetworkError for a layer of Caffe that ONNX has no operators for.
     """
-    graph = optimised(to_graph(network), engine)
-    return with_pass_bytes(tuple(lowered(graph, node) for node in graph.nodes))
+    return _kernels(optimised(to_graph(network), engine))
 
 
 def lower_whole(network: Network, engine: Engine) -> tuple[tuple[LoweredKernel, ...], EngineMemory]:
     """The kernels, and the parts of the process's memory that the network decides; errors as `lower`'s."""
     graph = optimised(to_graph(network), engine)
     memory = EngineMemory(weights_bytes(graph), arena_bytes(graph), len(graph.nodes))
-    return tuple(lowered(graph, node) for node in graph.nodes), memory
+    return _kernels(graph), memory
+
+
+def _kernels(graph: Graph) -> tuple[LoweredKernel, ...]:
+    return with_pass_bytes(tuple(lowered(graph, node) for node in graph.nodes))
 
 
 def optimised(graph: Graph, engine: Engine) -> Graph:
