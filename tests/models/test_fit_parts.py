@@ -11,8 +11,8 @@ from sitecnn.models.board_model import UNSEEN, KindModel
 from sitecnn.models.features import features_of, matrix
 from sitecnn.models.fit import (
     FASTEST,
+    FASTEST_OVER_SEEN,
     GEMMS_SD,
-    HEADROOM,
     LARGE_COPY,
     LAYER_NS,
     LEAST_FORWARD_SD,
@@ -178,7 +178,7 @@ def test_the_fastest_is_the_second_percentile_of_large_copies_and_of_convolution
     macs = matrix(features_of("convolution"), sizes_of(convolutions))[:, 0]
     speeds = convolutions["median_ns"].to_numpy(dtype=float) / macs
     assert _fastest(convolutions)["mac"] == pytest.approx(np.quantile(speeds, FASTEST))
-    assert fit_stack(rows, "x").least_ns["mac"] * HEADROOM == pytest.approx(np.quantile(speeds, FASTEST))
+    assert fit_stack(rows, "x").least_ns["mac"] * FASTEST_OVER_SEEN == pytest.approx(np.quantile(speeds, FASTEST))
 
 
 def test_where_all_copies_are_small_the_largest_tells():
