@@ -344,12 +344,12 @@ def spread_by_iterations(rows: pd.DataFrame) -> Any:
     return styled(chart, 320)
 
 
-def drift(blocks: pd.DataFrame) -> Any:
-    """The sentinel's time relative to its median, block by block."""
-    chart = alt.Chart(blocks).mark_line(point=alt.OverlayMarkDef(size=20), color=SERIES[0]).encode(
-        x=alt.X("block:Q", title="block of the campaign, in order", axis=alt.Axis(tickMinStep=1, format="d")),
-        y=alt.Y("relative:Q", title="sentinel ÷ median − 1", axis=alt.Axis(format="+%"), scale=alt.Scale(zero=False)),
-        tooltip=["block:Q", alt.Tooltip("relative:Q", format="+.2%")],
+def drift(rounds: pd.DataFrame) -> Any:
+    """Whole passes relative to the least of the rounds, round by round."""
+    chart = alt.Chart(rounds).mark_line(point=alt.OverlayMarkDef(size=20), color=SERIES[0]).encode(
+        x=alt.X("round:O", title="round of the campaign"),
+        y=alt.Y("relative:Q", title="passes ÷ the least − 1", axis=alt.Axis(format="+%"), scale=alt.Scale(zero=False)),
+        tooltip=["round:O", alt.Tooltip("relative:Q", format="+.2%")],
     )  # fmt: skip
     return styled(chart, 220)
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sitecnn.models.rounds import lower_quartile, over_rounds, usual_ratio
 from sitecnn.report import figures
 from sitecnn.report.page import (
     MOST_POINTS,
@@ -333,17 +334,22 @@ def repeatability(found: ProcessorResults) -> list[Block]:
 
 
 def drift(found: ProcessorResults) -> list[Block]:
-    """The sentinel before each block, relative to its median."""
-    rows = found.measurements.dropna(subset=["sentinel_before_ns", "measured_at"])
-    blocks = rows.drop_duplicates(["run", "sentinel_before_ns", "sentinel_after_ns"]).sort_values(["measured_at"])
-    if len(blocks) < 2:
-        return [Note("Too few sentinels were run to see a drift", True)]
-    relative = blocks["sentinel_before_ns"] / blocks["sentinel_before_ns"].median() - 1
-    shown = pd.DataFrame({"block": range(1, len(blocks) + 1), "relative": relative.round(5)})
+    """Whole passes round by round, relative to the least of the rounds, which is what estimates are of."""
+    rows = found.subject("forward").dropna(subset=["round"])
+    if rows["round"].nunique() < 2:
+        return [Note(f"{found.name}: not measured in rounds, so there is no drift to see.", True)]
+    passes = rows.assign(ns=[lower_quartile(samples) for samples in rows["samples_ns"]])
+    table = passes.groupby(["stack", "network", "batch", "round"])["ns"].min().unstack("round")
+    relative = table.div(table.min(axis=1), axis=0).median() - 1
+    shown = pd.DataFrame({"round": relative.index.astype(int) + 1, "relative": relative.round(5)})
     low, high = signed_percent(relative.min()), signed_percent(relative.max())
-    title = f"{found.name}: the sentinel stayed within {low} to {high} of its median"
-    alt_text = "Line of the sentinel's relative time, block by block of the campaign."
-    note = "A fixed multiplication before every block of measurements tells whether the board became slower meanwhile."
+    title = f"{found.name}: rounds lay {low} to {high} above the least"
+    alt_text = "Line of the whole passes' relative time, round by round of the campaign."
+    usual = signed_percent(usual_ratio(over_rounds(rows)) - 1)
+    note = (
+        f"The median over networks and probes. A network's median over all its passes is {usual} above the least, which"
+    )
+    note += " estimates are of: so much more is typical on this board as it was."
     return [Figure(f"drift-{found.slug}", title, alt_text, figures.drift(shown), note)]
 
 
