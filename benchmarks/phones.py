@@ -1,6 +1,6 @@
 """Phones' GPUs: how well kernels and whole passes of networks are estimated that no model saw.
 
-    python -m benchmarks.phones KERNELS PASSES [--board NAME …] [--boosting] [--split network|family|fold]
+    python -m benchmarks.phones KERNELS PASSES [--board NAME …] [--boosting] [--transfer] [--split network|family|fold]
 
 The tables are those that `sitecnn import kernels` reads in the published columns. `network`: every network is left out
 in turn, with all its kernels; `family`: relatives together; `fold`: one network in sixteen, for intervals that are
@@ -22,11 +22,12 @@ from sitecnn.dataset.imports.record import Target, write_import
 from sitecnn.models.baselines import gradient_boosting
 from sitecnn.models.board_model import StackModel, estimate_pass, interval, whole_pass_ns
 from sitecnn.models.calibrate import calibrated
+from sitecnn.models.design import transfer
 from sitecnn.models.families import family
 from sitecnn.models.fit import fit_stack, load_measurements, measured_passes, sizes_of, without_networks
 from sitecnn.workload.kernels import SIZE_NAMES
 
-STACK, LEVEL, FOLDS = "tflite-gpu+fp16", 0.9, 16
+STACK, LEVEL, FOLDS, DRAWS = "tflite-gpu+fp16", 0.9, 16, 5
 
 
 def measurements(kernels: Path, passes: Path, boards: list[str]) -> dict[str, pd.DataFrame]:
@@ -96,6 +97,55 @@ def _boosted(
     return table[truth > 0], {"network": kernels["network"].iloc[0], "error": forward / ns - 1}
 
 
+def transfer_errors(
+    tables: dict[str, pd.DataFrame], models: dict[str, StackModel], board: str, count: int, seed: int
+) -> tuple[str, np.ndarray]:
+    """(the other board, errors of all passes) of a board of which `count` kernels and three passes were measured.
+
+    Of the other boards the one whose kernels' ratios to these differ least is scaled; a pass's constant is the median
+    of what the three take beyond it. Those three networks are not judged.
+    """
+    rows, random = tables[board], np.random.default_rng(seed)
+    passes = list(measured_passes(rows))
+    known = set(random.choice([str(kernels["network"].iloc[0]) for kernels, _ in passes], 3, replace=False))
+    timed = rows[(rows["subject"] == "layer") & (rows["median_ns"] > 0)]
+    few = timed.sample(count, random_state=seed)
+    tried = []
+    for other, model in models.items():
+        if other != board:
+            scaled = transfer(model, few, STACK)
+            ns = [
+                estimate_pass(scaled, np.array([kind]), sizes_of(part)).layers.ns
+                / part["median_ns"].to_numpy(dtype=float)
+                for kind, one in few.groupby("kind")
+                for _, part in one.groupby(one.index)
+            ]
+            tried.append((float(np.abs(np.log(np.concatenate(ns))).mean()), other, scaled))
+    _, other, scaled = min(tried, key=lambda one: one[0])
+    found = {str(kernels["network"].iloc[0]): (_forward(scaled, kernels), ns) for kernels, ns in passes}
+    more = float(np.median([ns - estimate for name, (estimate, ns) in found.items() if name in known]))
+    judged = [(max(estimate + more, estimate / 2), ns) for name, (estimate, ns) in found.items() if name not in known]
+    return other, np.array([estimate / ns - 1 for estimate, ns in judged])
+
+
+def _forward(model: StackModel, kernels: pd.DataFrame) -> float:
+    return estimate_pass(model, kernels["kind"].to_numpy(dtype=str), sizes_of(kernels)).forward_ns
+
+
+def print_transfer(tables: dict[str, pd.DataFrame]) -> None:
+    """A line per board and number of kernels: median and worst of passes, over draws."""
+    models = {board: fit_stack(rows, STACK) for board, rows in tables.items()}
+    for board in tables:
+        for count in (10, 20, 50):
+            draws = [transfer_errors(tables, models, board, count, seed) for seed in range(DRAWS)]
+            error = np.median([np.median(np.abs(found)) for _, found in draws])
+            worst = np.median([np.abs(found).max() for _, found in draws])
+            others = ", ".join(sorted({other for other, _ in draws}))
+            print(
+                f"{board:9} from {count} kernels, 3 passes and {others}: {error:5.1%} (worst {worst:5.1%})", flush=True
+            )
+
+
 def report(board: str, kernels: pd.DataFrame, passes: pd.DataFrame, calibrated_too: bool) -> str:
     """One line: errors of kernels and passes, and how often intervals held."""
     error, single = passes["error"].abs(), kernels["error"].abs()
@@ -120,10 +170,15 @@ def main() -> None:
     parser.add_argument("--board", nargs="+")
     parser.add_argument("--split", choices=("network", "family", "fold"), default="network")
     parser.add_argument("--boosting", action="store_true")
+    parser.add_argument("--transfer", action="store_true", help="a board from 10 to 50 of its kernels and the others")
     args = parser.parse_args()
     boards = args.board or sorted(pd.read_parquet(args.kernels, columns=["board"])["board"].unique())
     found: dict[str, list[tuple[str, pd.DataFrame, pd.DataFrame]]] = {}
-    for board, rows in measurements(args.kernels, args.passes, boards).items():
+    tables = measurements(args.kernels, args.passes, boards)
+    if args.transfer:
+        print_transfer(tables)
+        return
+    for board, rows in tables.items():
         gathered = list(cases(rows, args.split, args.boosting))
         for method in dict.fromkeys(name for name, _, _ in gathered):
             kernels = pd.concat([table for name, table, _ in gathered if name == method], ignore_index=True)

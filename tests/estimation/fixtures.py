@@ -16,7 +16,7 @@ COSTS = {
     "cpu": {"macs": 0.05, "calls": 1000.0, "gemm_calls": 2000.0, "weights_elements": 0.8, "elements": 0.8},
     "gpu": {"macs": 0.003, "calls": 20_000.0, "gemm_calls": 30_000.0, "weights_elements": 0.4, "elements": 0.1},
 }
-REFINEMENTS = ("tile_macs", "many_images_macs", "page_aliased_weights", "way_aliased_weights")
+REFINEMENTS = ("many_images_macs", "page_aliased_weights", "way_aliased_weights")
 KINDS = (
     *("convolution", "deconvolution", "inner_product", "pooling", "lrn", "relu", "softmax", "concat", "input"),
     *("split", "dropout", "batch_norm", "scale", "eltwise", "flatten", UNSEEN),

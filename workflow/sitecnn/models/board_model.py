@@ -348,6 +348,8 @@ def _stack(content: dict[str, Any]) -> StackModel:
         kind: KindModel(**{name: _member(name, value) for name, value in fitted.items()})
         for kind, fitted in content.pop("kinds").items()
     }
+    for kind, fitted in kinds.items():
+        features_named(kind, fitted.features)  # of another release: features that are gone
     return StackModel(kinds=kinds, **{name: _tuples(value) for name, value in content.items()})
 
 

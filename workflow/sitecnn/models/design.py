@@ -171,7 +171,8 @@ def transfer(
 def _passes(model: StackModel, rows: pd.DataFrame, faster: float) -> dict[str, Any]:
     """How whole passes relate to layers: as measured, else as on the similar board."""
     if not {"forward", "layerwise"} <= set(rows["subject"]):
-        return {"layer_overhead_ns": faster * model.layer_overhead_ns}
+        per = {name: faster * ns for name, ns in model.pass_ns.items()}
+        return {"layer_overhead_ns": faster * model.layer_overhead_ns, "pass_ns": per}
     ratio, overhead_ns, spread = forward_pass(rows, processor_of(rows))
     return {"forward_ratio": ratio, "layer_overhead_ns": overhead_ns, "forward_ratio_sd": spread}
 
@@ -181,6 +182,7 @@ def _log_ratios(
 ) -> dict[str, Array]:
     """By kind: the logarithms of measured ÷ estimated, of single kernels and layers, and of sums by type."""
     timed = rows[rows["subject"].isin(["kernel", "layer"]) & ~rows["mode"].isin(["warm", "overhead"])]
+    timed = timed[timed["median_ns"] > 0]
     found: dict[str, list[float]] = {}
     for kind, part in timed.groupby("kind"):
         estimate = estimate_kernels(model, np.full(len(part), kind), sizes_of(part))

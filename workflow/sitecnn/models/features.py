@@ -19,20 +19,17 @@ from sitecnn.workload.kernels import KINDS_ON_ZEROS, SIZE_NAMES
 
 __all__ = ["CALL", "Array", "Feature", "Sizes", "features_of"]
 
-PRIVATE_BYTES = 2 << 20
-"""What the caches near a core hold (TX1's and RK3399's clusters 0.5 to 2 MiB, server cores 1 or 2 MiB)."""
-
 FAR_BYTES = 16 << 20
 """More than a core has of a last level that all share: TX1 and RK3399 have none, a server 32 MiB for eight cores."""
 
-CPU_TILE = 32
-"""The edges that OpenBLAS rounds its packed blocks to are 4 to 16; with the last, half empty, 32 fits TX1 best."""
+DIRECT_TILE = 32
+"""Edges that CLBlast's direct kernel fills (WGD 8 to 64: CLBlast, src/tuning/kernels/xgemm_direct.cpp)."""
 
 GPU_TILE = 64
 """A usual edge of the blocks of C that one thread block of cuBLAS, cuDNN or CLBlast computes (32 to 128)."""
 
-WAVES = (2, 8, 32)
-"""How many tiles a GPU may compute at once: 2 multiprocessors in a TX1, 20 in a GTX 1080, a few tiles on each."""
+WAVE = 32
+"""Tiles that a GPU computes at once: 2 multiprocessors in a TX1, 20 in a GTX 1080, a few tiles on each."""
 
 DIRECT_MACS = 512**3
 """CLBlast multiplies smaller matrices by a slower kernel, without packing them: XGEMM_MIN_INDIRECT_SIZE by default
@@ -95,21 +92,11 @@ def _far_packed_elements(sizes: Sizes) -> Array:
     return np.where(4 * n * k > FAR_BYTES, _packed_elements(sizes), 0.0)
 
 
-def _far_bias_elements(sizes: Sizes) -> Array:
-    """Outputs of images beyond PRIVATE_BYTES that get a bias: a gemm of its own reads and writes them once more."""
-    is_far = 4 * sizes["out_elements"] / sizes["images"] > PRIVATE_BYTES
-    return np.where(is_far & (sizes["bias"] > 0), sizes["out_elements"], 0.0)
-
-
 def _im2col_elements(sizes: Sizes) -> Array:
     """As `_columns_elements`, but none for 1×1, stride 1, unpadded: Caffe multiplies the input itself there."""
     window = sizes["kernel_h"] * sizes["kernel_w"] * sizes["stride_h"] * sizes["stride_w"]
     is_pointwise = (window == 1) & (sizes["pad_h"] + sizes["pad_w"] == 0)
     return np.where(is_pointwise, 0.0, _columns_elements(sizes))
-
-
-def _strided_im2col_elements(sizes: Sizes) -> Array:
-    return np.where(sizes["stride_w"] > 1, _im2col_elements(sizes), 0.0)
 
 
 def _tile_macs(edge: int) -> Callable[[Sizes], Array]:
@@ -122,15 +109,11 @@ def _tile_macs(edge: int) -> Callable[[Sizes], Array]:
     return count
 
 
-def _wave_macs(at_once: int) -> Callable[[Sizes], Array]:
-    """MACs with the tiles of each gemm filled up to whole waves of `at_once`: the last wave leaves processors idle."""
-
-    def count(sizes: Sizes) -> Array:
-        calls, m, n, k = _gemm(sizes)
-        tiles = np.ceil(m / GPU_TILE) * np.ceil(n / GPU_TILE)
-        return calls * _whole(tiles, at_once) * GPU_TILE**2 * k
-
-    return count
+def _wave_macs(sizes: Sizes) -> Array:
+    """MACs with the tiles of each gemm filled up to whole waves: the last wave leaves processors idle."""
+    calls, m, n, k = _gemm(sizes)
+    tiles = np.ceil(m / GPU_TILE) * np.ceil(n / GPU_TILE)
+    return calls * _whole(tiles, WAVE) * GPU_TILE**2 * k
 
 
 def _batched_macs(sizes: Sizes) -> Array:
@@ -141,7 +124,7 @@ def _batched_macs(sizes: Sizes) -> Array:
 
 def _direct_macs(sizes: Sizes) -> Array:
     _, m, n, k = _gemm(sizes)
-    return np.where(m * n * k < DIRECT_MACS, _tile_macs(CPU_TILE)(sizes), 0.0)
+    return np.where(m * n * k < DIRECT_MACS, _tile_macs(DIRECT_TILE)(sizes), 0.0)
 
 
 def _thin_macs(sizes: Sizes) -> Array:
@@ -240,21 +223,18 @@ MANY_IMAGES = Feature("many_images_macs", f"multiply-accumulate beyond {FEW_IMAG
 
 CONVOLUTION = (
     MACS,
-    Feature("tile_macs", "multiply-accumulate of whole tiles", _tile_macs(CPU_TILE)),
     IM2COL,
-    Feature("strided_im2col_elements", "element copied by im2col with a stride", _strided_im2col_elements),
     Feature("packed_elements", "element of gemm's B that is packed", _packed_elements),
     Feature("far_packed_elements", "element of a gemm's B beyond the caches", _far_packed_elements),
     Feature("weights_elements", "element of gemm's A", _weights_read),
     OUT,
-    Feature("far_bias_elements", "element beyond the private caches with a bias", _far_bias_elements),
     GEMM_CALLS,
     CALL,
 )
 GPU_CONVOLUTION = (
     MACS,
     Feature("block_macs", "multiply-accumulate of whole thread blocks", _tile_macs(GPU_TILE)),
-    *(Feature(f"waves_of_{n}_macs", f"multiply-accumulate of whole waves of {n}", _wave_macs(n)) for n in WAVES),
+    Feature("waves_of_32_macs", "multiply-accumulate of whole waves of 32", _wave_macs),
     Feature("batched_macs", "multiply-accumulate of whole thread blocks over the batch", _batched_macs),
     Feature("direct_macs", "multiply-accumulate of small matrices", _direct_macs),
     Feature("thin_macs", "multiply-accumulate of few rows", _thin_macs),
