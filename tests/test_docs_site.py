@@ -52,6 +52,13 @@ def test_every_page_is_in_the_navigation():
     assert listed == {str(page.relative_to(docs)) for page in docs.rglob("*.md")}
 
 
+def test_every_place_of_the_tour_is_there():
+    tour = (PROJECT / "docs" / "development" / "tour.md").read_text(encoding="utf-8").partition("## Names")[0]
+    places = [place for place in re.findall(r"`((?:workflow|config)/[^`]+)`", tour) if "NAME" not in place]
+    assert len(places) >= 10
+    assert [place for place in places if not (PROJECT / place).exists()] == []
+
+
 def test_the_catalogue_is_told_what_there_is():
     told = yaml.safe_load((PROJECT / ".snakemake-workflow-catalog.yml").read_text())["usage"]
     assert told["report"] is True
