@@ -9,7 +9,7 @@ from sitecnn.models.evaluate import HELD_OUT, evaluate
 from sitecnn.models.features import features_of, matrix
 from sitecnn.models.fit import sizes_of
 from sitecnn.models.onnxruntime_features import ONNXRUNTIME_FEATURES
-from sitecnn.models.rounds import fitted_rows, over_rounds
+from sitecnn.models.rounds import IDENTITY, fitted_rows, over_rounds, usual_ratio
 from sitecnn.workload.kernels import SIZE_NAMES
 
 STACK = "onnxruntime-1.32.0+cpu+nchwc-16+fp32+1-threads+clock-unknown"
@@ -125,3 +125,17 @@ def test_every_kind_with_features_has_different_names_for_them():
     for kind, features in ONNXRUNTIME_FEATURES.items():
         names = [feature.name for feature in features]
         assert len(set(names)) == len(names), kind
+
+
+def test_what_is_typical_is_the_median_of_all_passes_over_the_least_of_the_rounds():
+    rounds = [[10.0, 12.0, 14.0], [20.0, 22.0, 24.0]]  # the least quartile is 10, the median of all is 17
+    rows = [
+        {"stack": "s", "network": name, "batch": 1, "subject": "forward", "round": number, "samples_ns": samples}
+        for name, scale in (("net", 1.0), ("caffe-probe-001", 5.0))
+        for number, samples in enumerate([[scale * ns for ns in samples] for samples in rounds])
+    ]
+    columns = [*IDENTITY, "round", "samples_ns", "median_ns", "layer", "layer_type", "layer_index"]
+    found = over_rounds(pd.DataFrame(rows).reindex(columns=columns))
+    assert found.set_index("network")["median_ns"].to_dict() == {"net": 10.0, "caffe-probe-001": 50.0}
+    assert usual_ratio(found) == pytest.approx(1.7)
+    assert usual_ratio(found.drop(columns="usual_ns")) == 1.0
