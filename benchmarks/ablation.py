@@ -22,7 +22,8 @@ import pandas as pd
 from sitecnn.errors import SiteCNNError
 from sitecnn.models import features, fit
 from sitecnn.models.board_model import estimate_pass
-from sitecnn.models.fit import fit_stack, load_measurements, measured_passes, sizes_of, without_networks
+from sitecnn.models.fit import fit_stack
+from sitecnn.models.measurements import load_measurements, measured_passes, sizes_of, without_networks
 
 TELLS = 0.1
 """Points of mean error below which nothing is told."""

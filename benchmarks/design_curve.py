@@ -21,8 +21,9 @@ from sitecnn.boards.plan import ROUNDS
 from sitecnn.errors import SiteCNNError
 from sitecnn.models.board_model import estimate_pass
 from sitecnn.models.design import Work, design_order, expected, expected_cost_s, together, transfer
-from sitecnn.models.fit import fit_stack, load_measurements, sizes_of, without_networks
+from sitecnn.models.fit import fit_stack
 from sitecnn.models.lookup import load_board
+from sitecnn.models.measurements import load_measurements, sizes_of, without_networks
 from sitecnn.models.rounds import is_probe
 
 COUNTS = (3, 5, 10, 15, 20, 30, 45, 100, 200, 400)

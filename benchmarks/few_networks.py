@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from sitecnn.models.calibrate import held_out_cases
-from sitecnn.models.fit import load_measurements, without_networks
+from sitecnn.models.measurements import load_measurements, without_networks
 
 
 def main() -> None:

@@ -24,7 +24,8 @@ from sitecnn.models.board_model import StackModel, estimate_pass, interval, whol
 from sitecnn.models.calibrate import calibrated
 from sitecnn.models.design import transfer
 from sitecnn.models.families import family
-from sitecnn.models.fit import fit_stack, load_measurements, measured_passes, sizes_of, without_networks
+from sitecnn.models.fit import fit_stack
+from sitecnn.models.measurements import load_measurements, measured_passes, sizes_of, without_networks
 from sitecnn.workload.kernels import SIZE_NAMES
 
 STACK, LEVEL, FOLDS, DRAWS = "tflite-gpu+fp16", 0.9, 16, 5

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from sitecnn.models.features import features_of, matrix
-from sitecnn.models.fit import sizes_of
+from sitecnn.models.measurements import sizes_of
 from sitecnn.workload.kernels import SIZE_NAMES
 
 # ns per multiply-accumulate, element and call: a 20 GMAC/s processor with 4 GB/s of memory and 5 µs a call.

@@ -8,7 +8,7 @@ from sitecnn.cli import main
 from sitecnn.models.board_model import estimate_kernels, estimate_pass, interval, load, save
 from sitecnn.models.calibrate import fit_board
 from sitecnn.models.evaluate import evaluate
-from sitecnn.models.fit import sizes_of
+from sitecnn.models.measurements import sizes_of
 from tests.estimation.fixtures import NETWORKS
 from tests.models.fixtures import board
 

@@ -22,7 +22,10 @@ from sitecnn.models.design import (
     together,
     transfer,
 )
-from sitecnn.models.fit import fit_stack, forward_pass, scaled, sizes_of
+from sitecnn.models.fit import fit_stack
+from sitecnn.models.measurements import sizes_of
+from sitecnn.models.pass_ratio import forward_pass
+from sitecnn.models.regression import scaled
 from sitecnn.network import parse_prototxt
 from sitecnn.workload.kernels import SIZE_NAMES, layer_kernel
 from tests.models.fixtures import board

@@ -9,7 +9,9 @@ import pytest
 from sitecnn.errors import SiteCNNError
 from sitecnn.models.board_model import UNSEEN, estimate_kernels, estimate_pass, interval, load, save
 from sitecnn.models.calibrate import UNKNOWN_SD, fit_board, held_out_cases
-from sitecnn.models.fit import fit_stack, forward_pass, sizes_of, with_steady_times, without_networks
+from sitecnn.models.fit import fit_stack
+from sitecnn.models.measurements import sizes_of, with_steady_times, without_networks
+from sitecnn.models.pass_ratio import forward_pass
 from sitecnn.workload.kernels import SIZE_NAMES
 from tests.models.fixtures import NS, board, true_ns
 

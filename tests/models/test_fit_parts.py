@@ -14,27 +14,16 @@ from sitecnn.models.fit import (
     FASTEST_OVER_SEEN,
     GEMMS_SD,
     LARGE_COPY,
-    LAYER_NS,
-    LEAST_FORWARD_SD,
-    PASS_SD,
-    TYPICAL_SD,
-    _as_rows,
     _fastest,
-    _fit_kind,
     _guessed,
-    _importance,
     _of_zeros,
-    _robust_weights,
     _unseen,
     fit_stack,
-    forward_pass,
-    layers_of_gemms,
-    measured_passes,
-    scaled,
-    sizes_of,
-    with_steady_times,
 )
+from sitecnn.models.measurements import layers_of_gemms, measured_passes, sizes_of, with_steady_times
+from sitecnn.models.pass_ratio import LAYER_NS, LEAST_FORWARD_SD, PASS_SD, forward_pass
 from sitecnn.models.priors import RELATIVE_SD, UNSEEN_COPIES, ZEROS_SD, ZEROS_SHARE, Prior
+from sitecnn.models.regression import TYPICAL_SD, _as_rows, _importance, _robust_weights, fit_kind, scaled
 from sitecnn.workload.kernels import SIZE_NAMES
 from tests.models.fixtures import board
 
@@ -253,7 +242,7 @@ def test_the_standard_errors_of_a_fit_are_those_of_drawing_the_measurements_agai
     found, said = [], []
     for seed in range(60):
         rows = board(seed, networks=4, noise=0.05)
-        fitted = _fit_kind(features_of("relu"), rows[rows["kind"] == "relu"], {})
+        fitted = fit_kind(features_of("relu"), rows[rows["kind"] == "relu"], {})
         moves = np.array([float(name in ("in_elements", "out_elements")) for name in fitted.features])
         found.append(moves @ fitted.coefficients_ns)
         said.append(np.sqrt(moves @ np.array(fitted.covariance) @ moves))
@@ -264,7 +253,7 @@ def test_the_standard_errors_of_a_fit_are_those_of_drawing_the_measurements_agai
 
 def test_fewer_kernels_than_coefficients_are_known_to_nothing():
     rows = board(1, networks=1, noise=0.0)
-    fitted = _fit_kind(features_of("pooling"), rows[rows["kind"] == "pooling"].head(1), {})
+    fitted = fit_kind(features_of("pooling"), rows[rows["kind"] == "pooling"].head(1), {})
     assert fitted.relative_sd == 1.0 and fitted.rows == 1
     assert fitted.standard_errors_ns == pytest.approx(fitted.coefficients_ns)
 

@@ -6,7 +6,8 @@ import pytest
 
 from sitecnn.models.board_model import estimate_kernels, estimate_pass
 from sitecnn.models.features import features_of, matrix
-from sitecnn.models.fit import fit_stack, sizes_of
+from sitecnn.models.fit import fit_stack
+from sitecnn.models.measurements import sizes_of
 from sitecnn.models.priors import CONVOLUTION_COPIES, COPIES, WAITS, Speeds, coefficient_priors
 from tests.models.fixtures import board
 

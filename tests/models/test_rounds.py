@@ -7,7 +7,7 @@ import pytest
 from sitecnn.models.blocked_loops import window_positions
 from sitecnn.models.evaluate import HELD_OUT, evaluate
 from sitecnn.models.features import features_of, matrix
-from sitecnn.models.fit import sizes_of
+from sitecnn.models.measurements import sizes_of
 from sitecnn.models.onnxruntime_features import ONNXRUNTIME_FEATURES
 from sitecnn.models.rounds import IDENTITY, fitted_rows, over_rounds, usual_ratio
 from sitecnn.workload.kernels import SIZE_NAMES

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from sitecnn.models.board_model import KindModel, StackModel, estimate_kernels
-from sitecnn.models.fit import fit_stack, sizes_of
+from sitecnn.models.fit import fit_stack
+from sitecnn.models.measurements import sizes_of
 from sitecnn.models.threads import BETWEEN_SD, at_threads
 from tests.models.fixtures import board
 

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     """Print what was held out and how far the estimates were off; 0."""
     from sitecnn.files import atomic_path
     from sitecnn.models.evaluate import OURS, evaluate
-    from sitecnn.models.fit import load_measurements
+    from sitecnn.models.measurements import load_measurements
 
     evaluation = evaluate(load_measurements(args.root, args.board, args.processor), args.level, args.held_out)
     if args.output:

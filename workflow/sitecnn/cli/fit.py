@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     from sitecnn.dataset.imports.table import definition
     from sitecnn.models.board_model import model_file, save
     from sitecnn.models.calibrate import fit_board
-    from sitecnn.models.fit import load_measurements, without_networks
+    from sitecnn.models.measurements import load_measurements, without_networks
 
     rows = load_measurements(args.root, args.board, args.processor)
     rows = without_networks(rows[~rows["network"].isin(args.held_out)], args.exclude_network)

@@ -14,7 +14,8 @@ from sitecnn import __version__
 from sitecnn.errors import ModelError
 from sitecnn.models.board_model import WIDEST_SD, BoardModel, PassEstimate, StackModel, estimate_pass
 from sitecnn.models.design import transfer
-from sitecnn.models.fit import fit_stack, measured_passes, sizes_of, without_networks
+from sitecnn.models.fit import fit_stack
+from sitecnn.models.measurements import measured_passes, sizes_of, without_networks
 from sitecnn.models.rounds import fitted_rows, usual_ratio
 from sitecnn.network import Network
 

@@ -10,8 +10,10 @@ import pandas as pd
 from sitecnn.errors import ModelError, NetworkError
 from sitecnn.models.board_model import StackModel, estimate_kernels
 from sitecnn.models.features import Array, Sizes
-from sitecnn.models.fit import forward_pass, processor_of, scaled, sizes_of
+from sitecnn.models.measurements import processor_of, sizes_of
 from sitecnn.models.memory import stack_memory
+from sitecnn.models.pass_ratio import forward_pass
+from sitecnn.models.regression import scaled
 from sitecnn.network import Network
 from sitecnn.workload.kernels import SIZE_NAMES, layer_kernel
 

@@ -12,7 +12,7 @@ from sitecnn.models.calibrate import calibrated, fit_board, has_kernels_or_layer
 from sitecnn.models.coverage import coverage
 from sitecnn.models.families import family
 from sitecnn.models.features import Array
-from sitecnn.models.fit import (
+from sitecnn.models.measurements import (
     measured_passes,
     processor_of,
     sizes_of,
