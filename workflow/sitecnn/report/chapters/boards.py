@@ -196,7 +196,7 @@ def cost_table(results: Results) -> Table:
     names = ["board", "processor", "subject", "status", "measurements", "minutes"]
     note = (
         "A network's layers, its layerwise and its forward passes are one measurement. Minutes are those of the "
-        "measurements themselves; starting, waiting and sentinels come to them."
+        "measurements themselves; starting and waiting come to them."
     )
     return Table("cost", "Measurements by status", pd.DataFrame(rows, columns=names), columns, note)
 
