@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from math import prod
 
 from sitecnn.boards.probes import layers
-from sitecnn.boards.probes.blocks import BLOCKS, DEAR_ELEMENTS, Block, Probe
+from sitecnn.boards.probes.blocks import BLOCKS, DEAR_ELEMENTS, Block
 from sitecnn.boards.probes.caffe_graph import CaffeGraph
 from sitecnn.boards.probes.chains import LARGEST_PRODUCT, Generator, Recipe
 from sitecnn.boards.probes.drawing import Deck
 from sitecnn.boards.probes.graph import INPUT, Graph
+from sitecnn.boards.probes.probe import Probe
 
 DEAR = {
     **{"Sigmoid": "", "TanH": "", "ELU": "", "Exp": "", "BNLL": "", "MVN": ""},

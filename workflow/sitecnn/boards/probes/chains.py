@@ -8,19 +8,10 @@ import numpy as np
 from onnx import ModelProto
 
 from sitecnn.boards.probes import layers
-from sitecnn.boards.probes.blocks import (
-    BLOCKS,
-    FUSED_ACTIVATIONS,
-    OWN_ACTIVATIONS,
-    POOLS,
-    WIDTHS,
-    Block,
-    Probe,
-    grouped,
-    resolution,
-)
+from sitecnn.boards.probes.blocks import BLOCKS, FUSED_ACTIVATIONS, OWN_ACTIVATIONS, POOLS, Block, grouped
 from sitecnn.boards.probes.drawing import Deck, EvenDraws
 from sitecnn.boards.probes.graph import INPUT, Graph
+from sitecnn.boards.probes.probe import WIDTHS, Probe, resolution
 
 SIZES = (64, 96, 112, 128, 160, 192, 200, 224, 224, 256, 288, 320, 416)
 """Heights of images; small ones make chains whose blobs stay in a cache."""
