@@ -51,4 +51,7 @@ def test_every_network_on_every_shipped_board_is_as_the_command_says(tmp_path, c
     for name, found in shown.items():
         network = NETWORKS / name
         expected = {"|".join(map(str, one)): said_by_the_command(root, network, one, capsys) for one in STACKS}
-        assert found == expected, name
+        assert found.keys() == expected.keys(), name
+        for key, numbers in found.items():
+            # A sum's last digits depend on how many threads its BLAS has.
+            assert numbers == pytest.approx(expected[key], rel=1e-12), (name, key)

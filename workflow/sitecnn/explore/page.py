@@ -262,9 +262,10 @@ class Page:
         if line is not None and 1 <= line <= lines:
             self.editor.decorations = [{"kind": "line", "line": line, "class": "error-line"}]
 
-    def download_page(self) -> None:
+    async def download_page(self) -> None:
         """The state as one HTML file."""
         tab = self.tab
+        await tab.settled()
         if tab.answers and tab.details:
             html = takeaway.page(tab.answers, tab.details, tab.trials, tab.key, self._command())
             ui.download.content(html, f"{self._stem()}.html", "text/html")
@@ -275,13 +276,15 @@ class Page:
         content = Path(source.file).read_bytes() if source.file else source.text.encode()
         ui.download.content(content, source.name)
 
-    def download_boards(self) -> None:
+    async def download_boards(self) -> None:
         """The table of boards."""
+        await self.tab.settled()
         if self.tab.answers and self.tab.answers["rows"]:
             ui.download.content(takeaway.boards_csv(self.tab.answers), f"{self._stem()}-boards.csv", "text/csv")
 
-    def download_layers(self) -> None:
+    async def download_layers(self) -> None:
         """The layers on the chosen stack."""
+        await self.tab.settled()
         if self.tab.details:
             ui.download.content(takeaway.layers_csv(self.tab.details), f"{self._stem()}-layers.csv", "text/csv")
 

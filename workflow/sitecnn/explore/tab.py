@@ -48,20 +48,21 @@ class Newest:
     def __init__(self, work: Callable[[], Awaitable[None]]) -> None:
         self.work = work
         self.asked = self.done = 0
-        self.running = False
+        self.rested = asyncio.Event()
+        self.rested.set()
 
     async def ask(self) -> None:
         """Do the work, now or after what runs; done when nothing is left to do."""
         self.asked += 1
-        if self.running:
+        if not self.rested.is_set():
             return
-        self.running = True
+        self.rested.clear()
         try:
             while self.done < self.asked:
                 self.done = self.asked
                 await self.work()
         finally:
-            self.running = False
+            self.rested.set()
 
     @property
     def is_last(self) -> bool:
@@ -101,6 +102,11 @@ class Tab:
     async def refresh(self) -> None:
         """Ask anew, once however many ask meanwhile."""
         await self.answering.ask()
+
+    async def settled(self) -> None:
+        """Wait until layers, drawing and advice are those of the numbers that are shown: they come later."""
+        await self.answering.rested.wait()
+        await asyncio.gather(*self.tasks)
 
     async def choose(self, key: str) -> None:
         """Another stack, of which layers and drawing are shown."""
