@@ -30,7 +30,7 @@ def by_change(found):
 
 def test_another_stack_gains_the_difference_of_the_two_estimates():
     now = situation()
-    found = by_change(advise(now))["use the stack four, 4 threads instead of one"]
+    found = by_change(advise(now))["use four, 4 threads instead of one"]
     expected = time_per_image(now.network, now.model)[0] * (1 - 1 / 3) / 1e6
     assert found.gain_ms.estimate == pytest.approx(expected)
     assert found.is_sure

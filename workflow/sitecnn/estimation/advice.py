@@ -19,6 +19,7 @@ from sitecnn.network.graph import Layer, Network, Shape
 from sitecnn.network.settings import Convolution
 from sitecnn.workload.engines import CAFFE, engine_of_stack
 from sitecnn.workload.kernels import Kernel, kernel, layer_kernel
+from sitecnn.workload.stack_names import stack_label, telling_labels
 
 BATCHES = (2, 4, 8, 16, 32)
 
@@ -150,7 +151,7 @@ def _other_processor(now: AdviceContext) -> list[Advice]:
     if now.other is None:
         return []
     stack = choose_stack(now.other, network=now.network)
-    return [Advice(f"run on the {now.other.processor}", _instead(now, stack), None, f"stack {stack.stack}")]
+    return [Advice(f"run on the {now.other.processor}", _instead(now, stack), None, stack_label(stack.stack))]
 
 
 def _other_stacks(now: AdviceContext) -> list[Advice]:
@@ -159,8 +160,10 @@ def _other_stacks(now: AdviceContext) -> list[Advice]:
     for stack in others:
         if not can_run(now.network, stack):
             continue
-        threads = "" if stack.threads == now.model.threads else f", {stack.threads} threads"
-        what = f"use the stack {stack.stack}{threads} instead of {now.model.stack}"
+        labels = telling_labels([stack.stack, now.model.stack])
+        named = labels[stack.stack]
+        threads = "" if stack.threads == now.model.threads or "thread" in named else f", {stack.threads} threads"
+        what = f"use {named}{threads} instead of {labels[now.model.stack]}"
         advice.append(Advice(what, _instead(now, stack), None, ""))
     return advice
 

@@ -16,6 +16,7 @@ from sitecnn.estimation.work import can_run
 from sitecnn.models.board_model import StackModel
 from sitecnn.models.lookup import free_bytes
 from sitecnn.network.graph import Network
+from sitecnn.workload.stack_names import stack_label
 
 EFFORTS = (
     "a setting",
@@ -87,11 +88,11 @@ def _ways(now: AdviceContext) -> Iterator[tuple[str, StackModel, int]]:
     """(what it is called, model, effort) of every other stack of the board's processors."""
     for stack in now.board.stacks:
         if stack is not now.model and can_run(now.network, stack):
-            yield f"use the stack {stack.stack}", stack, 0
+            yield f"use {stack_label(stack.stack)}", stack, 0
     for stack in now.other.stacks if now.other else ():
         if not can_run(now.network, stack):
             continue
-        yield f"run on the {now.other.processor if now.other else ''} ({stack.stack})", stack, 1
+        yield f"run on the {now.other.processor if now.other else ''} ({stack_label(stack.stack)})", stack, 1
 
 
 def _fastest(now: AdviceContext) -> tuple[str, StackModel, int] | None:

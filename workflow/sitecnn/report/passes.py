@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sitecnn.models.rounds import is_probe
 from sitecnn.workload.flops import GROUPS
 from sitecnn.workload.stack_names import telling_labels
 
@@ -17,12 +18,13 @@ def times(measurements: pd.DataFrame) -> pd.DataFrame:
     """The poster's Table 1: a row per (stack, network, batch), `{group}_ms`, `_spread_ms` and `_share`, and passes.
 
     Groups are summed pass by pass before the median is taken, so that a spread is that of the sum; it is half the
-    interquartile range. Shares are of the sum of the groups.
+    interquartile range. Shares are of the sum of the groups. Probes, which no one runs, have no row.
     """
     names = ["board", "processor", "stack", "network", "batch"]
     rows = measurements[measurements["subject"].isin(["layer", *PASSES]) & (measurements["status"] != "failed")]
     rows = rows[rows["samples_ns"].map(lambda samples: samples is not None and len(samples) > 0).astype(bool)]
-    groups: Any = rows.dropna(subset="network").groupby(names)
+    rows = rows.dropna(subset="network")
+    groups: Any = rows[~rows["network"].map(is_probe).astype(bool)].groupby(names)
     return pd.DataFrame([dict(zip(names, key, strict=True)) | _pass(part) for key, part in groups])
 
 
@@ -31,7 +33,7 @@ def _pass(part: pd.DataFrame) -> dict[str, float]:
     groups = layers["layer_type"].map(GROUPS).fillna("other")
     cells: dict[str, float] = {}
     for group, of in layers.groupby(groups):
-        cells |= _summary(str(group), _summed(of["samples_ns"]))
+        cells |= _summary(str(group), _summed(of))
     total = sum(cells[f"{group}_ms"] for group in COLUMNS if f"{group}_ms" in cells)
     cells |= {f"{group}_share": cells[f"{group}_ms"] / total for group in COLUMNS if f"{group}_ms" in cells and total}
     for name in PASSES:
@@ -43,10 +45,13 @@ def _pass(part: pd.DataFrame) -> dict[str, float]:
     return cells
 
 
-def _summed(samples: "pd.Series[Any]") -> Any:
-    """Layers' samples added pass by pass, over as many passes as all of them have."""
-    fewest = min(map(len, samples))
-    return np.sum([np.asarray(one, dtype=float)[:fewest] for one in samples], axis=0)
+def _summed(layers: pd.DataFrame) -> Any:
+    """Layers' samples added pass by pass, in each round over as many passes as all of them have."""
+    sums = []
+    for _, of in layers.groupby(layers["round"] if "round" in layers else layers["network"], dropna=False):
+        fewest = min(map(len, of["samples_ns"]))
+        sums.append(np.sum([np.asarray(one, dtype=float)[:fewest] for one in of["samples_ns"]], axis=0))
+    return np.concatenate(sums)
 
 
 def _summary(name: str, samples_ns: Any) -> dict[str, float]:

@@ -14,6 +14,7 @@ from sitecnn.config import Config, load_config
 from sitecnn.dataset import read_measurements, reading, store
 from sitecnn.errors import DatasetError
 from sitecnn.models.board_model import BoardModel, load, model_file
+from sitecnn.models.rounds import is_probe, over_rounds
 from sitecnn.report import passes
 
 PUBLISHED = Path(__file__).parent / "published"
@@ -58,6 +59,12 @@ class ProcessorResults:
         rows = self.measurements
         chosen: pd.DataFrame = rows[rows["subject"].isin(names) & (rows["status"] != "failed")]
         return chosen
+
+    @property
+    def network_layers(self) -> pd.DataFrame:
+        """Layers that were measured in networks, each once, over its rounds; those of probes are no one's."""
+        rows = self.subject("layer")
+        return over_rounds(rows[~rows["network"].map(is_probe).astype(bool)])
 
     @property
     def records(self) -> pd.DataFrame:

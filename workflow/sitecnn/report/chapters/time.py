@@ -42,7 +42,7 @@ def chapter(results: Results) -> Chapter:
             blocks.append(bars(found, mine))
     if len(results.layers):
         blocks.append(work_table(results.layers))
-    blocks += [layer_table(found, results.layers) for found in results.measured if len(found.subject("layer"))]
+    blocks += [layer_table(found, results.layers) for found in results.measured if len(found.network_layers)]
     return Chapter("time", "Where does the time go?", answer(times), tuple(blocks))
 
 
@@ -142,7 +142,7 @@ def work_table(layers: pd.DataFrame) -> Table:
 def layer_table(found: ProcessorResults, work: pd.DataFrame) -> Table:
     """Every layer of every network, measured and estimated."""
     names = ["stack", "network", "batch", "layer_index", "layer", "layer_type", "kind", "median_ns", "spread_ns"]
-    rows = found.subject("layer")[names].sort_values(["batch", "network", "stack", "layer_index"])
+    rows = found.network_layers[names].sort_values(["batch", "network", "stack", "layer_index"])
     rows = rows.assign(ms=rows["median_ns"] / 1e6, spread_ms=rows["spread_ns"] / 1e6)
     rows["share"] = rows["ms"] / rows.groupby(names[:3])["ms"].transform("sum")
     rows = with_columns(rows, work, ["network", "batch", "layer"], ["macs"])

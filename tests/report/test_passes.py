@@ -1,0 +1,38 @@
+"""The poster's Table 1 from passes that were measured in rounds."""
+
+import pandas as pd
+import pytest
+
+from sitecnn.report.passes import times
+
+PLACE = {"board": "b", "processor": "cpu", "stack": "s", "batch": 1, "status": "ok"}
+
+
+def rows(network, rounds):
+    """A convolution and a ReLU that take their `rounds`' samples in ms, and the pass of both."""
+    for number, (convolution, relu) in enumerate(rounds):
+        both = [a + b for a, b in zip(convolution, relu, strict=True)]
+        timed = (("layer", "Convolution", convolution), ("layer", "ReLU", relu), ("layerwise", None, both))
+        for subject, kind, samples in timed:
+            ns = [1e6 * ms for ms in samples]
+            yield PLACE | {
+                "network": network,
+                "round": number,
+                "subject": subject,
+                "layer_type": kind,
+                "samples_ns": ns,
+            }
+
+
+def test_layers_of_a_round_are_added_up_and_rounds_are_samples():
+    table = times(pd.DataFrame(rows("net", [([10, 12, 14], [1, 1, 1]), ([11, 13, 15], [2, 2, 2])])))
+    (row,) = table.to_dict("records")
+    assert row["conv_ms"] == pytest.approx(12.5)
+    assert row["relu_ms"] == pytest.approx(1.5)
+    assert row["layerwise_ms"] == pytest.approx(14)
+    assert row["conv_share"] == pytest.approx(12.5 / 14)
+
+
+def test_probes_have_no_row():
+    measured = [*rows("net", [([1], [1])]), *rows("caffe-probe-001", [([1], [1])]), *rows("probe-002", [([1], [1])])]
+    assert list(times(pd.DataFrame(measured))["network"]) == ["net"]
