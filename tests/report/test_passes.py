@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from sitecnn.report.passes import times
+from sitecnn.report.results import ProcessorResults, Results
 
 PLACE = {"board": "b", "processor": "cpu", "stack": "s", "batch": 1, "status": "ok"}
 
@@ -36,3 +37,16 @@ def test_layers_of_a_round_are_added_up_and_rounds_are_samples():
 def test_probes_have_no_row():
     measured = [*rows("net", [([1], [1])]), *rows("caffe-probe-001", [([1], [1])]), *rows("probe-002", [([1], [1])])]
     assert list(times(pd.DataFrame(measured))["network"]) == ["net"]
+
+
+def test_a_campaign_of_two_engines_takes_its_time_once(tmp_path):
+    """One of its runs says how long it took; the run of a night before, which never ended, what it measured."""
+    start = pd.Timestamp("2026-11-27T02:00:00Z")
+    starts = {"caffe": start, "onnx": start + pd.Timedelta(1, "s"), "cut": start - pd.Timedelta(8, "h")}
+    runs = pd.DataFrame({"run": list(starts), "started_at": list(starts.values()), "seconds": [250.0, None, None]})
+    runs = runs.assign(board="b", processor="cpu", origin="b/cpu.jsonl")
+    records = pd.DataFrame({"run": ["caffe", "onnx", "cut"], "seconds": [100.0, 140.0, 30.0], "line": [1, 2, 3]})
+    found = ProcessorResults("b", "cpu", "", records.assign(origin="b/cpu.jsonl"))
+    empty = pd.DataFrame()
+    results = Results(tmp_path, None, (found,), empty, empty, runs, empty)
+    assert results.board_minutes(found) == pytest.approx((250 + 30) / 60)

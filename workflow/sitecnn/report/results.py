@@ -19,6 +19,9 @@ from sitecnn.report import passes
 
 PUBLISHED = Path(__file__).parent / "published"
 
+STACKS_START_S = 60
+"""Stacks of one campaign begin within this of each other."""
+
 
 @dataclass(frozen=True)
 class ProcessorResults:
@@ -96,12 +99,15 @@ class Results:
         return joined([passes.times(found.measurements) for found in self.measured])
 
     def board_minutes(self, found: ProcessorResults) -> float:
-        """How long agents kept a processor's board; where a run did not end, how long its measurements took; or NaN."""
+        """How long agents kept a processor's board; where a run did not end, how long its measurements took; or NaN.
+
+        A campaign of two engines has a run of each and ends once: its time is that of the run that says so.
+        """
         if self.runs.empty:
             return math.nan
         mine = self.runs[(self.runs["board"] == found.board) & (self.runs["processor"] == found.processor)]
         ended = mine.dropna(subset="seconds")
-        rest = found.records[~found.records["run"].isin(set(ended["run"]))]
+        rest = found.records[~found.records["run"].isin(_accounted(mine, ended))]
         return float(pd.concat([ended["seconds"], rest["seconds"]]).sum(min_count=1)) / 60
 
     def held_out(self, which: str) -> pd.DataFrame:
@@ -115,6 +121,14 @@ class Results:
             return rows
         same = ["board", "processor", "stack", "network", "batch", "measured_ms", "estimate_ms"]
         return rows.drop_duplicates([*same, *(["layer"] if "layer" in rows else [])], ignore_index=True)
+
+
+def _accounted(runs: pd.DataFrame, ended: pd.DataFrame) -> set[str]:
+    """Runs that ended, and those of other engines that began in the campaign of one that did."""
+    both = runs.merge(ended, on="origin", suffixes=("", "_ended"))
+    into_s = (both["started_at"] - both["started_at_ended"]).dt.total_seconds()
+    during = (into_s >= -STACKS_START_S) & (into_s <= both["seconds_ended"])
+    return {*ended["run"], *both.loc[during, "run"]}
 
 
 def joined(tables: list[pd.DataFrame]) -> pd.DataFrame:

@@ -45,7 +45,10 @@ def our_times(results: Results) -> pd.DataFrame:
     times = results.times
     if times.empty:
         return times
-    return times[(times["network"].str.lower() == "vgg16") & (times["batch"] == 1)].assign(origin="measured")
+    ours = times[(times["network"].str.lower() == "vgg16") & (times["batch"] == 1)].assign(origin="measured")
+    # What tells stacks apart stands behind the processor: `cpu, ONNX Runtime 1.32`.
+    told = [way.removeprefix(f"{board} ") for way, board in zip(passes.ways(ours), ours["board"], strict=True)]
+    return ours.assign(processor=told)
 
 
 def times_table(results: Results) -> Table:
@@ -88,10 +91,12 @@ def memory_rows(results: Results) -> pd.DataFrame:
             rows.append({"origin": "computed", "quantity": part, **cells})
     for found in results.measured:
         memory = found.subject("memory")
-        totals = memory[memory["batch"] == 1].dropna(subset="total_bytes").groupby("network")["total_bytes"].median()
-        cells = {name: float(totals[name]) for name in NETWORKS if name in totals.index}
-        if cells:
-            rows.append({"origin": "measured", "quantity": f"{found.name} total", **cells})
+        memory = memory[memory["batch"] == 1].dropna(subset="total_bytes")
+        for way, of_way in memory.groupby(passes.ways(memory)):
+            totals = of_way.groupby("network")["total_bytes"].median()
+            cells = {name: float(totals[name]) for name in NETWORKS if name in totals.index}
+            if cells:
+                rows.append({"origin": "measured", "quantity": f"{way} total", **cells})
     return pd.DataFrame(rows, columns=["origin", "quantity", *NETWORKS])
 
 
