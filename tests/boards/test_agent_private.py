@@ -17,6 +17,7 @@ from sitecnn.boards.agent.errors import Refused
 from sitecnn.boards.agent.hosts import RecordFile
 from sitecnn.boards.agent.lock import take_file
 from sitecnn.boards.agent.private import open_own, private_folder
+from sitecnn.boards.transports import ssh
 from tests.boards.agents import AGENT, CHANGED, gemm_task, is_held, lines, lock_name
 
 PYTHON = shutil.which("python3", path="/usr/bin:/usr/local/bin") or sys.executable
@@ -50,6 +51,20 @@ def test_a_state_folder_that_was_prepared_is_refused(tmp_path, reason):
     PLANTED[reason](tmp_path / "agent")
     with pytest.raises(Refused, match=reason):
         private_folder(str(tmp_path / "agent"))
+
+
+@pytest.mark.parametrize("reason", [None, *PLANTED])
+def test_sockets_of_ssh_lie_in_a_folder_that_nobody_prepared(monkeypatch, reason):
+    with tempfile.TemporaryDirectory() as short:
+        wanted = Path(short) / f"sitecnn-ssh-{os.getuid()}"
+        if reason:
+            PLANTED[reason](wanted)
+        monkeypatch.setenv("XDG_RUNTIME_DIR", short)
+        monkeypatch.setattr(ssh, "SHORT_BASE", short)
+        folder = ssh.control_folder.__wrapped__()
+        assert (folder == wanted) == (reason is None)
+        found = folder.lstat()
+        assert stat.S_ISDIR(found.st_mode) and stat.S_IMODE(found.st_mode) == 0o700 and found.st_uid == os.getuid()
 
 
 def test_a_state_folder_is_made_private_whatever_the_umask(tmp_path):

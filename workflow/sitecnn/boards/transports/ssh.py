@@ -2,9 +2,12 @@
 
 import os
 import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from sitecnn.boards.agent.errors import Refused
+from sitecnn.boards.agent.private import private_folder
 from sitecnn.boards.config import Ssh
 
 # A cut link is noticed after 3 × 5 s of silence, before the agent's lease of 20 s is over on the other side.
@@ -19,6 +22,7 @@ OPTIONS = {
     "LogLevel": "ERROR",
 }
 
+SHORT_BASE = "/tmp"  # noqa: S108  # what is made in it is 0700, and checked
 LONGEST_FOLDER = 107 - 58
 """Bytes: a socket's path on Linux less what ssh adds, a slash, 40 of %C, a dot and 16 at random."""
 
@@ -44,14 +48,17 @@ def command(settings: Ssh) -> list[str]:
 
 @cache
 def control_folder() -> Path:
-    """A private folder, its path short enough for a socket: a deep XDG_RUNTIME_DIR or TMPDIR is passed over."""
-    bases = [os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir(), "/tmp"]  # noqa: S108  # 0700, and checked
+    """A folder of this user alone, its path short enough for a socket: a deep XDG_RUNTIME_DIR is passed over.
+
+    Its name is the same each time, so that later commands share a connection, and it is refused, as the agent refuses
+    its own, if another user could have prepared it; then a new one in /tmp serves this process.
+    """
+    bases = [os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir(), SHORT_BASE]
     folders = [Path(base) / f"sitecnn-ssh-{os.getuid()}" for base in bases]
-    folder = next((short for short in folders if len(os.fsencode(short)) <= LONGEST_FOLDER), folders[-1])
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.is_symlink() or folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o077:
-        folder = Path(tempfile.mkdtemp(prefix="sitecnn-ssh-", dir=folder.parent))
-    return folder
+    for folder in (one for one in folders if len(os.fsencode(one)) <= LONGEST_FOLDER):
+        with suppress(Refused, OSError):
+            return Path(private_folder(str(folder)))  # type: ignore[no-untyped-call]  # Python 2's
+    return Path(tempfile.mkdtemp(prefix="sitecnn-ssh-", dir=SHORT_BASE))
 
 
 def fix(said: str) -> str:
