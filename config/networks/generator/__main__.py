@@ -23,6 +23,7 @@ from config.networks.generator.layers import (
     inverted_residual,
     linear,
     max_pool,
+    write_files,
 )
 
 
@@ -258,13 +259,5 @@ NETWORKS: dict[str, tuple[Callable[[Graph], None], int]] = {
 """Each network's file and the size of its image."""
 
 
-def main(folder: Path) -> None:
-    """Write all of them into a folder."""
-    for name, (build, size) in NETWORKS.items():
-        graph = Graph(size)
-        build(graph)
-        (folder / f"{name}.onnx").write_bytes(graph.file(name))
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[1])
+    write_files(NETWORKS, Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[1])

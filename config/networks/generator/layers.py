@@ -1,7 +1,8 @@
 """An ONNX graph under construction, and the layers that networks are built of; all by the onnx package alone."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
+from pathlib import Path
 from typing import Any
 
 from onnx import NodeProto, TensorProto, helper, shape_inference
@@ -171,3 +172,11 @@ def inverted_residual(
     wide = gate(graph, wide, gating[0], gating[1:]) if gating else wide
     narrow = conv(graph, wide, outputs)
     return graph.node("Add", given, narrow) if fits else narrow
+
+
+def write_files(networks: Mapping[str, tuple[Callable[[Graph], None], int]], folder: Path) -> None:
+    """Write each network, by what builds it and the size of its image, as NAME.onnx into a folder."""
+    for name, (build, size) in networks.items():
+        graph = Graph(size)
+        build(graph)
+        (folder / f"{name}.onnx").write_bytes(graph.file(name))

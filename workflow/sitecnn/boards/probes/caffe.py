@@ -173,10 +173,8 @@ class CaffeGenerator(Generator):
     def head(self, probe: Probe, tensor: str) -> None:
         """Fully connected layers on all values or on means, or a convolution and means."""
         kind, graph = self.heads.draw(), probe.graph
-        channels, height = probe.shape(tensor)
         if kind == "convolution":
-            tensor = layers.convolution(graph, tensor, probe.limited(1000, height, 1, channels), activation="relu")
-            layers.softmax(graph, layers.flatten(graph, layers.global_average(graph, tensor)))
+            self.convolution_head(probe, tensor)
             return
         if kind == "means":
             tensor = layers.global_average(graph, tensor)

@@ -152,12 +152,10 @@ class Generator:
     def head(self, probe: Probe, tensor: str) -> None:
         """Classes from the last pixels: means, or all pixels in a row, and products."""
         kind, graph = self.heads.draw(), probe.graph
-        channels, height = probe.shape(tensor)
         if kind == "convolution":
-            tensor = layers.convolution(graph, tensor, probe.limited(1000, height, 1, channels), activation="relu")
-            layers.softmax(graph, layers.flatten(graph, layers.global_average(graph, tensor)))
+            self.convolution_head(probe, tensor)
         elif kind == "large":
-            tensor = probe.to_channels(tensor, min(channels, 512))
+            tensor = probe.to_channels(tensor, min(probe.shape(tensor)[0], 512))
             while probe.shape(tensor)[1] > 8:
                 tensor = layers.pool(graph, tensor, "max", 2, 2)
             tensor = layers.flatten(graph, tensor)
@@ -167,6 +165,12 @@ class Generator:
             layers.softmax(graph, self.product(probe, tensor, 64, 4096, self.generator.choice(("relu", ""))))
         else:
             self.linear_head(probe, tensor, kind)
+
+    def convolution_head(self, probe: Probe, tensor: str) -> None:
+        """A 1×1 convolution and the means of its channels."""
+        graph, (channels, height) = probe.graph, probe.shape(tensor)
+        tensor = layers.convolution(graph, tensor, probe.limited(1000, height, 1, channels), activation="relu")
+        layers.softmax(graph, layers.flatten(graph, layers.global_average(graph, tensor)))
 
     def linear_head(self, probe: Probe, tensor: str, kind: str) -> None:
         """Means of channels and one or two products."""
