@@ -221,6 +221,8 @@ def test_stacks_are_chosen_by_name_and_threads():
 def test_a_level_that_is_no_probability_is_refused():
     with pytest.raises(SiteCNNError, match=r"level 1\.5"):
         sitecnn.estimate(parse_prototxt(ONE_CONVOLUTION, "test"), board_model("cpu"), level=1.5)
+    with pytest.raises(SiteCNNError, match=r"level 1\.5"):
+        sitecnn.estimate_many([parse_prototxt(ONE_CONVOLUTION, "test")], board_model("cpu"), level=1.5)
 
 
 def test_a_torch_module_is_read_through_its_onnx_export(monkeypatch):

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sitecnn.errors import SiteCNNError
 from sitecnn.estimation.aggregate_variance import aggregate_kinds
 from sitecnn.estimation.work import Work, work_of
 from sitecnn.models.board_model import (
@@ -230,8 +229,6 @@ def estimate(
     `level` is the probability that an interval contains the true value, between 0 and 1. Nothing is run and nothing is
     fetched. Raises ModelError for a stack that the board's model does not have, SiteCNNError for another level.
     """
-    if not 0 < level < 1:
-        raise SiteCNNError(f"level {level}: expected a probability between 0 and 1, such as 0.9")
     model = choose_stack(board, stack, threads, engine=engine, network=network)
     work = work_of(network, model)
     whole = estimate_pass(model, work.kinds, work.sizes)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sitecnn.errors import ModelError
+from sitecnn.errors import ModelError, SiteCNNError
 from sitecnn.files import write_text
 from sitecnn.models.correction import Correction
 from sitecnn.models.features import FREE_KINDS, MULTIPLYING, Array, Sizes, features_named, least_elements, macs, matrix
@@ -306,8 +306,11 @@ def _deviations(level: float) -> float:
 def interval(estimate: Any, sd: Any, level: float) -> tuple[Array, Array]:
     """(low, high) that contain the true value with probability `level`: a log-normal, because times are positive.
 
-    `estimate` and `sd` are arrays of one shape, or floats, and so are the bounds.
+    `estimate` and `sd` are arrays of one shape, or floats, and so are the bounds. SiteCNNError for another level than
+    one between 0 and 1.
     """
+    if not 0 < level < 1:
+        raise SiteCNNError(f"level {level}: expected a probability between 0 and 1, such as 0.9")
     estimate, width = np.asarray(estimate), _deviations(level) * np.asarray(sd)
     positive = estimate > 0
     factor = np.exp(np.minimum(width / np.where(positive, estimate, 1.0), WIDEST))
