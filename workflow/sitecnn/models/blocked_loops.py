@@ -157,15 +157,14 @@ def accumulated(channels: int) -> Callable[[Sizes], Array]:
     return lambda sizes: sizes["out_elements"] * np.ceil(group_channels(sizes) / channels)
 
 
-def read_elements(sizes: Sizes) -> Array:
-    """Inputs read: all of them for every set of outputs."""
-    elements = sizes["images"] * sizes["channels"] * sizes["height"] * sizes["width"]
-    return elements * np.ceil(group_blocks(sizes) / SET_BLOCKS)
-
-
 def image_elements(sizes: Sizes) -> Array:
     """Elements of the input."""
     return sizes["images"] * sizes["channels"] * sizes["height"] * sizes["width"]
+
+
+def read_elements(sizes: Sizes) -> Array:
+    """Inputs read: all of them for every set of outputs."""
+    return image_elements(sizes) * np.ceil(group_blocks(sizes) / SET_BLOCKS)
 
 
 def far_accumulated(channels: int) -> Callable[[Sizes], Array]:

@@ -33,14 +33,9 @@ def moved(name: str, unit: str, count: Callable[[Sizes], Array]) -> tuple[Featur
     )
 
 
-def in_passes_beyond(low: int, high: int, count: Callable[[Sizes], Array]) -> Callable[[Sizes], Array]:
-    """What of `count` comes from beyond a last cache of `low` to `high` bytes: how much its pass is larger."""
-
-    def beyond(sizes: Sizes) -> Array:
-        share: Array = np.clip((sizes["pass_bytes"] - low) / (high - low), 0, 1)
-        return share * count(sizes)
-
-    return beyond
+def in_passes_beyond(level: tuple[int, int], count: Callable[[Sizes], Array]) -> Callable[[Sizes], Array]:
+    """What of `count` comes from beyond a last cache, as the whole pass is large."""
+    return lambda sizes: share_beyond(level, sizes["pass_bytes"]) * count(sizes)
 
 
 def beyond_caches(name: str, unit: str, count: Callable[[Sizes], Array]) -> tuple[Feature, ...]:
@@ -49,7 +44,7 @@ def beyond_caches(name: str, unit: str, count: Callable[[Sizes], Array]) -> tupl
         Feature(
             f"{name}_beyond_{low >> 20}_mb",
             f"{unit} in a pass of {low >> 20} to {high >> 20} MiB",
-            in_passes_beyond(low, high, count),
+            in_passes_beyond((low, high), count),
         )
         for low, high in LAST_CACHES
     )

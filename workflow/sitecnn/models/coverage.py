@@ -4,10 +4,13 @@ import numpy as np
 import pandas as pd
 
 from sitecnn.models.features import FREE_KINDS
-from sitecnn.models.rounds import is_probe
+from sitecnn.models.probe_names import is_probe
 from sitecnn.workload.kernels import SIZE_NAMES
 
 COLUMNS = ["stack", "kind", "probe_kernels", "kernels", "inside", "ms", "inside_ms", "farthest", "farthest_factor"]
+
+EDGES = ((np.min, np.inf), (np.max, -np.inf))
+"""The least and the largest of sizes, each with what leaves one that is not known out."""
 
 
 def coverage(rows: pd.DataFrame) -> pd.DataFrame:
@@ -38,7 +41,7 @@ def _kind(real: pd.DataFrame, probes: pd.DataFrame) -> dict[str, object]:
         return counts | {"inside": 0, "inside_ms": 0.0, "farthest": "", "farthest_factor": np.nan}
     sizes, seen = (part[list(SIZE_NAMES)].to_numpy(dtype=float, na_value=np.nan) for part in (real, probes))
     known = ~np.isnan(seen).all(axis=0)
-    least, most = (edge(np.where(np.isnan(seen), start, seen), axis=0) for edge, start in _EDGES)
+    least, most = (edge(np.where(np.isnan(seen), start, seen), axis=0) for edge, start in EDGES)
     # A size of zero has no ratio: one more than each lets it have one, and is nothing to large ones.
     beyond = np.maximum((1 + sizes) / (1 + most), (1 + least) / (1 + sizes))
     beyond = np.where(known & ~np.isnan(sizes), beyond, 1.0)
@@ -51,6 +54,3 @@ def _kind(real: pd.DataFrame, probes: pd.DataFrame) -> dict[str, object]:
         "farthest": SIZE_NAMES[place] if worst > 1 else "",
         "farthest_factor": worst if worst > 1 else np.nan,
     }
-
-
-_EDGES = ((np.min, np.inf), (np.max, -np.inf))

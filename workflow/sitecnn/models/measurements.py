@@ -20,11 +20,10 @@ FEW_SAMPLES = 5
 
 
 def load_measurements(root: Path, board: str, processor: str) -> pd.DataFrame:
-    """The usable measurements of a (board, processor), unstable ones too; ModelError if there are none."""
+    """The usable measurements of a (board, processor), unstable ones too; DatasetError if there are none."""
     measured = read_measurements(root, board, processor)
-    rows = measured
-    usable = (rows["median_ns"] > 0) | (rows["subject"] == "memory") | rows["kind"].isin(UNTIMED)
-    rows = as_layers(rows.loc[(rows["status"] != "failed") & usable])
+    usable = (measured["median_ns"] > 0) | (measured["subject"] == "memory") | measured["kind"].isin(UNTIMED)
+    rows = as_layers(measured.loc[(measured["status"] != "failed") & usable])
     if rows.empty and len(measured):
         reason = measured.loc[measured["status"] == "failed", "reason"].value_counts().index
         why = f"most often: {reason[0]}; fix that" if len(reason) else "none has a time; measure again"
