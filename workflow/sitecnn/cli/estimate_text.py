@@ -6,6 +6,7 @@ from sitecnn.cli.colour import paint
 from sitecnn.cli.tables import mebibytes, table
 from sitecnn.estimation.budget_check import BudgetCheck
 from sitecnn.estimation.estimate import Estimate, LayerEstimate, Milliseconds
+from sitecnn.estimation.memory_plan import MemoryPlan
 
 LEAST_SHOWN = 0.005
 """A level of less is none."""
@@ -210,7 +211,25 @@ def _types(one: Estimate) -> str:
 
 
 def _memory(answer: BudgetCheck) -> str:
-    parts, plan = answer.estimate.memory_bytes, answer.plan
+    return _shared_memory(answer.estimate) if answer.plan is None else _caffe_memory(answer.estimate, answer.plan)
+
+
+def _shared_memory(one: Estimate) -> str:
+    """Of an engine whose values share their buffers."""
+    parts = one.memory_bytes
+    rest = parts.total - parts.weights - parts.data - parts.base
+    rows = [
+        ("weights", mebibytes(parts.weights), "as the engine keeps them"),
+        ("values", mebibytes(parts.data), "buffers that they share"),
+        ("base", mebibytes(parts.base) if parts.base else "", "the process" if parts.base else "was not measured"),
+        *([("rest", mebibytes(rest), "kernels, and what the allocator adds")] if rest else []),
+        ("total", mebibytes(parts.total), ""),
+    ]
+    return table(("memory", "needs", ""), rows, (1,))
+
+
+def _caffe_memory(one: Estimate, plan: MemoryPlan) -> str:
+    parts = one.memory_bytes
     copy = parts.zero_copy_saving
     counted = parts.weights + parts.data + parts.workspace + copy + parts.base
     rows = [

@@ -286,6 +286,9 @@ def _offload(now: AdviceContext) -> list[Advice]:
 
 
 def _memory(now: AdviceContext) -> list[Advice]:
+    """What Caffe could leave out; other engines share their buffers already."""
+    if engine_of_stack(now.model.stack).name != CAFFE:
+        return []
     plan = memory_plan(now.network)
     copy = estimate_memory(now.network, now.model, now.board.processor).zero_copy_saving
     return [

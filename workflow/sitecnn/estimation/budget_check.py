@@ -11,6 +11,7 @@ from sitecnn.estimation.memory_plan import MemoryPlan, largest_batch, memory_pla
 from sitecnn.models.board_model import BoardModel, StackModel
 from sitecnn.models.lookup import choose_stack, free_bytes
 from sitecnn.network.graph import Network
+from sitecnn.workload.engines import CAFFE
 
 MOST_EXTRAPOLATED = 0.5
 """A time of which more is beyond what was measured is not to be held against others' as if it were as sure."""
@@ -60,10 +61,11 @@ class BudgetCheck(Verdict):
     `free_bytes` is what the board leaves to a process, None if its model does not know; `other_stacks` are the
     same pass on the other stacks of the board's processor. `largest_batch` is the most images a pass can have within
     the memory budget or else what is free, None if neither is known or the network's batch cannot be changed.
+    `plan` is what Caffe's buffers would need at least, None for engines that share theirs.
     """
 
     estimate: Estimate
-    plan: MemoryPlan
+    plan: MemoryPlan | None
     budget: Budget
     free_bytes: int | None
     other_stacks: tuple[tuple[str, Milliseconds], ...]
@@ -85,8 +87,8 @@ class BudgetCheck(Verdict):
         document["coverage"]["mostly_extrapolated"] = self.is_mostly_extrapolated
         return {
             **document,
-            "load_peak_bytes": self.estimate.memory_bytes.load_peak,
-            "memory_plan_bytes": self.plan.to_dict(),
+            "load_peak_bytes": self.estimate.memory_bytes.load_peak if self.plan else None,
+            "memory_plan_bytes": self.plan.to_dict() if self.plan else None,
             "fits": {"time": self.fits_time, "memory": self.fits_memory},
             "chance_in_time": self.chance_in_time,
             "free_bytes": self.free_bytes,
@@ -116,7 +118,7 @@ def check_budget(
     limit_bytes = budget.memory_bytes if budget.memory_bytes is not None else free_bytes(board)
     return BudgetCheck(
         estimate=estimated,
-        plan=memory_plan(network),
+        plan=memory_plan(network) if estimated.engine.name == CAFFE else None,
         budget=budget,
         **asdict(verdict(estimated, budget)),
         free_bytes=free_bytes(board),
