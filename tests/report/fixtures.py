@@ -25,6 +25,9 @@ layer {{ name: "fc" type: "InnerProduct" bottom: "norm" top: "fc" inner_product_
 layer {{ name: "prob" type: "Softmax" bottom: "fc" top: "prob" }}
 """  # noqa: E501
 
+NETWORKS = {"small": 24, "middle": 32, "large": 48}
+"""Name → size of the image."""
+
 RUN = {
     "record": "run",
     "protocol": 4,

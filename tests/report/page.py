@@ -1,9 +1,14 @@
 """A report's page, read back: its tables with the value and text of each cell."""
 
+import html
 import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
+
+import pandas as pd
+
+from sitecnn.cli import main
 
 
 @dataclass
@@ -63,3 +68,28 @@ def read(path: Path) -> _Reader:
     reader = _Reader()
     reader.feed(path.read_text(encoding="utf-8"))
     return reader
+
+
+SENTENCE = re.compile(
+    r'<(?:p class="(?:answer|note|missing)"|figcaption|summary|caption)[^>]*>(.*?)</(?:p|figcaption|summary|caption)>',
+    re.DOTALL,
+)
+
+
+class Report:
+    """A report with the tables beside it and the evaluation that it was made of."""
+
+    def __init__(self, root):
+        self.root = root
+        page = root / "results" / "report" / "report.html"
+        assert main(["--root", str(root), "report", "-o", str(page)]) == 0
+        text = page.read_text(encoding="utf-8")
+        found = [html.unescape(re.sub(r"<[^>]+>", "", part)) for part in SENTENCE.findall(text)]
+        files = re.compile(r"\s+(CSV|SVG\s+PNG\s+PDF)\s*$")
+        self.sentences = [re.sub(r"\s+", " ", files.sub("", part)).strip() for part in found]
+
+    def table(self, name):
+        return pd.read_csv(self.root / "results" / "report" / "tables" / f"{name}.csv")
+
+    def evaluated(self, name, slug="bench-cpu"):
+        return pd.read_parquet(self.root / "results" / "evaluation" / slug / f"{name}.parquet")

@@ -3,7 +3,6 @@
 A sentence that no pattern here knows is a failure: it has no test.
 """
 
-import html
 import json
 import re
 
@@ -11,13 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sitecnn.cli import main
-from tests.report.fixtures import TILE, configure, convert, make, records, stages, write_records
-
-SENTENCE = re.compile(
-    r'<(?:p class="(?:answer|note|missing)"|figcaption|summary|caption)[^>]*>(.*?)</(?:p|figcaption|summary|caption)>',
-    re.DOTALL,
-)
+from tests.report.datasets import half_failed, imported, toy
+from tests.report.fixtures import TILE
+from tests.report.page import Report
 
 STANDING = (
     r".* \(the poster's Table \d\)|The poster prints 168 MB of workspace .*|Published: .* 2017\.",
@@ -30,67 +25,6 @@ STANDING = (
     r".*: the model and simpler methods, on networks that none of them saw",
 )
 """What is said of the methods, whatever the data; the poster's own figures have their test among the numbers."""
-
-
-class Report:
-    """A report with the tables beside it and the evaluation that it was made of."""
-
-    def __init__(self, root):
-        self.root = root
-        page = root / "results" / "report" / "report.html"
-        assert main(["--root", str(root), "report", "-o", str(page)]) == 0
-        text = page.read_text(encoding="utf-8")
-        found = [html.unescape(re.sub(r"<[^>]+>", "", part)) for part in SENTENCE.findall(text)]
-        files = re.compile(r"\s+(CSV|SVG\s+PNG\s+PDF)\s*$")
-        self.sentences = [re.sub(r"\s+", " ", files.sub("", part)).strip() for part in found]
-
-    def table(self, name):
-        return pd.read_csv(self.root / "results" / "report" / "tables" / f"{name}.csv")
-
-    def evaluated(self, name, slug="bench-cpu"):
-        return pd.read_parquet(self.root / "results" / "evaluation" / slug / f"{name}.parquet")
-
-
-def toy(tmp_path):
-    return make(tmp_path, {"small": 24, "middle": 32, "large": 48})
-
-
-def half_failed(tmp_path):
-    names = {"small": 24, "middle": 32, "large": 48}
-    configure(tmp_path, names)
-    convert(tmp_path, list(names))
-    lines = records(tmp_path, list(names))
-    for number, line in enumerate(lines):
-        if line["record"] == "measurement" and line["task"] == "gemm" and number % 2:
-            kept = {name: line[name] for name in ("record", "key", "run", "block", "task", "kernel", "mode", "seconds")}
-            lines[number] = kept | {"status": "failed", "reason": "out of memory"}
-    write_records(tmp_path, lines)
-    stages(tmp_path)
-    return tmp_path
-
-
-def imported(tmp_path):
-    """Two networks at three batches on two processors, layer by layer."""
-    configure(tmp_path, {"small": 24, "middle": 32})
-    convert(tmp_path, ["small", "middle"])
-    for processor, speed in (("cpu", 1.0), ("gpu", 0.2)):
-        rows = []
-        for network in ("small", "middle"):
-            layers = pd.read_parquet(tmp_path / "results" / "networks" / network / "layers.parquet")
-            for batch in (1, 2, 4):
-                ms = speed * batch * (0.01 + layers["macs"] / 1e7)
-                for repeat in range(3):
-                    times = ms * (1 + 0.01 * repeat)
-                    part = pd.DataFrame({"layer": layers["layer"], "layer_ms": times, "forward_ms": times.sum()})
-                    rows.append(part.assign(network=network, batch=batch, repeat=repeat))
-        pd.concat(rows).to_csv(tmp_path / f"{processor}.csv", index=False)
-        who = ["--board", "desk", "--processor", processor]
-        command = ["import", "table", str(tmp_path / f"{processor}.csv"), *who, "--stack", "Caffe, somewhere"]
-        assert main(["--root", str(tmp_path), *command, "--networks", str(tmp_path / "config" / "networks")]) == 0
-        assert main(["--root", str(tmp_path), "fit", *who]) == 0
-        folder = tmp_path / "results" / "evaluation" / f"desk-{processor}"
-        assert main(["--root", str(tmp_path), "evaluate", *who, "-o", str(folder)]) == 0
-    return tmp_path
 
 
 @pytest.fixture(scope="module", params=[toy, half_failed, imported], ids=lambda make_one: make_one.__name__)
