@@ -24,7 +24,7 @@ from sitecnn.models.design import Work, design_order, expected, expected_cost_s,
 from sitecnn.models.fit import fit_stack
 from sitecnn.models.lookup import load_board
 from sitecnn.models.measurements import load_measurements, sizes_of, without_networks
-from sitecnn.models.rounds import is_probe
+from sitecnn.models.probe_names import is_probe
 
 COUNTS = (3, 5, 10, 15, 20, 30, 45, 100, 200, 400)
 RANDOM_ORDERS = 8

@@ -27,7 +27,8 @@ from sitecnn.boards.plan import PROBES, ROUNDS
 from sitecnn.boards.probes import probe_models
 from sitecnn.boards.probes.graph import WEIGHTS_BYTES, WEIGHTS_FILE
 from sitecnn.models.evaluate import OURS, evaluate
-from sitecnn.models.rounds import is_probe, over_rounds
+from sitecnn.models.probe_names import is_probe
+from sitecnn.models.rounds import over_rounds
 from sitecnn.network.onnx import parse_onnx
 from sitecnn.workload.engines import ONNXRUNTIME, Engine
 from sitecnn.workload.kernels import SIZE_NAMES

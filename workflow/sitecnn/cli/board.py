@@ -4,7 +4,10 @@ import argparse
 import json
 import sys
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sitecnn.estimation.inventory import Entry
 
 
 def add_parser(subparsers: Any) -> None:
@@ -43,6 +46,11 @@ def add_parser(subparsers: Any) -> None:
     adding.set_defaults(run=run_add)
 
 
+def _measured(entry: "Entry") -> str:
+    counts = {"kinds": entry.kinds, "networks": entry.networks, "probes": entry.probes} if entry.stack else {}
+    return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+
+
 def run_list(args: argparse.Namespace) -> int:
     """Print a row per stack of each board's models, and one per processor without a model; 0."""
     from sitecnn.cli.tables import table
@@ -55,7 +63,7 @@ def run_list(args: argparse.Namespace) -> int:
     rows = [
         (
             *(entry.board, entry.processor, entry.transport or "–", entry.model, entry.fitted),
-            *(f"{entry.kinds} kinds, {entry.networks} networks" if entry.stack else "", entry.error(), entry.stack),
+            *(_measured(entry), entry.error(), entry.stack),
         )
         for entry in entries
     ]

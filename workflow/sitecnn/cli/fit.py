@@ -48,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
     from sitecnn.models.board_model import model_file, save
     from sitecnn.models.calibrate import fit_board
     from sitecnn.models.measurements import load_measurements, without_networks
+    from sitecnn.models.probe_names import without_probes
 
     rows = load_measurements(args.root, args.board, args.processor)
     rows = without_networks(rows[~rows["network"].isin(args.held_out)], args.exclude_network)
@@ -61,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
     path = model_file(args.root, args.board, args.processor)
     save(model, path)
     for stack in model.stacks:
-        sources = f"{len(rows)} measurements of {len(stack.networks)} networks"
+        networks = len(without_probes(stack.networks))
+        sources = f"{len(rows)} measurements of {networks} networks and {len(stack.networks) - networks} probes"
         print(f"{path}: {stack.stack}: {len(stack.kinds)} kinds from {sources}")
     return 0
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from sitecnn.boards.config import load_board_config
 from sitecnn.models.board_model import UNSEEN, BoardModel, StackModel, load
 from sitecnn.models.known import SHIPPED, known_models
+from sitecnn.models.probe_names import without_probes
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,8 @@ class Entry:
 
     `transport` is how the board is reached, empty for one without a file. `model` is `own`, `shipped` or `none`,
     `fitted` the day of the model's file (an own one) or the release that it came with. `kinds` were measured, not
-    guessed, on `networks`; `network_sd` is the relative error of networks that the model's intervals rest on.
+    guessed, on `networks` and `probes`; `network_sd` is the relative error of networks that the model's intervals
+    rest on.
     """
 
     board: str
@@ -28,6 +30,7 @@ class Entry:
     threads: int = 0
     kinds: int = 0
     networks: int = 0
+    probes: int = 0
     network_sd: float = 0.0
 
     def error(self) -> str:
@@ -55,7 +58,7 @@ def inventory(root: Path) -> list[Entry]:
 
 
 def _entry(model: BoardModel, stack: StackModel, path: Path, reached: tuple[str, str]) -> Entry:
-    is_shipped = path.parent == SHIPPED
+    is_shipped, networks = path.parent == SHIPPED, without_probes(stack.networks)
     day = datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%Y-%m-%d")
     return Entry(
         *(model.board, model.processor, *reached),
@@ -64,6 +67,7 @@ def _entry(model: BoardModel, stack: StackModel, path: Path, reached: tuple[str,
         stack=stack.stack,
         threads=stack.threads,
         kinds=sum(not fitted.is_guess for kind, fitted in stack.kinds.items() if kind != UNSEEN),
-        networks=len(stack.networks),
+        networks=len(networks),
+        probes=len(stack.networks) - len(networks),
         network_sd=stack.unexplained_sd["network"],
     )

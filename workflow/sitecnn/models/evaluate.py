@@ -21,7 +21,7 @@ from sitecnn.models.measurements import (
     without_zeros,
 )
 from sitecnn.models.memory import COLUMNS, estimated_bytes, fit_memory, measured_memory, with_parts
-from sitecnn.models.rounds import is_probe
+from sitecnn.models.probe_names import is_probe
 from sitecnn.models.threads import at_threads
 
 OURS = "sitecnn"

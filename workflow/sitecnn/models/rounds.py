@@ -4,16 +4,13 @@ What disturbs a machine only ever adds time, and lasts seconds to minutes: of ro
 each kernel undisturbed. An estimate is of such an undisturbed pass.
 """
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
+from sitecnn.models.probe_names import is_probe
 from sitecnn.workload.kernels import SIZE_NAMES
-
-PROBE = re.compile(r"(caffe-)?probe-\d+")
-"""Names of probe networks, as plans give them."""
 
 IDENTITY = ("stack", "network", "batch", "subject", "kind", "variant", *SIZE_NAMES)
 """What tells kernels of a network apart; those that have all alike are told apart by their order."""
@@ -21,11 +18,6 @@ IDENTITY = ("stack", "network", "batch", "subject", "kind", "variant", *SIZE_NAM
 
 PASS = ["stack", "network", "batch", "subject"]
 """What a whole pass is of."""
-
-
-def is_probe(network: object) -> bool:
-    """Whether a network's name is a probe's."""
-    return isinstance(network, str) and bool(PROBE.fullmatch(network))
 
 
 def over_rounds(rows: pd.DataFrame) -> pd.DataFrame:

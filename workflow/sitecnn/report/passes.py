@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sitecnn.models.rounds import is_probe
+from sitecnn.models.probe_names import is_probe
 from sitecnn.workload.flops import GROUPS
 from sitecnn.workload.stack_names import telling_labels
 

@@ -14,7 +14,8 @@ from sitecnn.config import Config, load_config
 from sitecnn.dataset import read_measurements, reading, store
 from sitecnn.errors import DatasetError
 from sitecnn.models.board_model import BoardModel, load, model_file
-from sitecnn.models.rounds import is_probe, over_rounds
+from sitecnn.models.probe_names import is_probe
+from sitecnn.models.rounds import over_rounds
 from sitecnn.report import passes
 
 PUBLISHED = Path(__file__).parent / "published"

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sitecnn.models.probe_names import without_probes
 from sitecnn.models.rounds import lower_quartile, over_rounds, usual_ratio
 from sitecnn.report import figures
 from sitecnn.report.page import (
@@ -93,7 +94,7 @@ def overview(results: Results) -> Table:
                 "description": found.description,
                 "stack": "; ".join(stack_label(str(stack)) for stack in sorted(measured["stack"].dropna().unique())),
                 "measured_at": last_measured(measured),
-                "networks": measured["network"].nunique(),
+                "networks": len(without_probes(measured["network"].dropna().unique())),
                 "layers": count["layer"],
                 "kernels": count["kernel"],
                 "failed": int((measured["status"] == "failed").sum()),

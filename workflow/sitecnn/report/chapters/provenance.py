@@ -5,6 +5,8 @@ from typing import Any
 import pandas as pd
 
 from sitecnn import __version__
+from sitecnn.models.board_model import StackModel
+from sitecnn.models.probe_names import without_probes
 from sitecnn.report.page import (
     Block,
     Chapter,
@@ -70,11 +72,18 @@ def software_table(runs: pd.DataFrame) -> Table:
     return Table("software", "Hardware, software and versions", frame, columns)
 
 
+def _seen(stack: StackModel) -> str:
+    """The networks that a model was fitted on by name, and how many probes."""
+    networks = without_probes(stack.networks)
+    probes = len(stack.networks) - len(networks)
+    return ", ".join([*networks, *([f"{probes} probes"] if probes else [])])
+
+
 def models_table(results: Results) -> Table:
     """The models and what they were fitted from."""
     rows = [
         {"model": f"results/models/{found.slug}.json", "stack": stack.stack, "threads": stack.threads}
-        | {"networks": ", ".join(stack.networks), "kinds": len(stack.kinds), "forward_ratio": stack.forward_ratio}
+        | {"networks": _seen(stack), "kinds": len(stack.kinds), "forward_ratio": stack.forward_ratio}
         | {f"unexplained_{part}": value for part, value in stack.unexplained_sd.items()}
         for found in results.processors
         for stack in (found.model.stacks if found.model else ())
