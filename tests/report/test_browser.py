@@ -124,15 +124,27 @@ def test_tables_sort_by_value_and_search(report, tmp_path):
     assert all("pool" in row for row in found["left"])
 
 
+CLIPPED = """[...svg.querySelectorAll('text')].filter((text) => {
+    const [inner, outer] = [text.getBoundingClientRect(), svg.getBoundingClientRect()];
+    return inner.width > 0 && (inner.left < outer.left - 1 || inner.right > outer.right + 1);
+}).map((text) => text.textContent)"""
+"""The texts of an SVG that reach beyond it."""
+
+
 @pytest.mark.parametrize("width", [390, 768, 1280])
-def test_nothing_scrolls_sideways(report, tmp_path, width):
+def test_nothing_scrolls_sideways_and_no_text_of_a_figure_is_clipped(report, tmp_path, width):
     """In a frame of this width, because a window of headless Chromium is 500 pixels wide at least."""
-    script = """
+    script = f"const clipped = (svg) => {CLIPPED};"
+    script += """
         const inside = document.querySelector("iframe").contentDocument;
         for (let tries = 0; tries < 100 && inside.querySelectorAll("figure:not(.drawn)").length; tries++) {
             await new Promise((done) => setTimeout(done, 100));
         }
-        return {wide: inside.documentElement.scrollWidth, figures: inside.querySelectorAll("figure.drawn").length};
+        return {
+            wide: inside.documentElement.scrollWidth,
+            figures: inside.querySelectorAll("figure.drawn").length,
+            clipped: [...inside.querySelectorAll(".live svg")].flatMap(clipped),
+        };
     """
     inner = tmp_path / "inner.html"
     inner.write_text(in_view(report), encoding="utf-8")
@@ -141,6 +153,21 @@ def test_nothing_scrolls_sideways(report, tmp_path, width):
     found, _ = ask(outer, tmp_path, script, "--allow-file-access-from-files", "--window-size=1400,30000")
     assert found["figures"] >= 8
     assert found["wide"] <= width
+    assert found["clipped"] == []
+
+
+def test_no_text_of_an_exported_figure_is_clipped(report, tmp_path):
+    """In whatever font this machine has for sans-serif, beside the one that Vega measures with."""
+    files = sorted((report.parent / "figures").glob("*.svg"))
+    page = tmp_path / "figures.html"
+    asking = (
+        f"document.body.textContent = JSON.stringify([...document.querySelectorAll('svg')].map((svg) => {CLIPPED}));"
+    )
+    page.write_text("\n".join(file.read_text(encoding="utf-8") for file in files) + f"<script>{asking}</script>")
+    found = re.search(r"<body>(.*?)</body>", run(page, tmp_path, "--dump-dom", "--window-size=1280,30000").stdout, re.S)
+    clipped = json.loads(found[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+    assert len(clipped) == len(files) > 5
+    assert [text for texts in clipped for text in texts] == []
 
 
 def test_without_javascript_tables_and_figures_are_there(report, tmp_path):

@@ -1,5 +1,6 @@
 """Charts as SVG, PNG and PDF."""
 
+import html
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,8 @@ import vl_convert
 from sitecnn.report.page import Figure
 
 PNG_SCALE = 2.0
+LETTER_SLACK_PX = 1.0
+"""How much wider a letter of 12 px may be in a reader's font (DejaVu Sans, Verdana) than where Vega measured it."""
 CIRCLE = r'<path transform="translate\(([-\d.]+),([-\d.]+)\)" d="M([\d.]+),0A\3,\3,0,1,1,-\3,0A\3,\3,0,1,1,\3,0"'
 """A point as Vega writes it."""
 
@@ -33,8 +36,8 @@ def drawn(figure: Figure) -> Drawing:
     Vega runs once, as it takes most of the time; the other two are made from its SVG.
     """
     spec = figure.chart.to_dict()
-    svg = renumbered(vl_convert.vegalite_to_svg(spec))
-    on_white = svg.replace(">", '><rect width="100%" height="100%" fill="white"/>', 1)
+    svg = with_slack(renumbered(vl_convert.vegalite_to_svg(spec)))
+    on_white = svg.replace(">", '><rect x="-100%" width="200%" height="100%" fill="white"/>', 1)
     png = vl_convert.svg_to_png(on_white, scale=PNG_SCALE)
     return Drawing(spec, svg, png, vl_convert.svg_to_pdf(on_white))
 
@@ -44,6 +47,18 @@ def renumbered(svg: str) -> str:
     ids = {name: f"id{number}" for number, name in enumerate(dict.fromkeys(re.findall(r' id="([^"]+)"', svg)))}
     svg = re.sub(r' id="([^"]+)"', lambda found: f' id="{ids[found[1]]}"', svg)
     return re.sub(r"url\(#([^)]+)\)", lambda found: f"url(#{ids.get(found[1], found[1])})", svg)
+
+
+def with_slack(svg: str) -> str:
+    """An SVG with room at the left for labels of an axis in a wider font than they were measured in."""
+    labels = re.findall(r'<text text-anchor="end"[^>]*>([^<]*)', svg)
+    more = round(LETTER_SLACK_PX * max(map(len, map(html.unescape, labels)), default=0))
+
+    def widened(size: re.Match[str]) -> str:
+        width, height = float(size[1]) + more, size[2]
+        return f'width="{width:g}" height="{height}" viewBox="{-more} 0 {width:g} {height}"'
+
+    return re.sub(r'width="([\d.]+)" height="([\d.]+)" viewBox="0 0 [\d.]+ [\d.]+"', widened, svg, count=1)
 
 
 def inline_svg(svg: str, name: str) -> str:

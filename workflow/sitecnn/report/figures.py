@@ -51,7 +51,14 @@ AXIS = {
     "titleFontWeight": "normal",
     "labelLimit": 300,
 }
-LEGEND = {"labelColor": "currentColor", "orient": "top", "labelFontSize": 12, "columns": 3, "labelLimit": 260}
+LEGEND = {
+    "labelColor": "currentColor",
+    "orient": "top",
+    "labelFontSize": 12,
+    "columns": 3,
+    "columnPadding": 30,
+    "labelLimit": 260,
+}
 
 
 def group_of(layer_types: "pd.Series[Any]") -> "pd.Series[Any]":

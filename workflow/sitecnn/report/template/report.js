@@ -2,10 +2,20 @@
   "use strict";
   const specs = JSON.parse(document.getElementById("figures").textContent);
 
+  // On a phone legends are one below the other, long labels are cut short, and titles end where their axis does.
+  const NARROW = 560;
+  const narrowed = ({ config, ...spec }) => ({ ...spec, config: {
+    ...config,
+    axis: { ...config.axis, labelLimit: 150 },
+    axisX: { ...config.axisX, titleAnchor: "end", labelFlush: true },
+    legend: { ...config.legend, columns: 1 },
+  } });
+
   // Figures become interactive when they come near the window; their static drawings stay for printing.
   const draw = async (place) => {
-    const spec = specs[place.dataset.figure];
     place.hidden = false;
+    const wide = specs[place.dataset.figure];
+    const spec = place.clientWidth < NARROW ? narrowed(wide) : wide;
     try {
       await window.vegaEmbed(place.firstElementChild, spec, { renderer: "svg", actions: false, ast: true });
       place.parentElement.classList.add("drawn");
