@@ -108,8 +108,8 @@ class Slurm:
                 return any(str(self.folder) in str(link.readlink()) for link in (path / "fd").iterdir())
         return False
 
-    def wait_idle(self, count: int, seconds: float = 60) -> None:
-        """Until so many nodes take jobs."""
+    def wait_idle(self, count: int, seconds: float = 180) -> None:
+        """Until so many nodes take jobs; a controller that was away may try only a minute later to end a job."""
         end = time.time() + seconds
         while self._idle() < count:
             if time.time() > end:
