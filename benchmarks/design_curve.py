@@ -20,11 +20,12 @@ import pandas as pd
 from sitecnn.boards.plan import ROUNDS
 from sitecnn.errors import SiteCNNError
 from sitecnn.models.board_model import estimate_pass
-from sitecnn.models.design import Work, design_order, expected, expected_cost_s, together, transfer
+from sitecnn.models.design import Work, design_order, expected, expected_cost_s, together
 from sitecnn.models.fit import fit_stack
 from sitecnn.models.lookup import load_board
 from sitecnn.models.measurements import load_measurements, sizes_of, without_networks
 from sitecnn.models.probe_names import is_probe
+from sitecnn.models.transfer import transfer
 
 COUNTS = (3, 5, 10, 15, 20, 30, 45, 100, 200, 400)
 RANDOM_ORDERS = 8

@@ -22,10 +22,10 @@ from sitecnn.dataset.imports.record import Target, write_import
 from sitecnn.models.baselines import gradient_boosting
 from sitecnn.models.board_model import StackModel, estimate_pass, interval, whole_pass_ns
 from sitecnn.models.calibrate import calibrated
-from sitecnn.models.design import transfer
 from sitecnn.models.families import family
 from sitecnn.models.fit import fit_stack
 from sitecnn.models.measurements import load_measurements, measured_passes, sizes_of, without_networks
+from sitecnn.models.transfer import transfer
 from sitecnn.workload.kernels import SIZE_NAMES
 
 STACK, LEVEL, FOLDS, DRAWS = "tflite-gpu+fp16", 0.9, 16, 5
@@ -70,17 +70,17 @@ def cases(rows: pd.DataFrame, split: str, boosting: bool) -> Iterator[tuple[str,
 
 
 def _ours(model: StackModel, kernels: pd.DataFrame, ns: float) -> tuple[pd.DataFrame, dict[str, object]]:
-    found = estimate_pass(model, kernels["kind"].to_numpy(dtype=str), sizes_of(kernels))
-    low, high = interval(found.layers.ns, found.layers.sd_ns, LEVEL)
+    estimate = estimate_pass(model, kernels["kind"].to_numpy(dtype=str), sizes_of(kernels))
+    low, high = interval(estimate.layers.ns, estimate.layers.sd_ns, LEVEL)
     truth = kernels["median_ns"].to_numpy(dtype=float)
     table = pd.DataFrame(
-        {"kind": kernels["kind"], "ns": truth, "error": found.layers.ns / np.where(truth > 0, truth, 1) - 1}
+        {"kind": kernels["kind"], "ns": truth, "error": estimate.layers.ns / np.where(truth > 0, truth, 1) - 1}
     )
     table = table.assign(covered=(low <= truth) & (truth <= high))[truth > 0]
-    low, high = interval(found.forward_ns, found.forward_sd_ns, LEVEL)
+    low, high = interval(estimate.forward_ns, estimate.forward_sd_ns, LEVEL)
     one = {
         "network": kernels["network"].iloc[0],
-        "error": found.forward_ns / ns - 1,
+        "error": estimate.forward_ns / ns - 1,
         "covered": bool(low <= ns <= high),
     }
     return table, one | {"width": float(high / low - 1)}
@@ -123,9 +123,11 @@ def transfer_errors(
             ]
             tried.append((float(np.abs(np.log(np.concatenate(ns))).mean()), other, scaled))
     _, other, scaled = min(tried, key=lambda one: one[0])
-    found = {str(kernels["network"].iloc[0]): (_forward(scaled, kernels), ns) for kernels, ns in passes}
-    more = float(np.median([ns - estimate for name, (estimate, ns) in found.items() if name in known]))
-    judged = [(max(estimate + more, estimate / 2), ns) for name, (estimate, ns) in found.items() if name not in known]
+    estimates = {str(kernels["network"].iloc[0]): (_forward(scaled, kernels), ns) for kernels, ns in passes}
+    more = float(np.median([ns - estimate for name, (estimate, ns) in estimates.items() if name in known]))
+    judged = [
+        (max(estimate + more, estimate / 2), ns) for name, (estimate, ns) in estimates.items() if name not in known
+    ]
     return other, np.array([estimate / ns - 1 for estimate, ns in judged])
 
 
@@ -139,8 +141,8 @@ def print_transfer(tables: dict[str, pd.DataFrame]) -> None:
     for board in tables:
         for count in (10, 20, 50):
             draws = [transfer_errors(tables, models, board, count, seed) for seed in range(DRAWS)]
-            error = np.median([np.median(np.abs(found)) for _, found in draws])
-            worst = np.median([np.abs(found).max() for _, found in draws])
+            error = np.median([np.median(np.abs(errors)) for _, errors in draws])
+            worst = np.median([np.abs(errors).max() for _, errors in draws])
             others = ", ".join(sorted({other for other, _ in draws}))
             print(
                 f"{board:9} from {count} kernels, 3 passes and {others}: {error:5.1%} (worst {worst:5.1%})", flush=True
@@ -174,7 +176,7 @@ def main() -> None:
     parser.add_argument("--transfer", action="store_true", help="a board from 10 to 50 of its kernels and the others")
     args = parser.parse_args()
     boards = args.board or sorted(pd.read_parquet(args.kernels, columns=["board"])["board"].unique())
-    found: dict[str, list[tuple[str, pd.DataFrame, pd.DataFrame]]] = {}
+    tables_of_methods: dict[str, list[tuple[str, pd.DataFrame, pd.DataFrame]]] = {}
     tables = measurements(args.kernels, args.passes, boards)
     if args.transfer:
         print_transfer(tables)
@@ -184,11 +186,11 @@ def main() -> None:
         for method in dict.fromkeys(name for name, _, _ in gathered):
             kernels = pd.concat([table for name, table, _ in gathered if name == method], ignore_index=True)
             passes = pd.DataFrame([one for name, _, one in gathered if name == method])
-            found.setdefault(method, []).append((board, kernels, passes))
+            tables_of_methods.setdefault(method, []).append((board, kernels, passes))
             print(
                 f"{method:9}", report(board, kernels, passes, args.split == "fold" and method == "sitecnn"), flush=True
             )
-    for method, tables in found.items():
+    for method, tables in tables_of_methods.items():
         kernels, passes = (pd.concat([row[part] for row in tables], ignore_index=True) for part in (1, 2))
         print(f"{method:9}", report("all", kernels, passes, args.split == "fold" and method == "sitecnn"))
 

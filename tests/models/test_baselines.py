@@ -42,8 +42,8 @@ def test_one_speed_is_found_where_all_is_macs():
 def test_the_roofline_finds_both_ceilings():
     rows = rows_of("resnet50")
     law = np.maximum(macs_of(rows) * 0.05, bytes_of(rows) * 0.2)
-    found = roofline(rows.assign(median_ns=law))(rows)
-    assert found[law > 0] == pytest.approx(law[law > 0], rel=0.02)
+    estimate_ns = roofline(rows.assign(median_ns=law))(rows)
+    assert estimate_ns[law > 0] == pytest.approx(law[law > 0], rel=0.02)
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -52,15 +52,15 @@ def test_each_follows_its_own_layers_of_a_smooth_law(name):
     rows = rows_of("resnet50")
     rows = rows[bytes_of(rows) > 0]
     rows = rows.assign(median_ns=2000 + macs_of(rows) * 0.05 + bytes_of(rows) * 0.2)
-    found = BASELINES[name](rows)(rows)
-    assert found.sum() == pytest.approx(rows["median_ns"].sum(), rel=0.35)
-    assert (found >= 0).all()
+    estimate_ns = BASELINES[name](rows)(rows)
+    assert estimate_ns.sum() == pytest.approx(rows["median_ns"].sum(), rel=0.35)
+    assert (estimate_ns >= 0).all()
 
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_kinds_and_counts_that_were_hardly_seen_are_no_error(name):
     rows = rows_of("googlenet")
     few = rows[rows["kind"] == "relu"].head(1).assign(median_ns=1e5)
-    found = BASELINES[name](few)(rows)
-    assert np.isfinite(found).all()
-    assert (found >= 0).all()
+    estimate_ns = BASELINES[name](few)(rows)
+    assert np.isfinite(estimate_ns).all()
+    assert (estimate_ns >= 0).all()

@@ -58,15 +58,15 @@ def estimated(model, name, *elements):
 
 
 def test_a_time_is_its_work_and_its_variance_that_of_the_coefficients_and_the_scatter():
-    found = estimated(stack({"relu": kind()}), "relu", 200.0, 800.0)
-    assert found.ns == pytest.approx([500.0, 1700.0])
-    for ns, sd_ns, elements in zip(found.ns, found.sd_ns, (200.0, 800.0), strict=True):
+    estimates = estimated(stack({"relu": kind()}), "relu", 200.0, 800.0)
+    assert estimates.ns == pytest.approx([500.0, 1700.0])
+    for ns, sd_ns, elements in zip(estimates.ns, estimates.sd_ns, (200.0, 800.0), strict=True):
         of_coefficients = elements**2 * 0.0004 + 2 * elements * -0.001 + 25.0
         assert sd_ns**2 == pytest.approx(of_coefficients + (0.1 * ns) ** 2)
     # Of the sum: coefficients err alike in both, scatter does not.
     shared = 1000**2 * 0.0004 + 2 * 1000 * 2 * -0.001 + 4 * 25.0
-    assert found.total_sd_ns**2 == pytest.approx(shared + 50.0**2 + 170.0**2)
-    assert found.modelled.all() and not found.unknown.any() and not found.extrapolated.any()
+    assert estimates.total_sd_ns**2 == pytest.approx(shared + 50.0**2 + 170.0**2)
+    assert estimates.modelled.all() and not estimates.unknown.any() and not estimates.extrapolated.any()
 
 
 @pytest.mark.parametrize(
@@ -80,10 +80,10 @@ def test_work_is_beyond_what_was_seen_above_a_tenth_more_and_below_a_quarter(ele
 
 def test_work_e_times_beyond_adds_its_relative_error_of_one_sign_in_all_kernels():
     model = stack({"relu": kind(covariance=((0.0, 0.0), (0.0, 0.0)), relative_sd=0.0)})
-    found = estimated(model, "relu", np.e * 1000, np.e**2 * 1000, 500.0)
-    added = EXTRAPOLATION_SD * np.array([1.0, 2.0, 0.0]) * found.ns
-    assert found.sd_ns == pytest.approx(added)
-    assert found.total_sd_ns == pytest.approx(added.sum())
+    estimates = estimated(model, "relu", np.e * 1000, np.e**2 * 1000, 500.0)
+    added = EXTRAPOLATION_SD * np.array([1.0, 2.0, 0.0]) * estimates.ns
+    assert estimates.sd_ns == pytest.approx(added)
+    assert estimates.total_sd_ns == pytest.approx(added.sum())
     # Below what was seen nothing is added: there the call takes over.
     assert estimated(model, "relu", 1.0).sd_ns == pytest.approx([0.0])
 
@@ -92,8 +92,12 @@ def test_work_e_times_beyond_adds_its_relative_error_of_one_sign_in_all_kernels(
 def test_a_kind_of_fewer_than_four_kernels_is_a_guess(rows, guess):
     assert FEWEST_ROWS == 4
     assert kind(rows=rows).is_guess == guess
-    found = estimated(stack({"relu": kind(rows=rows)}), "relu", 200.0)
-    assert (bool(found.modelled[0]), bool(found.extrapolated[0]), bool(found.unknown[0])) == (not guess, guess, False)
+    estimates = estimated(stack({"relu": kind(rows=rows)}), "relu", 200.0)
+    assert (bool(estimates.modelled[0]), bool(estimates.extrapolated[0]), bool(estimates.unknown[0])) == (
+        not guess,
+        guess,
+        False,
+    )
 
 
 def test_a_kind_with_as_many_coefficients_as_kernels_is_a_guess():
@@ -104,18 +108,18 @@ def test_a_kind_with_as_many_coefficients_as_kernels_is_a_guess():
 
 
 def test_a_kind_that_was_never_measured_takes_what_is_unseen_and_is_off_by_a_factor():
-    found = estimated(stack({}), "softmax", 200.0, 300.0)
-    assert found.ns == pytest.approx([1000.0, 1500.0])
-    assert found.unknown.all() and not found.modelled.any()
+    estimates = estimated(stack({}), "softmax", 200.0, 300.0)
+    assert estimates.ns == pytest.approx([1000.0, 1500.0])
+    assert estimates.unknown.all() and not estimates.modelled.any()
     # Scatter of at least WIDEST_SD, and all of one sign: e^s²·(e^s² - 1) of the sum, s = 1 at most.
     assert WIDEST_SD == 1.0
-    assert found.total_sd_ns == pytest.approx(2500 * lognorm.std(1.0) / lognorm.median(1.0))
+    assert estimates.total_sd_ns == pytest.approx(2500 * lognorm.std(1.0) / lognorm.median(1.0))
 
 
 def test_kinds_that_move_nothing_and_were_not_timed_take_nothing():
-    found = estimated(stack({}), "reshape", 200.0)
-    assert (found.ns.tolist(), found.sd_ns.tolist(), found.by_kind) == ([0.0], [0.0], ())
-    assert found.modelled.all() and not found.extrapolated.any()
+    estimates = estimated(stack({}), "reshape", 200.0)
+    assert (estimates.ns.tolist(), estimates.sd_ns.tolist(), estimates.by_kind) == ([0.0], [0.0], ())
+    assert estimates.modelled.all() and not estimates.extrapolated.any()
 
 
 @pytest.mark.parametrize("relative_sd", [0.01, 0.3, 0.8])
@@ -146,21 +150,21 @@ def test_no_kernel_takes_less_than_its_multiplications_or_the_elements_that_it_m
 
 
 def test_zeros_of_a_stack_that_was_not_measured_on_them_are_other_values():
-    found = estimate_kinds(stack({"lrn": kind((7.0, 0.0))}), np.array(["lrn_of_zeros"]), sizes(200.0))
-    assert found[0].ns == pytest.approx([1400.0]) and not found[0].is_guess
+    estimates = estimate_kinds(stack({"lrn": kind((7.0, 0.0))}), np.array(["lrn_of_zeros"]), sizes(200.0))
+    assert estimates[0].ns == pytest.approx([1400.0]) and not estimates[0].is_guess
 
 
 def test_a_pass_adds_what_cross_validation_found_and_the_ratios_error():
     model = stack({"relu": kind()}, forward_ratio=0.8, forward_ratio_sd=0.05, layer_overhead_ns=-10.0)
     model = replace(model, unexplained_sd={"layer": 0.2, "network": 0.03})
     columns = sizes(200.0, 800.0)
-    found, alone = (make(model, np.full(2, "relu"), columns) for make in (estimate_pass, estimate_kernels))
+    estimates, alone = (make(model, np.full(2, "relu"), columns) for make in (estimate_pass, estimate_kernels))
     total = 500.0 + 1700.0
-    assert found.forward_ns == pytest.approx(0.8 * total - 2 * 10)
+    assert estimates.forward_ns == pytest.approx(0.8 * total - 2 * 10)
     variance = (0.8 * alone.total_sd_ns) ** 2 + (0.05 * total) ** 2 + (0.03 * total) ** 2
-    assert found.forward_sd_ns == pytest.approx(np.sqrt(variance))
-    assert found.layers.ns == pytest.approx(alone.ns)
-    assert found.layers.sd_ns == pytest.approx(np.sqrt(alone.sd_ns**2 + (0.2 * alone.ns) ** 2))
+    assert estimates.forward_sd_ns == pytest.approx(np.sqrt(variance))
+    assert estimates.layers.ns == pytest.approx(alone.ns)
+    assert estimates.layers.sd_ns == pytest.approx(np.sqrt(alone.sd_ns**2 + (0.2 * alone.ns) ** 2))
 
 
 def test_a_file_is_every_field_and_no_other_schema_is_read(tmp_path):

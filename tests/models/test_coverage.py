@@ -20,12 +20,12 @@ PROBES = [
 ]
 
 
-def found(*others: dict[str, object]) -> dict[str, dict[str, object]]:
+def coverage_by_kind(*others: dict[str, object]) -> dict[str, dict[str, object]]:
     return coverage(pd.DataFrame([*PROBES, *others])).set_index("kind").to_dict("index")
 
 
 def test_a_kernel_is_inside_if_all_its_sizes_are() -> None:
-    kinds = found(
+    kinds = coverage_by_kind(
         kernel("net", "relu", 3e6, channels=16, height=31),
         kernel("net", "relu", 1e6, channels=127, height=8),
         kernel("net", "relu", 1e6, channels=16, height=3),
@@ -39,12 +39,12 @@ def test_a_kernel_is_inside_if_all_its_sizes_are() -> None:
 
 
 def test_a_size_that_the_probes_have_only_as_zero_is_outside_where_it_is_more() -> None:
-    assert found(kernel("net", "pool", channels=4, pad_h=1))["pool"]["farthest"] == "pad_h"
-    assert found(kernel("net", "pool", channels=4, pad_h=0))["pool"]["inside"] == 1
+    assert coverage_by_kind(kernel("net", "pool", channels=4, pad_h=1))["pool"]["farthest"] == "pad_h"
+    assert coverage_by_kind(kernel("net", "pool", channels=4, pad_h=0))["pool"]["inside"] == 1
 
 
 def test_a_kind_that_no_probe_has_is_wholly_outside() -> None:
-    one = found(kernel("net", "gelu", channels=16))["gelu"]
+    one = coverage_by_kind(kernel("net", "gelu", channels=16))["gelu"]
     assert (one["probe_kernels"], one["inside"], one["farthest"]) == (0, 0, "")
 
 

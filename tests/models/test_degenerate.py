@@ -21,9 +21,9 @@ def layers_of(rows):
 def assert_sound(model, rows):
     """Every estimate is a number that is not negative, in an interval around it."""
     _, kinds, sizes = layers_of(rows)
-    found = estimate_kernels(model, kinds, sizes)
-    assert np.isfinite(found.ns).all() and (found.ns >= 0).all()
-    assert np.isfinite(found.sd_ns).all()
+    estimates = estimate_kernels(model, kinds, sizes)
+    assert np.isfinite(estimates.ns).all() and (estimates.ns >= 0).all()
+    assert np.isfinite(estimates.sd_ns).all()
     whole = estimate_pass(model, kinds, sizes)
     low, high = interval(whole.forward_ns, whole.forward_sd_ns, 0.9)
     assert 0 < low < whole.forward_ns < high
@@ -35,8 +35,8 @@ def test_one_point_is_extrapolated_from_with_a_wide_interval():
     model = fit_board(one, "shelf", "cpu", {}).stacks[0]
     assert_sound(model, rows)
     _, kinds, sizes = layers_of(rows)
-    found = estimate_kernels(model, kinds, sizes)
-    assert not found.modelled[kinds != "convolution"].any()
+    estimates = estimate_kernels(model, kinds, sizes)
+    assert not estimates.modelled[kinds != "convolution"].any()
     whole = estimate_pass(model, kinds, sizes)
     low, high = interval(whole.forward_ns, whole.forward_sd_ns, 0.9)
     assert high / low > 5
@@ -51,8 +51,8 @@ def test_equal_kernels_tell_of_no_other_size():
     constant.loc[relus, columns] = same[columns].to_numpy()
     model = fit_board(constant, "shelf", "cpu", {}).stacks[0]
     larger = rows[relus].head(1).assign(in_elements=same["in_elements"] * 50, out_elements=same["out_elements"] * 50)
-    found = estimate_kernels(model, np.array(["relu"]), sizes_of(larger))
-    assert found.extrapolated.all()
+    estimates = estimate_kernels(model, np.array(["relu"]), sizes_of(larger))
+    assert estimates.extrapolated.all()
     assert_sound(model, rows)
 
 
@@ -61,8 +61,8 @@ def test_collinear_columns_share_what_they_explain():
     rows = board(3, noise=0.01)
     model = fit_board(rows, "shelf", "cpu", {}).stacks[0]
     relus = rows[rows["kind"] == "relu"]
-    found = estimate_kernels(model, relus["kind"].to_numpy(dtype=str), sizes_of(relus))
-    assert found.ns == pytest.approx(relus["median_ns"].to_numpy(dtype=float), rel=0.1)
+    estimates = estimate_kernels(model, relus["kind"].to_numpy(dtype=str), sizes_of(relus))
+    assert estimates.ns == pytest.approx(relus["median_ns"].to_numpy(dtype=float), rel=0.1)
     assert_sound(model, rows)
 
 

@@ -41,8 +41,8 @@ def test_families_by_name(network, expected):
 
 
 def test_networks_and_families_are_left_out_whole():
-    found = {fold.networks: fold.splits for fold in folds(["resnet50", "nin", "resnet18", "mine"])}
-    assert found == {
+    splits = {fold.networks: fold.splits for fold in folds(["resnet50", "nin", "resnet18", "mine"])}
+    assert splits == {
         ("resnet18",): ("network",),
         ("resnet50",): ("network",),
         ("nin",): ("network", "family"),
@@ -57,31 +57,33 @@ def test_nothing_is_left_out_where_nothing_would_be_left():
 
 
 def test_a_held_out_network_is_in_no_other_split(evaluated):
-    _, found = evaluated
-    splits = found.baselines.groupby("network")["split"].unique().map(set)
+    _, evaluation = evaluated
+    splits = evaluation.baselines.groupby("network")["split"].unique().map(set)
     assert splits["vgg16"] == {"held out"}
     assert splits["resnet50"] == {"network", "family"}
 
 
 def test_every_method_estimates_the_same_cases(evaluated):
-    _, found = evaluated
-    cases = found.baselines.groupby("method")[["network", "split"]].apply(lambda part: sorted(map(tuple, part.values)))
+    _, evaluation = evaluated
+    cases = evaluation.baselines.groupby("method")[["network", "split"]].apply(
+        lambda part: sorted(map(tuple, part.values))
+    )
     assert all(one == cases[OURS] for one in cases)
     assert len(cases) == 7
 
 
 def test_each_network_is_once_in_the_models_own_tables(evaluated):
-    rows, found = evaluated
-    assert sorted(found.networks["network"]) == sorted(rows["network"].unique())
-    assert len(found.layers) == (rows["subject"] == "layer").sum()
+    rows, evaluation = evaluated
+    assert sorted(evaluation.networks["network"]) == sorted(rows["network"].unique())
+    assert len(evaluation.layers) == (rows["subject"] == "layer").sum()
 
 
 def test_what_is_held_out_does_not_move_its_own_estimate(evaluated):
-    rows, found = evaluated
+    rows, evaluation = evaluated
     slower = rows["network"].eq("vgg16")
     changed = rows.assign(median_ns=rows["median_ns"].where(~slower, rows["median_ns"] * 7))
     again = evaluate(changed, level=0.9, held_out=["vgg16"])
-    assert again.baselines["estimate_ms"].to_numpy() == pytest.approx(found.baselines["estimate_ms"].to_numpy())
+    assert again.baselines["estimate_ms"].to_numpy() == pytest.approx(evaluation.baselines["estimate_ms"].to_numpy())
 
 
 def test_relatives_do_not_tell_of_each_other_in_the_split_by_family(evaluated, without_baselines):
@@ -99,9 +101,11 @@ def test_relatives_do_not_tell_of_each_other_in_the_split_by_family(evaluated, w
 
 
 def test_the_summary_is_of_its_own_tables(evaluated):
-    _, found = evaluated
-    for row in found.summary.itertuples():
-        part = found.baselines[(found.baselines["split"] == row.split) & (found.baselines["method"] == row.method)]
+    _, evaluation = evaluated
+    for row in evaluation.summary.itertuples():
+        part = evaluation.baselines[
+            (evaluation.baselines["split"] == row.split) & (evaluation.baselines["method"] == row.method)
+        ]
         errors = part["estimate_ms"] / part["measured_ms"] - 1
         assert row.cases == len(part)
         assert row.median_error == pytest.approx(np.median(np.abs(errors)))
@@ -110,23 +114,23 @@ def test_the_summary_is_of_its_own_tables(evaluated):
 
 
 def test_the_tables_hold_what_was_measured_and_errors_against_it(evaluated):
-    rows, found = evaluated
+    rows, evaluation = evaluated
     layers = rows[rows["subject"] == "layer"]
     sums, whole = layers.groupby("network")["median_ns"].sum(), rows[rows["subject"] == "forward"].set_index("network")
-    for row in found.networks.itertuples():
+    for row in evaluation.networks.itertuples():
         assert row.measured_ms == pytest.approx(whole.loc[row.network, "median_ns"] / 1e6)
         assert row.measured_layerwise_ms == pytest.approx(sums[row.network] / 1e6)
         assert row.covered == (row.low_ms <= row.measured_ms <= row.high_ms)
         assert row.high_ms / row.estimate_ms == pytest.approx(row.estimate_ms / row.low_ms)
         assert row.modelled_time_fraction == 1.0
-    for table in (found.networks, found.layers):
+    for table in (evaluation.networks, evaluation.layers):
         assert table["error"].to_numpy() == pytest.approx((table["estimate_ms"] / table["measured_ms"] - 1).to_numpy())
-    inside = (found.layers["low_ms"] <= found.layers["measured_ms"]) & (
-        found.layers["measured_ms"] <= found.layers["high_ms"]
+    inside = (evaluation.layers["low_ms"] <= evaluation.layers["measured_ms"]) & (
+        evaluation.layers["measured_ms"] <= evaluation.layers["high_ms"]
     )
-    assert (found.layers["covered"] == inside).all() and 0 < inside.mean() < 1
-    shares = found.layers["measured_ms"] / found.layers["network"].map(sums / 1e6)
-    assert found.layers["share"].to_numpy() == pytest.approx(shares.to_numpy())
+    assert (evaluation.layers["covered"] == inside).all() and 0 < inside.mean() < 1
+    shares = evaluation.layers["measured_ms"] / evaluation.layers["network"].map(sums / 1e6)
+    assert evaluation.layers["share"].to_numpy() == pytest.approx(shares.to_numpy())
 
 
 def test_simpler_methods_are_granted_the_median_ratio_of_passes():
@@ -144,9 +148,15 @@ def test_figures_of_a_summary_by_hand():
     cases = (("a", 10, 10.4, True), ("b", 20, 24, False), ("c", 30, 27.9, True))
     networks = pd.DataFrame(
         [
-            {**label, "network": name, "measured_ms": measured, "estimate_ms": found, "error": found / measured - 1}
-            | {"low_ms": found / 1.1, "high_ms": found * 1.1, "covered": covered, "modelled_time_fraction": 1.0}
-            for name, measured, found, covered in cases
+            {
+                **label,
+                "network": name,
+                "measured_ms": measured,
+                "estimate_ms": estimate,
+                "error": estimate / measured - 1,
+            }
+            | {"low_ms": estimate / 1.1, "high_ms": estimate * 1.1, "covered": covered, "modelled_time_fraction": 1.0}
+            for name, measured, estimate, covered in cases
         ]
     )
     layers = networks.assign(share=[0.5, 0.5, 0.005], modelled=True)
@@ -161,14 +171,16 @@ def test_figures_of_a_summary_by_hand():
 
 
 def test_one_network_is_nothing_to_hold_out():
-    found = evaluate(board(2, networks=1), level=0.9)
-    assert found.networks.empty
-    assert found.summary.empty
+    evaluation = evaluate(board(2, networks=1), level=0.9)
+    assert evaluation.networks.empty
+    assert evaluation.summary.empty
 
 
 def test_intervals_of_unseen_networks_hold_about_as_often_as_they_say(without_baselines):
     tables = [evaluate(board(seed, networks=8, noise=0.1), level=0.9) for seed in range(3)]
-    networks, layers = (pd.concat(getattr(found, name) for found in tables) for name in ("networks", "layers"))
+    networks, layers = (
+        pd.concat(getattr(evaluation, name) for evaluation in tables) for name in ("networks", "layers")
+    )
     assert networks["covered"].mean() >= 0.85
     assert 0.85 <= layers["covered"].mean() <= 0.98
 
@@ -179,10 +191,10 @@ def test_a_number_of_threads_is_estimated_from_those_around_it(without_baselines
         return rows.assign(threads=threads, stack=f"x+{threads}-threads", median_ns=rows["median_ns"] / threads)
 
     rows = pd.concat(map(at, (1, 2, 4)), ignore_index=True)
-    found = evaluate(rows, 0.9)
-    read = found.summary[found.summary["split"] == "threads"]
+    evaluation = evaluate(rows, 0.9)
+    read = evaluation.summary[evaluation.summary["split"] == "threads"]
     assert list(read["stack"]) == ["x+2-threads"] and read["worst_error"].max() < 0.05
-    assert "threads" not in set(found.networks["split"])
+    assert "threads" not in set(evaluation.networks["split"])
     assert evaluate(rows, 0.9, ["net0", "net1"]).summary.empty
     totals_only = (rows["threads"] == 4) & rows["subject"].ne("forward")
     assert "threads" not in set(evaluate(rows[~totals_only], 0.9).summary["split"])

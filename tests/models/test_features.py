@@ -100,9 +100,9 @@ def test_what_a_blas_reads_is_counted_a_gemm_at_a_time(given):
 
 def test_only_what_no_cache_keeps_is_far():
     near = convolution_sizes(1, 64, 56, 56, 64, 3, 3, 1, 1, 1)
-    far = convolution_sizes(1, 256, 56, 56, 64, 3, 3, 1, 1, 1)
+    large = convolution_sizes(1, 256, 56, 56, 64, 3, 3, 1, 1, 1)
     assert work("convolution", "far_packed_elements", near) == 0  # 4·576·3136 bytes: 7 MiB
-    assert work("convolution", "far_packed_elements", far) == 256 * 9 * 56 * 56  # 28 MiB
+    assert work("convolution", "far_packed_elements", large) == 256 * 9 * 56 * 56  # 28 MiB
 
 
 def test_products_read_a_weight_for_each_input_and_output():

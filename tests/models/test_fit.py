@@ -58,9 +58,9 @@ def test_a_held_out_network_takes_its_kernels_along():
     assert "net0" not in set(left["network"])
     identity = ["kind", *SIZE_NAMES]
     own = rows[(rows["network"] == "net0") & (rows["subject"] == "layer")][identity]
-    kept = left[left["subject"] == "kernel"][identity]
-    assert pd.merge(own, kept, on=identity).empty
-    assert len(kept) == len(alone) - len(own)
+    left_kernels = left[left["subject"] == "kernel"][identity]
+    assert pd.merge(own, left_kernels, on=identity).empty
+    assert len(left_kernels) == len(alone) - len(own)
 
 
 def test_a_kind_that_was_never_measured_is_a_guess_and_says_so():
@@ -68,19 +68,19 @@ def test_a_kind_that_was_never_measured_is_a_guess_and_says_so():
     model = fit_stack(rows[rows["kind"] != "pooling"], "known law")
     assert UNSEEN in model.kinds
     pools = rows[rows["kind"] == "pooling"]
-    found = estimate_kernels(model, pools["kind"].to_numpy(dtype=str), sizes_of(pools))
-    assert not found.modelled.any()
-    assert found.extrapolated.all()
-    assert (found.ns > 0).all()
+    estimates = estimate_kernels(model, pools["kind"].to_numpy(dtype=str), sizes_of(pools))
+    assert not estimates.modelled.any()
+    assert estimates.extrapolated.all()
+    assert (estimates.ns > 0).all()
 
 
 def test_work_beyond_what_was_seen_is_extrapolated():
     rows = board(6)
     relus = rows[rows["kind"] == "relu"].head(1)
     sizes = sizes_of(relus.assign(in_elements=1e12, out_elements=1e12))
-    found = estimate_kernels(fit_stack(rows, "known law"), np.array(["relu"]), sizes)
-    assert found.extrapolated.all()
-    assert found.modelled.all()
+    estimates = estimate_kernels(fit_stack(rows, "known law"), np.array(["relu"]), sizes)
+    assert estimates.extrapolated.all()
+    assert estimates.modelled.all()
 
 
 def test_errors_that_layers_share_add_up_in_the_total():
@@ -90,7 +90,7 @@ def test_errors_that_layers_share_add_up_in_the_total():
     one = rows[rows["kind"] == "relu"].head(1)
     many = pd.concat([one] * 100)
     estimates = (estimate_pass(model, part["kind"].to_numpy(dtype=str), sizes_of(part)) for part in (one, many))
-    sd_one, sd_many = (found.layers.total_sd_ns for found in estimates)
+    sd_one, sd_many = (estimate.layers.total_sd_ns for estimate in estimates)
     assert 10 * sd_one < sd_many < 100 * sd_one
 
 
@@ -121,9 +121,9 @@ def test_one_measurement_of_a_kind_gives_an_estimate_and_a_wide_interval():
     first = rows.index[rows["kind"] == "relu"][0]
     few = rows[(rows["kind"] != "relu") | (rows.index == first)]
     relus = rows.loc[[first]]
-    found = estimate_kernels(fit_stack(few, "known law"), np.array(["relu"]), sizes_of(relus))
-    low, high = interval(float(found.ns[0]), float(found.sd_ns[0]), 0.9)
-    assert found.ns[0] == pytest.approx(true_ns("relu", relus)[0], rel=0.3)
+    estimates = estimate_kernels(fit_stack(few, "known law"), np.array(["relu"]), sizes_of(relus))
+    low, high = interval(float(estimates.ns[0]), float(estimates.sd_ns[0]), 0.9)
+    assert estimates.ns[0] == pytest.approx(true_ns("relu", relus)[0], rel=0.3)
     assert high / low > 5
 
 
@@ -139,9 +139,9 @@ def test_what_disturbs_a_machine_for_a_while_does_not_reach_the_model():
     ]
     rows = rows.assign(samples_ns=samples, median_ns=list(map(np.median, samples)), truth=rows["median_ns"])
     steady = with_steady_times(rows)
-    found = (steady["median_ns"] / rows["truth"])[layers].astype(float)
-    assert found.std() / found.mean() < 0.02
-    assert found.mean() == pytest.approx(
+    ratios = (steady["median_ns"] / rows["truth"])[layers].astype(float)
+    assert ratios.std() / ratios.mean() < 0.02
+    assert ratios.mean() == pytest.approx(
         rows.loc[layers, "median_ns"].sum() / rows.loc[layers, "truth"].sum(), rel=0.02
     )
 
@@ -179,6 +179,6 @@ def test_an_unmeasured_relative_is_a_guess_of_the_same_order():
     sizes = sizes_of(convolutions)
     backwards = sizes | {"channels": sizes["out_channels"], "out_channels": sizes["channels"]}
     known = estimate_kernels(model, np.full(len(convolutions), "convolution"), sizes)
-    found = estimate_kernels(model, np.full(len(convolutions), "deconvolution"), backwards)
-    assert found.ns == pytest.approx(known.ns, rel=0.01)
-    assert not found.modelled.any() and (found.sd_ns > 5 * known.sd_ns).all()
+    estimates = estimate_kernels(model, np.full(len(convolutions), "deconvolution"), backwards)
+    assert estimates.ns == pytest.approx(known.ns, rel=0.01)
+    assert not estimates.modelled.any() and (estimates.sd_ns > 5 * known.sd_ns).all()

@@ -41,14 +41,14 @@ FITTED = KindModel(
 
 def test_a_scaled_kind_is_as_uncertain_as_a_product_of_both():
     """Coefficients and the scale drawn from their normal distributions."""
-    found = scaled(FITTED, 3.0, 0.2)
+    tripled = scaled(FITTED, 3.0, 0.2)
     rng = np.random.default_rng(5)
     drawn = rng.multivariate_normal(FITTED.coefficients_ns, FITTED.covariance, 400_000)
     drawn = drawn * (3.0 * (1 + 0.2 * rng.standard_normal(len(drawn))))[:, None]
-    assert found.coefficients_ns == pytest.approx(drawn.mean(axis=0), rel=0.01)
-    assert np.array(found.covariance) == pytest.approx(np.cov(drawn.T), rel=0.03)
-    assert found.standard_errors_ns == pytest.approx(np.sqrt(np.diag(found.covariance)))
-    assert (found.features, found.rows, found.relative_sd) == (FITTED.features, FITTED.rows, FITTED.relative_sd)
+    assert tripled.coefficients_ns == pytest.approx(drawn.mean(axis=0), rel=0.01)
+    assert np.array(tripled.covariance) == pytest.approx(np.cov(drawn.T), rel=0.03)
+    assert tripled.standard_errors_ns == pytest.approx(np.sqrt(np.diag(tripled.covariance)))
+    assert (tripled.features, tripled.rows, tripled.relative_sd) == (FITTED.features, FITTED.rows, FITTED.relative_sd)
 
 
 def test_a_kind_on_zeros_and_on_values_are_told_by_each_other():
@@ -68,9 +68,9 @@ def a_network(name, layers_ns, forward_ns=(), layerwise_ns=None, batch=1):
 
 def test_passes_are_layers_in_order_with_the_whole_or_their_sum():
     rows = [a_network("a", [1.0, 5.0], [7.0, 9.0, 20.0]), a_network("b", [2.0, 3.0]), a_network("c", [], [4.0])]
-    found = list(measured_passes(pd.concat(rows)))
-    assert [layers["median_ns"].tolist() for layers, _ in found] == [[1.0, 5.0], [2.0, 3.0]]
-    assert [whole for _, whole in found] == [9.0, 5.0]
+    passes = list(measured_passes(pd.concat(rows)))
+    assert [layers["median_ns"].tolist() for layers, _ in passes] == [[1.0, 5.0], [2.0, 3.0]]
+    assert [whole for _, whole in passes] == [9.0, 5.0]
 
 
 def ridge(ratios, sums_ns, counts, noise, unit):
@@ -98,13 +98,13 @@ def test_many_networks_tell_their_own_noise():
         a_network(f"net{i}", [total / count] * count, [ratio * total])
         for i, (ratio, total, count) in enumerate(zip(ratios, sums_ns, counts, strict=True))
     ]
-    found = forward_pass(pd.concat(parts), "gpu")
+    fitted = forward_pass(pd.concat(parts), "gpu")
     line = np.polyfit(counts / sums_ns, ratios, 1)
     noise = np.sqrt(np.sum((ratios - np.polyval(line, counts / sums_ns)) ** 2) / 10)
     expected = ridge(ratios, sums_ns, counts, noise, LAYER_NS["gpu"])
-    assert found[:2] == pytest.approx((expected[0], expected[1] * LAYER_NS["gpu"]), rel=1e-6)
+    assert fitted[:2] == pytest.approx((expected[0], expected[1] * LAYER_NS["gpu"]), rel=1e-6)
     rest = ratios - expected[0] - expected[1] * LAYER_NS["gpu"] * counts / sums_ns
-    assert found[2] == pytest.approx(np.sqrt(np.mean(rest**2)), rel=1e-6)
+    assert fitted[2] == pytest.approx(np.sqrt(np.mean(rest**2)), rel=1e-6)
 
 
 def test_where_passes_agree_exactly_they_are_trusted_no_more_than_to_half_a_percent():
@@ -128,10 +128,10 @@ def gemm_rows(*shapes):
 
 
 def test_matrix_products_are_layers_of_as_many_multiply_accumulates_and_elements():
-    found = layers_of_gemms(gemm_rows((7, 30, 11, 0), (4, 50, 13, 1), (9, 9, 1, 0)))
-    assert found["kind"].tolist() == ["convolution", "inner_product"]
-    for kind, (m, n, k) in zip(found["kind"], [(7, 30, 11), (4, 50, 13)], strict=True):
-        row = found[found["kind"] == kind]
+    layers = layers_of_gemms(gemm_rows((7, 30, 11, 0), (4, 50, 13, 1), (9, 9, 1, 0)))
+    assert layers["kind"].tolist() == ["convolution", "inner_product"]
+    for kind, (m, n, k) in zip(layers["kind"], [(7, 30, 11), (4, 50, 13)], strict=True):
+        row = layers[layers["kind"] == kind]
         sizes = sizes_of(row)
         work = dict(zip((one.name for one in features_of(kind)), matrix(features_of(kind), sizes)[0], strict=True))
         assert work["macs"] == m * n * k
@@ -179,22 +179,22 @@ def test_kinds_that_no_network_had_take_the_copies_of_their_code_and_a_call():
     unseen = replace(FITTED, features=("out_elements", "calls"))
     assert _guessed(unseen, None, "cpu") == {}
     for processor in ("cpu", "gpu"):
-        found = _guessed(unseen, 0.5, processor)
-        assert set(found) == set(UNSEEN_COPIES[processor])
+        guesses = _guessed(unseen, 0.5, processor)
+        assert set(guesses) == set(UNSEEN_COPIES[processor])
         for kind, prior in UNSEEN_COPIES[processor].items():
-            assert found[kind].coefficients_ns == pytest.approx((0.5 * prior.ns, 30.0))
-            assert found[kind].standard_errors_ns == pytest.approx((0.5 * prior.sd_ns, 30.0))
-            assert np.array(found[kind].covariance) == pytest.approx(np.diag(found[kind].standard_errors_ns) ** 2)
-            assert found[kind].relative_sd == pytest.approx(prior.sd_ns / prior.ns)
-            assert found[kind].is_guess
+            assert guesses[kind].coefficients_ns == pytest.approx((0.5 * prior.ns, 30.0))
+            assert guesses[kind].standard_errors_ns == pytest.approx((0.5 * prior.sd_ns, 30.0))
+            assert np.array(guesses[kind].covariance) == pytest.approx(np.diag(guesses[kind].standard_errors_ns) ** 2)
+            assert guesses[kind].relative_sd == pytest.approx(prior.sd_ns / prior.ns)
+            assert guesses[kind].is_guess
 
 
 def test_what_is_unseen_moves_elements_at_half_the_fastest_speed_where_only_others_were_timed():
     sizes = {"in_elements": [10.0, 30.0], "out_elements": [20.0, 10.0], "parameters": [70.0, np.nan]}
-    found = _unseen(timed("convolution", [50.0, 400.0], **sizes))
+    unseen = _unseen(timed("convolution", [50.0, 400.0], **sizes))
     # 0.5 ns an element and 10 ns an element; the 2nd percentile lies 2 % of the way up.
-    assert found.coefficients_ns == pytest.approx((2 * (0.5 + FASTEST * 9.5), 0.0))
-    assert (found.relative_sd, found.rows) == (1.0, 0)
+    assert unseen.coefficients_ns == pytest.approx((2 * (0.5 + FASTEST * 9.5), 0.0))
+    assert (unseen.relative_sd, unseen.rows) == (1.0, 0)
 
 
 def test_a_kernel_weighs_as_the_root_of_its_time():
@@ -239,16 +239,16 @@ def test_a_prior_counts_as_a_measurement_of_typical_error():
 
 def test_the_standard_errors_of_a_fit_are_those_of_drawing_the_measurements_again():
     """Sixty boards of one law: ReLUs that read and write at 1 ns an element each."""
-    found, said = [], []
+    estimates, said = [], []
     for seed in range(60):
         rows = board(seed, networks=4, noise=0.05)
         fitted = fit_kind(features_of("relu"), rows[rows["kind"] == "relu"], {})
         moves = np.array([float(name in ("in_elements", "out_elements")) for name in fitted.features])
-        found.append(moves @ fitted.coefficients_ns)
+        estimates.append(moves @ fitted.coefficients_ns)
         said.append(np.sqrt(moves @ np.array(fitted.covariance) @ moves))
         assert fitted.standard_errors_ns == pytest.approx(np.sqrt(np.diag(fitted.covariance)))
-    assert np.mean(found) == pytest.approx(2.0, rel=0.01)
-    assert np.mean(said) == pytest.approx(np.std(found), rel=0.3)
+    assert np.mean(estimates) == pytest.approx(2.0, rel=0.01)
+    assert np.mean(said) == pytest.approx(np.std(estimates), rel=0.3)
 
 
 def test_fewer_kernels_than_coefficients_are_known_to_nothing():
@@ -265,8 +265,8 @@ def samples_rows(subjects, samples):
 
 def test_times_are_lower_deciles_raised_by_what_the_layers_medians_are_above_theirs():
     layer, kernel = [10.0, 11.0, 12.0, 13.0, 20.0], [100.0, 110.0, 150.0, 170.0, 180.0]
-    found = with_steady_times(samples_rows(["layer", "kernel", "forward"], [layer, kernel, [5.0] * 9]))
-    assert found["median_ns"].tolist() == pytest.approx([10.0 * 12 / 10, 100.0 * 12 / 10, 5.0])
+    steady = with_steady_times(samples_rows(["layer", "kernel", "forward"], [layer, kernel, [5.0] * 9]))
+    assert steady["median_ns"].tolist() == pytest.approx([10.0 * 12 / 10, 100.0 * 12 / 10, 5.0])
     twenty = [float(value) for value in range(100, 120)]
     alone = with_steady_times(samples_rows(["kernel", "kernel"], [kernel, twenty]))
     raised = (150 + 109.5) / (100 + 102)

@@ -72,8 +72,8 @@ def test_caffes_base_is_the_median_of_what_a_pass_does_not_touch() -> None:
 def test_both_engines_of_a_processor_are_evaluated() -> None:
     caffe = made_rows(3, "caffe-1+cpu+1-threads").assign(touched_bytes=50 * MIB)
     rows = pd.concat([made_rows(3), caffe], ignore_index=True)
-    found = evaluate(rows.assign(median_ns=0.0, status="ok", threads=1, layer=None, mode=None), 0.9).memory
-    assert found.dropna(subset="error").groupby("stack").size().to_dict() == {STACK: 3, "caffe-1+cpu+1-threads": 3}
+    memory = evaluate(rows.assign(median_ns=0.0, status="ok", threads=1, layer=None, mode=None), 0.9).memory
+    assert memory.dropna(subset="error").groupby("stack").size().to_dict() == {STACK: 3, "caffe-1+cpu+1-threads": 3}
 
 
 def test_a_network_is_estimated_without_itself() -> None:

@@ -58,8 +58,8 @@ def test_a_timer_between_layers_is_found_and_charged_by_the_layer():
     model = fit_stack(rows.assign(processor="gpu"), "known law")
     assert model.layer_overhead_ns == pytest.approx(50_000, rel=0.05)
     layers = rows[(rows["network"] == "deep") & (rows["subject"] == "layer")]
-    found = estimate_pass(model, layers["kind"].to_numpy(dtype=str), sizes_of(layers))
-    assert found.forward_ns == pytest.approx(found.layers.ns.sum() + 50_000 * len(layers), rel=0.01)
+    estimates = estimate_pass(model, layers["kind"].to_numpy(dtype=str), sizes_of(layers))
+    assert estimates.forward_ns == pytest.approx(estimates.layers.ns.sum() + 50_000 * len(layers), rel=0.01)
 
 
 def test_no_kernel_is_estimated_at_more_than_twice_the_fastest_speed_seen():
@@ -70,8 +70,8 @@ def test_no_kernel_is_estimated_at_more_than_twice_the_fastest_speed_seen():
     free = model.kinds["convolution"]
     idle = type(free)(**{**vars(free), "coefficients_ns": tuple(0.0 for _ in free.coefficients_ns)})
     model = type(model)(**{**vars(model), "kinds": {**model.kinds, "convolution": idle}})
-    found = estimate_kernels(model, np.array(["convolution"]), sizes_of(convolution))
-    assert found.ns[0] >= macs * model.least_ns["mac"] > 0
+    estimates = estimate_kernels(model, np.array(["convolution"]), sizes_of(convolution))
+    assert estimates.ns[0] >= macs * model.least_ns["mac"] > 0
 
 
 @pytest.mark.parametrize("kind", ["batch_norm", "scale", "eltwise"])
@@ -79,11 +79,11 @@ def test_a_kind_that_no_network_had_is_guessed_from_its_code_and_says_so(kind):
     rows = board(6)
     relus = rows[rows["kind"] == "relu"].head(3)
     model = fit_stack(rows, "known law")
-    found = estimate_kernels(model, np.array([kind] * 3), sizes_of(relus))
+    estimates = estimate_kernels(model, np.array([kind] * 3), sizes_of(relus))
     itself = estimate_kernels(model, np.array(["relu"] * 3), sizes_of(relus))
-    assert (found.ns > itself.ns).all()
-    assert not found.modelled.any()
-    assert found.extrapolated.all()
+    assert (estimates.ns > itself.ns).all()
+    assert not estimates.modelled.any()
+    assert estimates.extrapolated.all()
 
 
 def lrn_rows(kind, ns_an_element, network):
@@ -101,10 +101,10 @@ def test_what_was_measured_on_zeros_only_takes_longer_on_images(source, share):
     model = fit_stack(rows, "known law")
     both = np.array(["lrn", "lrn_of_zeros"])
     alike = lrn_rows(kind, 1.0, "net0")[:2].assign(out_elements=2e5, in_elements=2e5)
-    found = estimate_kernels(model, both, sizes_of(alike.reindex(columns=rows.columns)))
-    assert found.ns[1] / found.ns[0] == pytest.approx(share, rel=0.1)
-    assert found.ns[0 if source == "agent" else 1] == pytest.approx(100.0 * 2e5, rel=0.05)
-    assert found.modelled.all()
+    estimates = estimate_kernels(model, both, sizes_of(alike.reindex(columns=rows.columns)))
+    assert estimates.ns[1] / estimates.ns[0] == pytest.approx(share, rel=0.1)
+    assert estimates.ns[0 if source == "agent" else 1] == pytest.approx(100.0 * 2e5, rel=0.05)
+    assert estimates.modelled.all()
 
 
 def test_both_kinds_of_lrn_are_kept_apart_where_both_were_measured():
@@ -112,8 +112,10 @@ def test_both_kinds_of_lrn_are_kept_apart_where_both_were_measured():
     rows = pd.concat([board(6), *measured], ignore_index=True).assign(source="import")
     model = fit_stack(rows, "known law")
     for part, ns in zip(measured, (170.0, 107.0), strict=True):
-        found = estimate_kernels(model, part["kind"].to_numpy(dtype=str), sizes_of(part.reindex(columns=rows.columns)))
-        assert found.ns == pytest.approx(ns * part["out_elements"], rel=0.05)
+        estimates = estimate_kernels(
+            model, part["kind"].to_numpy(dtype=str), sizes_of(part.reindex(columns=rows.columns))
+        )
+        assert estimates.ns == pytest.approx(ns * part["out_elements"], rel=0.05)
 
 
 @pytest.mark.parametrize("processor", ["cpu", "gpu"])
@@ -121,10 +123,10 @@ def test_priors_are_in_the_stacks_own_copies_multiplications_and_calls(processor
     """Twice as slow a memory makes twice the time; what a tile waits for differs less between GPUs."""
     speeds = Speeds(copy=0.5, mac=0.25, call=8000.0)
     for kind, copies in {"convolution": CONVOLUTION_COPIES[processor], **COPIES[processor]}.items():
-        found = coefficient_priors(kind, processor, speeds)
+        priors = coefficient_priors(kind, processor, speeds)
         for name, prior in copies.items():
-            assert (found[name].ns, found[name].sd_ns) == pytest.approx((0.5 * prior.ns, 0.5 * prior.sd_ns))
-        others = {name: (found[name].ns, found[name].sd_ns) for name in found.keys() - copies.keys()}
+            assert (priors[name].ns, priors[name].sd_ns) == pytest.approx((0.5 * prior.ns, 0.5 * prior.sd_ns))
+        others = {name: (priors[name].ns, priors[name].sd_ns) for name in priors.keys() - copies.keys()}
         if kind == "convolution":
             waits = {name: (prior.ns, prior.sd_ns) for name, prior in WAITS.items()}
             assert others == (waits if processor == "gpu" else {})

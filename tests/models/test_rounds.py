@@ -25,16 +25,16 @@ def row(network: str, number: int, samples: list[float], **others: object) -> di
 
 def test_the_statistic_is_the_least_of_the_rounds_lower_quartiles():
     rows = pd.DataFrame([row("net", 0, [9, 5, 7, 8], **RELU), row("net", 1, [30, 6, 5, 4], **RELU)])
-    found = over_rounds(rows)
+    merged = over_rounds(rows)
     # Sorted, the second of four: 7 of the first round, 5 of the second.
-    assert found["median_ns"].tolist() == [5]
-    assert found["subject"].tolist() == ["layer"] and found["layer_type"].tolist() == ["ort_relu"]
+    assert merged["median_ns"].tolist() == [5]
+    assert merged["subject"].tolist() == ["layer"] and merged["layer_type"].tolist() == ["ort_relu"]
 
 
 def test_equal_kernels_of_a_network_stay_apart_in_their_order():
     rounds = [row("net", number, [time + number] * 4, **RELU) for number in range(2) for time in (10.0, 20.0)]
-    found = over_rounds(pd.DataFrame(rounds))
-    assert found["median_ns"].tolist() == [10, 20] and found["layer_index"].tolist() == [0, 1]
+    merged = over_rounds(pd.DataFrame(rounds))
+    assert merged["median_ns"].tolist() == [10, 20] and merged["layer_index"].tolist() == [0, 1]
 
 
 def test_rows_without_rounds_stay_as_they_are():
@@ -48,7 +48,7 @@ def test_a_model_is_fitted_on_probes_alone_where_there_are_any():
     assert fitted_rows(rows[1:])["network"].tolist() == ["resnet18"]
 
 
-def made_campaign() -> pd.DataFrame:
+def campaign() -> pd.DataFrame:
     """Twenty probes and two networks of ReLUs that take 500 ns and 0.25 ns an element, passes 300 ns more."""
     random, rows = np.random.default_rng(0), []
     for name in (*(f"probe-{number:03d}" for number in range(20)), "one", "other"):
@@ -58,16 +58,18 @@ def made_campaign() -> pd.DataFrame:
             rows.append(row(name, 0, [ns] * 4, **{**RELU, "in_elements": 0, "out_elements": count}))
         rows.append(row(name, 0, [float(times.sum()) + 300] * 3, subject="forward"))
         rows.append(row(name, 0, [], subject="memory", base_bytes=74 << 20, total_bytes=90 << 20))
-    found = pd.DataFrame(rows).assign(touched_bytes=np.nan, weights_bytes=np.nan)
+    measured = pd.DataFrame(rows).assign(touched_bytes=np.nan, weights_bytes=np.nan)
     for name in ("total_bytes", "gpu_total_bytes", "gpu_base_bytes"):
-        found[name] = found.get(name, np.nan)
-    return over_rounds(found)
+        measured[name] = measured.get(name, np.nan)
+    return over_rounds(measured)
 
 
 def test_all_networks_beside_probes_are_held_out_and_estimated():
-    found = evaluate(made_campaign(), 0.9)
-    assert sorted(found.networks["network"]) == ["one", "other"] and set(found.networks["split"]) == {HELD_OUT}
-    assert found.networks["error"].abs().max() < 0.03
+    evaluation = evaluate(campaign(), 0.9)
+    assert sorted(evaluation.networks["network"]) == ["one", "other"] and set(evaluation.networks["split"]) == {
+        HELD_OUT
+    }
+    assert evaluation.networks["error"].abs().max() < 0.03
 
 
 def test_a_convolution_counts_sets_of_four_blocks_and_what_the_last_one_has():
@@ -135,7 +137,7 @@ def test_what_is_typical_is_the_median_of_all_passes_over_the_least_of_the_round
         for number, samples in enumerate([[scale * ns for ns in samples] for samples in rounds])
     ]
     columns = [*IDENTITY, "round", "samples_ns", "median_ns", "layer", "layer_type", "layer_index"]
-    found = over_rounds(pd.DataFrame(rows).reindex(columns=columns))
-    assert found.set_index("network")["median_ns"].to_dict() == {"net": 10.0, "caffe-probe-001": 50.0}
-    assert usual_ratio(found) == pytest.approx(1.7)
-    assert usual_ratio(found.drop(columns="usual_ns")) == 1.0
+    merged = over_rounds(pd.DataFrame(rows).reindex(columns=columns))
+    assert merged.set_index("network")["median_ns"].to_dict() == {"net": 10.0, "caffe-probe-001": 50.0}
+    assert usual_ratio(merged) == pytest.approx(1.7)
+    assert usual_ratio(merged.drop(columns="usual_ns")) == 1.0

@@ -38,9 +38,9 @@ def test_vgg16_on_tx1_is_within_what_stacks_differ_by(processor, poster_ms, tmp_
 )
 def test_the_posters_stacks_say_what_the_poster_does(board, processor, poster_ms, tmp_path):
     model = load_board(board, processor, root=tmp_path)
-    found = estimate(load_network(NETWORKS / "vgg16.prototxt"), model, stack="poster")
-    assert found.forward_ms.estimate == pytest.approx(poster_ms, rel=0.05)
-    assert found.forward_ms.high > 1.25 * found.forward_ms.estimate
+    vgg16 = estimate(load_network(NETWORKS / "vgg16.prototxt"), model, stack="poster")
+    assert vgg16.forward_ms.estimate == pytest.approx(poster_ms, rel=0.05)
+    assert vgg16.forward_ms.high > 1.25 * vgg16.forward_ms.estimate
     assert all(one.unexplained_sd["network"] >= 0.15 for one in model.stacks if "poster" in one.stack)
 
 
@@ -50,11 +50,11 @@ def test_lrn_on_tx1_is_that_of_zeros_where_a_definition_has_no_fillers(tmp_path)
     text = (NETWORKS / "alexnet.prototxt").read_text()
     bias = 'convolution_param { bias_filler { type: "constant" value: 0.2 } '
     filled = text.replace("convolution_param {", bias)
-    found = {}
+    element_ns = {}
     for name, definition in (("zeros", text), ("values", filled)):
         one = estimate(parse_prototxt(definition, name), model)
         norm1 = next(layer for layer in one.layers if layer.name == "norm1")
-        found[name] = norm1.ms.estimate * 1e6 / (96 * 55 * 55)
+        element_ns[name] = norm1.ms.estimate * 1e6 / (96 * 55 * 55)
         assert one.on_zeros == (("norm1", "norm2") if name == "zeros" else ())
-    assert found["zeros"] == pytest.approx(107, rel=0.05)
-    assert found["values"] == pytest.approx(170, rel=0.05)
+    assert element_ns["zeros"] == pytest.approx(107, rel=0.05)
+    assert element_ns["values"] == pytest.approx(170, rel=0.05)

@@ -19,14 +19,14 @@ def at(threads, shared=0.8):
 @pytest.mark.parametrize("threads", [2, 3])
 def test_a_time_between_is_amdahls(threads):
     measured = [fit_stack(at(count), f"{count} threads") for count in (1, 4)]
-    found = at_threads(measured, threads)
+    between = at_threads(measured, threads)
     rows = at(threads)
     layers = rows[rows["subject"] == "layer"]
     kinds, sizes = layers["kind"].to_numpy(dtype=str), sizes_of(layers)
-    estimate, measured_there = (estimate_kernels(model, kinds, sizes) for model in (found, fit_stack(rows, "x")))
+    estimate, measured_there = (estimate_kernels(model, kinds, sizes) for model in (between, fit_stack(rows, "x")))
     assert estimate.ns == pytest.approx(measured_there.ns, rel=0.005)
     assert estimate.ns == pytest.approx(layers["median_ns"].to_numpy(dtype=float), rel=0.03)
-    assert (found.threads, np.isfinite(estimate.sd_ns).all()) == (threads, True)
+    assert (between.threads, np.isfinite(estimate.sd_ns).all()) == (threads, True)
 
 
 @pytest.mark.parametrize("threads", [1, 8])
@@ -58,16 +58,20 @@ def test_all_of_a_stack_is_read_at_its_place_between_the_nearest_two():
         base_bytes=130, unexplained_sd={"layer": 0.05, "network": 0.2},
     )  # fmt: skip
     further = [stack(1, {"x": two}), stack(8, {"x": four})]
-    found = at_threads([*further, above, below], 3)
-    assert (found.stack, found.threads, set(found.kinds)) == ("2 threads, read between 2 and 4 threads at 3", 3, {"x"})
-    assert found.forward_ratio == pytest.approx(0.7 + 0.3 / 3)
-    assert (found.forward_ratio_sd, found.base_bytes) == (0.02, 130)
-    assert found.layer_overhead_ns == pytest.approx(30 + 60 / 3)
-    assert found.least_ns == pytest.approx({"mac": 3 + 3 / 3})
-    assert found.unexplained_sd == pytest.approx(
+    between = at_threads([*further, above, below], 3)
+    assert (between.stack, between.threads, set(between.kinds)) == (
+        "2 threads, read between 2 and 4 threads at 3",
+        3,
+        {"x"},
+    )
+    assert between.forward_ratio == pytest.approx(0.7 + 0.3 / 3)
+    assert (between.forward_ratio_sd, between.base_bytes) == (0.02, 130)
+    assert between.layer_overhead_ns == pytest.approx(30 + 60 / 3)
+    assert between.least_ns == pytest.approx({"mac": 3 + 3 / 3})
+    assert between.unexplained_sd == pytest.approx(
         {"layer": np.hypot(0.1, BETWEEN_SD), "network": np.hypot(0.2, BETWEEN_SD)}
     )
-    mixed = found.kinds["x"]
+    mixed = between.kinds["x"]
     assert (mixed.features, mixed.units) == (("macs", "calls", "bias"),) * 2
     assert mixed.coefficients_ns == pytest.approx((6 / 3 + 3 * 2 / 3, 30 / 3, 9 * 2 / 3))
     # Independent errors: variances by the squares of the shares.

@@ -77,8 +77,8 @@ def _transferred(
     """The first stack of another board's model, scaled to each stack that was measured."""
     from sitecnn import __version__
     from sitecnn.models.board_model import BoardModel
-    from sitecnn.models.design import transfer
     from sitecnn.models.lookup import load_board
+    from sitecnn.models.transfer import transfer
 
     like = load_board(args.like, args.processor, root=args.root)
     parts = rows.groupby("stack", sort=True)

@@ -87,8 +87,8 @@ def roofline(rows: pd.DataFrame) -> Estimator:
     start = np.log([_median_ratio(ns, macs), _median_ratio(ns, moved)])
 
     def loss(ceilings: Array) -> float:
-        found = np.maximum(macs * np.exp(ceilings[0]), moved * np.exp(ceilings[1]))
-        return float(np.abs(np.log(found[used] / ns[used])).mean())
+        estimate = np.maximum(macs * np.exp(ceilings[0]), moved * np.exp(ceilings[1]))
+        return float(np.abs(np.log(estimate[used] / ns[used])).mean())
 
     per_mac, per_byte = np.exp(minimize(loss, start, method="Nelder-Mead").x) if used.any() else (0.0, 0.0)
     return lambda layers: np.maximum(macs_of(layers) * per_mac, bytes_of(layers) * per_byte)
@@ -176,7 +176,7 @@ def _lasso(settings: Array, ns: Array, degree: int) -> tuple[float, Callable[[Ar
         warnings.simplefilter("ignore", ConvergenceWarning)
         lasso.fit(work, np.ones(len(ns)))
     error = float(lasso.mse_path_.mean(axis=1).min())
-    return error, lambda asked: np.asarray(terms.transform(asked) @ lasso.coef_ * unit)
+    return error, lambda settings: np.asarray(terms.transform(settings) @ lasso.coef_ * unit)
 
 
 def _forest(rows: pd.DataFrame, trees: GradientBoostingRegressor | RandomForestRegressor) -> Estimator:

@@ -174,8 +174,8 @@ def far_accumulated(channels: int) -> Callable[[Sizes], Array]:
         blocks = np.minimum(group_blocks(sizes), SET_BLOCKS)
         set_bytes = 4 * BLOCK * blocks * sizes["out_height"] * sizes["out_width"]
         again = np.ceil(group_channels(sizes) / channels) - 1
-        found: Array = share_beyond(NEAR, set_bytes) * sizes["out_elements"] * again
-        return found
+        elements: Array = share_beyond(NEAR, set_bytes) * sizes["out_elements"] * again
+        return elements
 
     return count
 

@@ -159,15 +159,15 @@ class KindEstimates:
 
 def estimate_kinds(model: StackModel, kinds: np.ndarray[Any, Any], sizes: Sizes) -> tuple[KindEstimates, ...]:
     """Kernels kind by kind; not those of kinds that move nothing and were not timed."""
-    found = []
+    estimates = []
     for kind in dict.fromkeys(kinds.tolist()):
         # A stack that no zeros were measured on runs on values.
         names = (kind, KINDS_ON_VALUES.get(kind, kind), *RELATED.get(kind, ()))
         fitted = next((model.kinds[name] for name in names if name in model.kinds), None)
         if fitted is not None or kind not in FREE_KINDS:
             rows = np.flatnonzero(kinds == kind)
-            found.append(_estimate_kind(model, kind, fitted, rows, _Rows(sizes, rows)))
-    return tuple(found)
+            estimates.append(_estimate_kind(model, kind, fitted, rows, _Rows(sizes, rows)))
+    return tuple(estimates)
 
 
 class _Rows(dict[str, Array]):
@@ -177,9 +177,9 @@ class _Rows(dict[str, Array]):
         self.columns, self.rows = columns, rows
 
     def __missing__(self, name: str) -> Array:
-        found: Array = self.columns[name][self.rows]
-        self[name] = found
-        return found
+        column: Array = self.columns[name][self.rows]
+        self[name] = column
+        return column
 
 
 def _estimate_kind(
@@ -236,16 +236,16 @@ def estimate_kernels(model: StackModel, kinds: np.ndarray[Any, Any], sizes: Size
     modelled[:] = True
     total_variance = 0.0
     by_kind = estimate_kinds(model, kinds, sizes)
-    for found in by_kind:
-        rows = found.rows
-        ns[rows], extrapolated[rows] = found.ns, found.extrapolated
-        modelled[rows], unknown[rows] = not found.is_guess, found.fitted is model.kinds.get(UNSEEN)
-        own = found.scatter_sd_ns**2
-        variance[rows] = found.shared_variance(found.work) + own + found.beyond_sd_ns**2
-        whole = found.shared_variance(found.work.sum(axis=0, keepdims=True))
-        scatter = found.scatter_sd_ns.sum() ** 2 if found.is_guess else own.sum()
-        kind_variance = float(whole[0] + scatter + found.beyond_sd_ns.sum() ** 2)
-        total_variance += doubtful_variance(kind_variance, found.ns.sum()) if found.is_guess else kind_variance
+    for of_kind in by_kind:
+        rows = of_kind.rows
+        ns[rows], extrapolated[rows] = of_kind.ns, of_kind.extrapolated
+        modelled[rows], unknown[rows] = not of_kind.is_guess, of_kind.fitted is model.kinds.get(UNSEEN)
+        own = of_kind.scatter_sd_ns**2
+        variance[rows] = of_kind.shared_variance(of_kind.work) + own + of_kind.beyond_sd_ns**2
+        whole = of_kind.shared_variance(of_kind.work.sum(axis=0, keepdims=True))
+        scatter = of_kind.scatter_sd_ns.sum() ** 2 if of_kind.is_guess else own.sum()
+        kind_variance = float(whole[0] + scatter + of_kind.beyond_sd_ns.sum() ** 2)
+        total_variance += doubtful_variance(kind_variance, of_kind.ns.sum()) if of_kind.is_guess else kind_variance
     sd_ns = np.sqrt(variance)
     return KernelEstimates(ns, sd_ns, modelled, unknown, extrapolated | ~modelled, float(total_variance**0.5), by_kind)
 
@@ -329,7 +329,7 @@ INNERMOST = re.compile(r"\[[^][{}\"]*\]")
 def save(model: BoardModel, path: Path) -> None:
     """Write a model as indented JSON, whole or not at all."""
     text = json.dumps({"schema": SCHEMA, **asdict(model)}, indent=1)
-    write_text(path, INNERMOST.sub(lambda found: " ".join(found[0].split()), text) + "\n")
+    write_text(path, INNERMOST.sub(lambda numbers: " ".join(numbers[0].split()), text) + "\n")
 
 
 def load(path: Path) -> BoardModel:

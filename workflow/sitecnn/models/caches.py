@@ -40,7 +40,7 @@ def in_passes_beyond(level: tuple[int, int], count: Callable[[Sizes], Array]) ->
 
 def beyond_caches(name: str, unit: str, count: Callable[[Sizes], Array]) -> tuple[Feature, ...]:
     """Features of data that are read again in the next pass only: from a last cache, or from memory."""
-    far = (
+    in_large_passes = (
         Feature(
             f"{name}_beyond_{low >> 20}_mb",
             f"{unit} in a pass of {low >> 20} to {high >> 20} MiB",
@@ -48,4 +48,4 @@ def beyond_caches(name: str, unit: str, count: Callable[[Sizes], Array]) -> tupl
         )
         for low, high in LAST_CACHES
     )
-    return (Feature(name, unit, count), *far)
+    return (Feature(name, unit, count), *in_large_passes)

@@ -13,10 +13,10 @@ from scipy.stats import t as student
 from sitecnn import __version__
 from sitecnn.errors import ModelError
 from sitecnn.models.board_model import WIDEST_SD, BoardModel, PassEstimate, StackModel, estimate_pass
-from sitecnn.models.design import transfer
 from sitecnn.models.fit import fit_stack
 from sitecnn.models.measurements import measured_passes, sizes_of, without_networks
 from sitecnn.models.rounds import fitted_rows, usual_ratio
+from sitecnn.models.transfer import transfer
 from sitecnn.network import Network
 
 LEVEL = 0.9
@@ -116,9 +116,11 @@ def _of_networks(cases: list[HeldOut]) -> float:
     """
     errors: dict[str, list[tuple[float, float]]] = {}
     for case in cases:
-        found = case.estimate
-        error = float(np.log(case.measured_forward_ns / found.forward_ns))
-        errors.setdefault(case.network, []).append((error, min(found.forward_sd_ns / found.forward_ns, WIDEST_SD)))
+        estimate = case.estimate
+        error = float(np.log(case.measured_forward_ns / estimate.forward_ns))
+        errors.setdefault(case.network, []).append(
+            (error, min(estimate.forward_sd_ns / estimate.forward_ns, WIDEST_SD))
+        )
     needed = np.sort([max(_needed(*pair) for pair in pairs) for pairs in errors.values()])
     rank = ceil((len(needed) + 1) * LEVEL)
     if rank <= len(needed):
@@ -143,10 +145,10 @@ def _needed(error: float, sd: float) -> float:
 
 def _layer_votes(case: HeldOut) -> Iterator[tuple[float, float]]:
     """(what a layer's interval would have needed, its share of the network's time) for all layers of a network."""
-    measured, found = case.layers["median_ns"].to_numpy(dtype=float), case.estimate.layers
-    used = (found.ns > 0) & (measured > 0)
-    errors = np.log(measured[used] / found.ns[used])
-    sds = np.minimum(found.sd_ns[used] / found.ns[used], WIDEST_SD)
+    measured, estimated = case.layers["median_ns"].to_numpy(dtype=float), case.estimate.layers
+    used = (estimated.ns > 0) & (measured > 0)
+    errors = np.log(measured[used] / estimated.ns[used])
+    sds = np.minimum(estimated.sd_ns[used] / estimated.ns[used], WIDEST_SD)
     for error, sd, share in zip(errors, sds, measured[used] / measured[used].sum(), strict=True):
         yield _needed(float(error), float(sd)), float(share)
 

@@ -25,12 +25,12 @@ def coverage(rows: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(columns=COLUMNS)
     layers = layers[~layers["kind"].isin(FREE_KINDS)]
     probes = np.array([is_probe(network) for network in layers["network"]], dtype=np.bool_)
-    found = []
+    kinds = []
     for (stack, kind), real in layers[~probes].groupby(["stack", "kind"], sort=True):
         of_stack = layers[probes & (layers["stack"] == stack).to_numpy(dtype=bool)]
         if len(of_stack):
-            found.append({"stack": stack, "kind": kind, **_kind(real, of_stack[of_stack["kind"] == kind])})
-    return pd.DataFrame(found, columns=COLUMNS)
+            kinds.append({"stack": stack, "kind": kind, **_kind(real, of_stack[of_stack["kind"] == kind])})
+    return pd.DataFrame(kinds, columns=COLUMNS)
 
 
 def _kind(real: pd.DataFrame, probes: pd.DataFrame) -> dict[str, object]:

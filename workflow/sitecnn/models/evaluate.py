@@ -37,7 +37,7 @@ RELEVANT_SHARE = 0.01
 """Layers under 1 % of their network's time hardly matter to it."""
 
 CASE = ["stack", "split", "method", "network", "batch"]
-PIECES = ("gemm", "im2col")
+PARTS_OF_LAYERS = ("gemm", "im2col")
 """Kernels that are parts of layers; every other kernel is a layer by itself."""
 
 
@@ -80,19 +80,19 @@ def evaluate(rows: pd.DataFrame, level: float, held_out: Collection[str] = ()) -
     board's own model would, because their kernels were measured only where another network has them. Stacks at a
     number of threads between two others' are estimated from these as well.
     """
-    found = [
+    cases = [
         case
         for stack, part in rows.groupby("stack", sort=True)
         for fold in folds(part.loc[part["subject"] == "layer", "network"].unique(), held_out)
         for case in _cases(part.assign(stack=str(stack)), fold, {*held_out, *fold.never_fitted}, level)
     ]
-    found += _thread_cases(rows, held_out, level)
+    cases += _thread_cases(rows, held_out, level)
     parts = [_memory(part, str(stack)).assign(stack=str(stack)) for stack, part in rows.groupby("stack", sort=True)]
     full = [part for part in parts if len(part)]
     memory = pd.concat(full, ignore_index=True)[MEMORY] if full else pd.DataFrame(columns=MEMORY)
-    if not found:
+    if not cases:
         return Evaluation(pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), memory, coverage(rows))
-    networks, layers = (pd.concat(tables, ignore_index=True) for tables in zip(*found, strict=True))
+    networks, layers = (pd.concat(tables, ignore_index=True) for tables in zip(*cases, strict=True))
     return Evaluation(
         networks=_once(networks),
         layers=_once(layers),
@@ -132,9 +132,9 @@ def folds(networks: Iterable[str], held_out: Collection[str] = ()) -> list[Fold]
     for name in dict.fromkeys(map(family, known)):
         relatives = tuple(network for network in known if family(network) == name)
         groups.setdefault(relatives, []).append("family")
-    found = [Fold(group, tuple(splits)) for group, splits in groups.items() if len(group) < len(known)]
-    asked = tuple(sorted(networks & set(held_out)))
-    return [*found, Fold(asked, (HELD_OUT,), kernels_too=False)] if asked and known else found
+    left_out = [Fold(group, tuple(splits)) for group, splits in groups.items() if len(group) < len(known)]
+    measured_only = tuple(sorted(networks & set(held_out)))
+    return [*left_out, Fold(measured_only, (HELD_OUT,), kernels_too=False)] if measured_only and known else left_out
 
 
 def summarise(networks: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
@@ -182,16 +182,16 @@ def _cases(
     if timed.empty:
         return
     model = fit_board(others, "", "", {}).stacks[0]
-    whole_layers = without_zeros(timed[~timed["kind"].isin(PIECES)])
+    whole_layers = without_zeros(timed[~timed["kind"].isin(PARTS_OF_LAYERS)])
     simpler = {name: fit(whole_layers) for name, fit in BASELINES.items()}
     ratio = _pass_ratio(others)
     for layers, measured_ns in measured_passes(rows[rows["network"].isin(fold.networks)]):
-        found = [_our_case(model, layers, measured_ns, level)]
-        found += [
+        judged = [_our_case(model, layers, measured_ns, level)]
+        judged += [
             _simple_case(name, estimate(without_zeros(layers)), layers, measured_ns, ratio)
             for name, estimate in simpler.items()
         ]
-        for case in found:
+        for case in judged:
             yield from (_named(case, layers, split) for split in fold.splits)
 
 
@@ -223,17 +223,17 @@ def _named(
 def _our_case(
     model: StackModel, layers: pd.DataFrame, measured_ns: float, level: float
 ) -> tuple[dict[str, object], pd.DataFrame]:
-    found = estimate_pass(model, layers["kind"].to_numpy(dtype=str), sizes_of(layers))
-    low, high = interval(found.forward_ns, found.forward_sd_ns, level)
-    lows, highs = interval(found.layers.ns, found.layers.sd_ns, level)
+    estimate = estimate_pass(model, layers["kind"].to_numpy(dtype=str), sizes_of(layers))
+    low, high = interval(estimate.forward_ns, estimate.forward_sd_ns, level)
+    lows, highs = interval(estimate.layers.ns, estimate.layers.sd_ns, level)
     ns = layers["median_ns"].to_numpy(dtype=float)
     intervals = {"low_ms": lows / 1e6, "high_ms": highs / 1e6, "covered": (lows <= ns) & (ns <= highs)}
-    table = _layer_table(OURS, layers, found.layers.ns).assign(
-        **intervals, modelled=found.layers.modelled, extrapolated=found.layers.extrapolated
+    table = _layer_table(OURS, layers, estimate.layers.ns).assign(
+        **intervals, modelled=estimate.layers.modelled, extrapolated=estimate.layers.extrapolated
     )
-    row = _network_row(OURS, layers, measured_ns, found.forward_ns)
+    row = _network_row(OURS, layers, measured_ns, estimate.forward_ns)
     row |= {"low_ms": low / 1e6, "high_ms": high / 1e6, "covered": low <= measured_ns <= high}
-    return row | {"modelled_time_fraction": float(ns[found.layers.modelled].sum() / ns.sum())}, table
+    return row | {"modelled_time_fraction": float(ns[estimate.layers.modelled].sum() / ns.sum())}, table
 
 
 def _simple_case(

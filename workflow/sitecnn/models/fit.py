@@ -105,8 +105,8 @@ def _fit_kinds(timed: pd.DataFrame, processor: str, least: Mapping[str, float]) 
     kinds: dict[str, KindModel] = {}
     parts = {str(kind): part for kind, part in timed.groupby("kind")}
     for kind in sorted({*parts, *COPIES[processor]}, key=lambda kind: kind != "convolution"):
-        found = kinds.get("convolution")
-        per = dict(zip(found.features, found.coefficients_ns, strict=True)) if found else {}
+        convolution = kinds.get("convolution")
+        per = dict(zip(convolution.features, convolution.coefficients_ns, strict=True)) if convolution else {}
         speeds = Speeds(least.get("element"), least.get("mac"), per.get("calls"))
         priors = coefficient_priors(kind, processor, speeds)
         features = features_of(kind, processor)
@@ -121,29 +121,29 @@ def _fit_kinds(timed: pd.DataFrame, processor: str, least: Mapping[str, float]) 
 
 def _of_zeros(kinds: Mapping[str, KindModel]) -> dict[str, KindModel]:
     """Kinds on zeros, and on other values, from each other where only one of both was measured."""
-    found = {}
+    scaled_kinds = {}
     for kind, of_zeros in KINDS_ON_ZEROS.items():
         if of_zeros in kinds and (kind not in kinds or not kinds[kind].rows):
-            found[kind] = scaled(kinds[of_zeros], 1 / ZEROS_SHARE, ZEROS_SD)
+            scaled_kinds[kind] = scaled(kinds[of_zeros], 1 / ZEROS_SHARE, ZEROS_SD)
         elif of_zeros not in kinds and kind in kinds:
-            found[of_zeros] = scaled(kinds[kind], ZEROS_SHARE, ZEROS_SD)
-    return found
+            scaled_kinds[of_zeros] = scaled(kinds[kind], ZEROS_SHARE, ZEROS_SD)
+    return scaled_kinds
 
 
 def _fastest(timed: pd.DataFrame) -> dict[str, float]:
     """ns per `mac` of the fastest convolutions and per `element` of the fastest copies, as far as measured."""
-    found = {}
+    least = {}
     convolutions = timed[timed["kind"] == "convolution"]
     if len(convolutions):
         speed = convolutions["median_ns"].to_numpy(dtype=float) / macs("convolution", sizes_of(convolutions))
-        found["mac"] = float(np.quantile(speed, FASTEST))
+        least["mac"] = float(np.quantile(speed, FASTEST))
     copies = timed[timed["kind"].isin(COPY_KINDS)]
     if len(copies):
         elements = copies["out_elements"].to_numpy(dtype=float)
         large = elements >= min(LARGE_COPY, elements.max())
         speed = copies["median_ns"].to_numpy(dtype=float)[large] / elements[large]
-        found["element"] = float(np.quantile(speed, FASTEST))
-    return {name: ns for name, ns in found.items() if np.isfinite(ns) and ns > 0}
+        least["element"] = float(np.quantile(speed, FASTEST))
+    return {name: ns for name, ns in least.items() if np.isfinite(ns) and ns > 0}
 
 
 def _guessed(unseen: KindModel, copy_ns: float | None, processor: str) -> dict[str, KindModel]:

@@ -97,10 +97,10 @@ def choose_stack(
         f"engine {engine!r}" if engine else "",
         f"{threads} threads" if threads else "",
     )
-    asked = " ".join(filter(None, given))
+    request = " ".join(filter(None, given))
     there = "; ".join(f"{one.stack!r} ({one.threads} threads)" for one in board.stacks)
     raise ModelError(
-        f"board {board.board!r} {board.processor}: no {asked or 'stack'}; its model has: {there or 'none'}"
+        f"board {board.board!r} {board.processor}: no {request or 'stack'}; its model has: {there or 'none'}"
     )
 
 

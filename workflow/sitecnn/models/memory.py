@@ -37,13 +37,13 @@ def measured_memory(rows: pd.DataFrame, processor: str) -> pd.DataFrame:
     apart = (measured["gpu_total_bytes"] - measured["gpu_base_bytes"]).fillna(0)
     copies = measured["weights_bytes"] if processor == "gpu" else 0
     parts = {name: measured[name].astype(float) if name in measured else np.nan for name in PARTS.values()}
-    found = measured[["network", "batch"]].assign(
+    processes = measured[["network", "batch"]].assign(
         total_bytes=(measured["total_bytes"] + apart).astype(float),
         network_bytes=(measured["touched_bytes"] + copies).astype(float),
         base_bytes=measured["base_bytes"].astype(float) if "base_bytes" in measured else np.nan,
         **parts,
     )
-    return found.dropna(subset="total_bytes").groupby(["network", "batch"], as_index=False).median()
+    return processes.dropna(subset="total_bytes").groupby(["network", "batch"], as_index=False).median()
 
 
 def with_parts(measured: pd.DataFrame, stack: str) -> pd.DataFrame:
@@ -77,8 +77,8 @@ def fit_memory(measured: pd.DataFrame, stack: str) -> tuple[int, dict[str, float
     total = told["total_bytes"].to_numpy()
     rows = _amounts(told) * units / total[:, None] / MEMORY_SD
     goals = np.append(np.full(len(total), 1 / MEMORY_SD), np.array(list(known.values())) / units)
-    found, _ = nnls(np.vstack([rows, np.eye(len(units))]), goals)
-    fitted = dict(zip(known, (found * units).tolist(), strict=True))
+    solution, _ = nnls(np.vstack([rows, np.eye(len(units))]), goals)
+    fitted = dict(zip(known, (solution * units).tolist(), strict=True))
     return round(fitted.pop("base")), fitted
 
 

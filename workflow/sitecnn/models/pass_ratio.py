@@ -34,9 +34,9 @@ def forward_pass(rows: pd.DataFrame, processor: str) -> tuple[float, float, floa
     known = np.column_stack([np.ones(len(table)), unit * table["size"] / table["sum"]])
     noise = _scatter(known, ratios, table.index.get_level_values("network").nunique())
     priors = np.diag([noise / 0.1, noise])
-    found = np.linalg.lstsq(np.vstack([known, priors]), np.append(ratios, [noise / 0.1, 0.0]), rcond=None)[0]
-    spread = float(np.sqrt(np.mean((ratios - known @ found) ** 2)))
-    return float(found[0]), float(found[1]) * unit, max(spread, 0.02 if len(ratios) < 3 else LEAST_FORWARD_SD)
+    solution = np.linalg.lstsq(np.vstack([known, priors]), np.append(ratios, [noise / 0.1, 0.0]), rcond=None)[0]
+    spread = float(np.sqrt(np.mean((ratios - known @ solution) ** 2)))
+    return float(solution[0]), float(solution[1]) * unit, max(spread, 0.02 if len(ratios) < 3 else LEAST_FORWARD_SD)
 
 
 def _scatter(known: Array, goal: Array, networks: int) -> float:

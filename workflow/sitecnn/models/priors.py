@@ -149,20 +149,20 @@ def coefficient_priors(kind: str, processor: str, speeds: Speeds) -> Mapping[str
     They matter where an imported board has a single layer of a kind: then what it takes by weight, by call and by
     multiply-accumulate cannot be told apart by its times.
     """
-    found = {}
+    priors = {}
     if speeds.copy:
         copies = CONVOLUTION_COPIES[processor] if kind == "convolution" else COPIES[processor].get(kind, {})
         for name, prior in copies.items():
-            found[name] = Prior(prior.ns * speeds.copy, prior.sd_ns * speeds.copy)
+            priors[name] = Prior(prior.ns * speeds.copy, prior.sd_ns * speeds.copy)
     if kind == "convolution" and processor == "gpu":
-        found |= WAITS
+        priors |= WAITS
     if kind != "inner_product":
-        return found
+        return priors
     if speeds.copy:
-        found["direct_weights"] = Prior(0.0, speeds.copy)
+        priors["direct_weights"] = Prior(0.0, speeds.copy)
     if speeds.mac:
-        found["macs"] = Prior(speeds.mac, 0.6 * speeds.mac)
+        priors["macs"] = Prior(speeds.mac, 0.6 * speeds.mac)
     if speeds.call and processor == "gpu":
         # TX1: 164 µs against a convolution's 158 (cuBLAS), 157 against 185 (cuDNN); GTX 1080: 30 against 24.
-        found["calls"] = Prior(speeds.call, 0.3 * speeds.call)
-    return found
+        priors["calls"] = Prior(speeds.call, 0.3 * speeds.call)
+    return priors

@@ -34,13 +34,13 @@ def over_rounds(rows: pd.DataFrame) -> pd.DataFrame:
     place = least.groupby([*identity, "round"], dropna=False, sort=False).cumcount()
     groups = least.assign(place=place).groupby([*identity, "place"], dropna=False, sort=False)
     chosen = groups["median_ns"].idxmin()
-    found = least.loc[chosen.sort_values()]
-    is_kernel = found["subject"] == "kernel"
-    index = found.groupby(["stack", "network", "batch"], dropna=False).cumcount()
-    named = {"subject": found["subject"].mask(is_kernel, "layer"), "samples_ns": None}
-    named |= {name: found[name].mask(is_kernel, found["kind"]) for name in ("layer", "layer_type")}
-    found = found.assign(**named, layer_index=found["layer_index"].mask(is_kernel, index))
-    return pd.concat([others, found.join(_usual_ns(rounds), on=PASS)], ignore_index=True)
+    merged = least.loc[chosen.sort_values()]
+    is_kernel = merged["subject"] == "kernel"
+    index = merged.groupby(["stack", "network", "batch"], dropna=False).cumcount()
+    named = {"subject": merged["subject"].mask(is_kernel, "layer"), "samples_ns": None}
+    named |= {name: merged[name].mask(is_kernel, merged["kind"]) for name in ("layer", "layer_type")}
+    merged = merged.assign(**named, layer_index=merged["layer_index"].mask(is_kernel, index))
+    return pd.concat([others, merged.join(_usual_ns(rounds), on=PASS)], ignore_index=True)
 
 
 def _usual_ns(rounds: pd.DataFrame) -> "pd.Series[float]":

@@ -57,10 +57,10 @@ def fit_whole_pass(rows: pd.DataFrame) -> tuple[float, float, float, dict[str, f
     for _ in range(STEPS):
         root = np.sqrt(weights)
         system = np.vstack([share / scale * root[:, None], np.sqrt(RIDGE) * np.eye(len(names))])
-        found = lsq_linear(system, np.append(goal * root, np.zeros(len(names))), (least, np.inf)).x
-        errors = np.abs(goal - share / scale @ found)
+        solution = lsq_linear(system, np.append(goal * root, np.zeros(len(names))), (least, np.inf)).x
+        errors = np.abs(goal - share / scale @ solution)
         weights = np.minimum(1, HUBER_THRESHOLD * 1.4826 * np.median(errors) / np.maximum(errors, 1e-9))
-    per = dict(zip(names, (found / scale).tolist(), strict=True))
+    per = dict(zip(names, (solution / scale).tolist(), strict=True))
     ratio = 1 + per["sum"]
     spread = float(np.sqrt(np.sum(weights * errors**2) / max(weights.sum() - len(names), 1)))
     untimed = {kind: _of_elements(per[kind] / ratio, _seen(rows, kind)) for kind in UNTIMED}
@@ -77,8 +77,8 @@ def _terms(rows: pd.DataFrame) -> pd.DataFrame:
         amount = pd.Series(_written(of_kind), index=of_kind.index, dtype=float)
         table[kind] = amount.groupby([of_kind["network"], of_kind["batch"]]).sum()
     forward = rows[rows["subject"] == "forward"].groupby(["network", "batch"])["median_ns"].median()
-    found = table.fillna(0).assign(**{"pass": 1.0}).join(forward.rename("forward"), how="inner")
-    return found.astype(float)
+    terms = table.fillna(0).assign(**{"pass": 1.0}).join(forward.rename("forward"), how="inner")
+    return terms.astype(float)
 
 
 def _written(rows: pd.DataFrame) -> Array:
