@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sitecnn.errors import NetworkError
-from sitecnn.network.graph import Network
+from sitecnn.network.graph import Network, OnnxNode
 from sitecnn.workload.engines import CAFFE, ONNXRUNTIME, TFLITE_GPU, Engine
 from sitecnn.workload.lowering import caffe
 from sitecnn.workload.lowering.lowered import EngineMemory, LoweredKernel
@@ -52,12 +52,19 @@ def lower(network: Network, engine: Engine) -> tuple[LoweredKernel, ...]:
     return LOWERINGS[engine.name](network, engine)
 
 
-@lru_cache(maxsize=8)
 def lower_whole(network: Network, engine: Engine) -> tuple[tuple[LoweredKernel, ...], EngineMemory | None]:
     """`lower`, and what decides the memory of an engine that shares its buffers, None for one that does not.
 
     Stacks of one engine are asked for one network after the other, so the last few answers are kept.
     """
+    return _lower_whole(network, tuple(layer.node for layer in network.layers), engine)
+
+
+@lru_cache(maxsize=8)
+def _lower_whole(
+    network: Network, nodes: tuple[OnnxNode | None, ...], engine: Engine
+) -> tuple[tuple[LoweredKernel, ...], EngineMemory | None]:
+    """`lower_whole`; networks are equal whose `nodes` differ, and these decide what ONNX Runtime makes of them."""
     if engine.name not in (ONNXRUNTIME, TFLITE_GPU):
         return lower(network, engine), None
     module = _onnxruntime() if engine.name == ONNXRUNTIME else _tflite_gpu()

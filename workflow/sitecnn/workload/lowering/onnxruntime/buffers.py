@@ -152,9 +152,7 @@ def _reused(
 
 
 def _scratch_bytes(graph: Graph, node: Node) -> int:
-    """What a kernel allocates for itself while it runs: the columns of a transposed convolution (conv_transpose.cc)."""
+    """What a kernel allocates while it runs: a transposed convolution's columns of one group (conv_transpose.cc)."""
     if node.op != "ConvTranspose":
         return 0
-    group = int(node.attributes.get("group", 1))
-    window = prod(graph.shape(node.inputs[1])[1:])
-    return FLOAT_BYTES * window * group // group * prod(graph.shape(node.inputs[0])[2:])
+    return FLOAT_BYTES * prod(graph.shape(node.inputs[1])[1:]) * prod(graph.shape(node.inputs[0])[2:])
