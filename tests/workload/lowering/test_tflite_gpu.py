@@ -1,6 +1,7 @@
 """TFLite's GPU delegate: what it runs of well-known networks, as published measurements list it."""
 
 from collections import Counter
+from math import prod
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,7 @@ from sitecnn import load_board, load_network
 from sitecnn.estimation.estimate import estimate
 from sitecnn.network import parse_prototxt
 from sitecnn.workload.engines import JOINT, WINOGRAD, Engine
-from sitecnn.workload.lowering import lower
+from sitecnn.workload.lowering import lower, lower_whole
 
 ROOT = Path(__file__).parents[3]
 NETWORKS = ROOT / "config" / "networks"
@@ -71,17 +72,17 @@ def test_a_map_with_two_readers_is_written_before_anything_is_linked():
 )
 def test_winograd_where_a_gpu_has_it_and_sixteen_slices_suit(channels, engine, kind):
     """A transformed convolution links nothing: its ReLU is a kernel of its own."""
-    found = kernels("".join([DATA, convolution("a", "data", channels, 3, pad=1), relu("r", "a")]), engine)
+    lowered = kernels("".join([DATA, convolution("a", "data", channels, 3, pad=1), relu("r", "a")]), engine)
     alone = [(WINOGRAD, "", ["a"]), ("elementwise", "", ["r"])]
-    assert found == (alone if kind == WINOGRAD else [("convolution_2d", "relu", ["a", "r"])])
+    assert lowered == (alone if kind == WINOGRAD else [("convolution_2d", "relu", ["a", "r"])])
 
 
 def test_a_padding_that_tensorflow_would_place_otherwise_is_a_kernel():
     """Of a 56-pixel map with stride 2, SAME pads below and right only."""
-    found = kernels("".join([DATA, convolution("a", "data", 32, 3, pad=1, stride=2)]), ADRENO)
-    assert [kind for kind, _, _ in found] == ["pad", "convolution_2d"]
-    found = kernels("".join([DATA, convolution("a", "data", 32, 3, pad=1)]), ADRENO)
-    assert [kind for kind, _, _ in found] == ["convolution_2d"]
+    lowered = kernels("".join([DATA, convolution("a", "data", 32, 3, pad=1, stride=2)]), ADRENO)
+    assert [kind for kind, _, _ in lowered] == ["pad", "convolution_2d"]
+    lowered = kernels("".join([DATA, convolution("a", "data", 32, 3, pad=1)]), ADRENO)
+    assert [kind for kind, _, _ in lowered] == ["convolution_2d"]
 
 
 def test_a_small_depthwise_convolution_and_the_pointwise_one_are_one_kernel_on_apples_gpus():
@@ -94,8 +95,129 @@ def test_a_small_depthwise_convolution_and_the_pointwise_one_are_one_kernel_on_a
     ]
     apart = [("depthwise_convolution", "relu", ["d", "r"]), ("convolution_2d", "relu", ["p", "q"])]
     assert kernels("".join([data, *layers]), ADRENO) == apart
-    found = kernels("".join([data, *layers]), APPLE)
-    assert [(kind, names) for kind, _, names in found] == [(JOINT, ["d", "r", "p", "q"])]
+    joint = kernels("".join([data, *layers]), APPLE)
+    assert [(kind, names) for kind, _, names in joint] == [(JOINT, ["d", "r", "p", "q"])]
+
+
+def lowered_sizes(text, engine=ADRENO):
+    """Kind (without its prefix) and sizes of each kernel."""
+    lowered = lower(parse_prototxt(text, "n"), engine)
+    return [(one.kernel.kind.removeprefix("tflite_"), dict(one.kernel.sizes)) for one in lowered]
+
+
+def maps(images, given, made):
+    """Sizes of what is read and what is written, each of (channels, height, width)."""
+    names = ("channels", "height", "width")
+    sizes = {"images": images} | dict(zip(names, given, strict=True))
+    sizes |= {f"out_{name}": size for name, size in zip(names, made, strict=True)}
+    return sizes | {"in_elements": prod(given), "out_elements": prod(made)}
+
+
+def window(kernel_h, kernel_w, stride):
+    return {"kernel_h": kernel_h, "kernel_w": kernel_w, "stride_h": stride, "stride_w": stride}
+
+
+def test_sizes_are_of_what_is_read_with_its_padding_and_of_one_image():
+    """SAME pads 56 pixels below and right for stride 2: one row and one column; Caffe's pad of 1 reads 58 × 58."""
+    text = DATA.replace("dim: 1", "dim: 2") + convolution("a", "data", 32, 3, pad=1, stride=2) + relu("r", "a")
+    nothing = {"accumulate": 0, "activation": 0}
+    assert lowered_sizes(text) == [
+        ("pad", maps(2, (64, 58, 58), (64, 58, 58))),
+        (
+            "convolution_2d",
+            maps(2, (64, 58, 58), (32, 28, 28))
+            | window(3, 3, 2)
+            | {"parameters": 32 * 64 * 9, "group": 1, "accumulate": 0, "activation": 1},
+        ),
+    ]
+    text = DATA + convolution("d", "data", 64, 3, pad=1, group=64) + convolution("g", "d", 32, 1, group=4)
+    assert lowered_sizes(text) == [
+        (
+            "depthwise_convolution",
+            maps(1, (64, 56, 56), (64, 56, 56)) | window(3, 3, 1) | {"parameters": 64 * 9, "group": 64} | nothing,
+        ),
+        (
+            "convolution_2d_grouped",
+            maps(1, (64, 56, 56), (32, 56, 56)) | window(1, 1, 1) | {"parameters": 32 * 16, "group": 4} | nothing,
+        ),
+    ]
+
+
+def test_sizes_of_pools_products_means_and_joins_are_their_definitions():
+    def pool(name, bottom, settings):
+        layer = f'name: "{name}" type: "Pooling" bottom: "{bottom}" top: "{name}"'
+        return f"layer {{ {layer} pooling_param {{ {settings} }} }}"
+
+    text = DATA + pool("m", "data", "kernel_h: 2 kernel_w: 4 stride: 2")
+    text += pool("v", "data", "pool: AVE kernel_size: 2 stride: 2") + pool("e", "v", "pool: AVE global_pooling: true")
+    text += 'layer { name: "t" type: "TanH" bottom: "e" top: "t" }'
+    text += 'layer { name: "f" type: "InnerProduct" bottom: "t" top: "f" inner_product_param { num_output: 10 } }'
+    nothing = {"accumulate": 0, "activation": 0}
+    made = dict(lowered_sizes(text))
+    assert made["pooling_2d"] == maps(1, (64, 56, 56), (64, 28, 27)) | window(2, 4, 2) | nothing
+    assert made["average_pooling_2d"] == maps(1, (64, 56, 56), (64, 28, 28)) | window(2, 2, 2) | nothing
+    # Tanh needs an exponential, which is worth a class of its own.
+    assert made["mean"] == maps(1, (64, 28, 28), (64, 1, 1)) | {"accumulate": 0, "activation": 2}
+    assert made["fully_connected"] == maps(1, (64, 1, 1), (10, 1, 1)) | {"parameters": 640, "group": 1} | nothing
+    text = DATA + convolution("a", "data", 8, 1) + convolution("b", "data", 24, 1)
+    text += 'layer { name: "c" type: "Concat" bottom: "a" bottom: "b" top: "c" }' + relu("r", "c")
+    kind, sizes = lowered_sizes(text)[-1]
+    assert (kind, sizes) == (
+        "concat", maps(1, (8, 56, 56), (32, 56, 56)) | {"inputs": 2, "accumulate": 0, "activation": 1},
+    )  # fmt: skip
+
+
+def test_a_sum_that_is_linked_accumulates_and_reads_its_other_input():
+    text = DATA + convolution("a", "data", 64, 1) + convolution("b", "a", 64, 1) + add("s", "b", "a")
+    (_, first), (_, second) = lowered_sizes(text)
+    assert (first["accumulate"], second["accumulate"], second["activation"]) == (0, 1, 1)
+
+
+def test_a_joint_kernel_has_the_weights_of_both_and_the_pointwise_outputs():
+    data = DATA.replace("dim: 64", "dim: 16")
+    layers = convolution("d", "data", 16, 3, pad=1, group=16) + convolution("p", "d", 12, 1)
+    ((kind, sizes),) = lowered_sizes(data + layers, APPLE)
+    assert (kind, sizes["parameters"]) == (JOINT, 16 * 9 + 16 * 12)
+    assert (sizes["channels"], sizes["out_channels"], sizes["kernel_h"], sizes["group"]) == (16, 12, 3, 16)
+
+
+@pytest.mark.parametrize(
+    ("channels", "outputs", "joins"), [(16, 16, True), (17, 15, False), (16, 17, False), (8, 32, True), (8, 33, False)]
+)
+def test_sixteen_channels_and_256_weights_are_the_most_that_are_joined(channels, outputs, joins):
+    data = DATA.replace("dim: 64", f"dim: {channels}")
+    layers = convolution("d", "data", channels, 3, pad=1, group=channels) + convolution("p", "d", outputs, 1)
+    kinds = [kind for kind, _ in lowered_sizes(data + layers, APPLE)]
+    assert kinds == ([JOINT] if joins else ["depthwise_convolution", "convolution_2d"])
+
+
+@pytest.mark.parametrize(
+    ("edge", "channels", "outputs", "more", "is_winograd"),
+    [
+        (24, 64, 64, {"pad": 1}, True),
+        (20, 64, 64, {"pad": 1}, False),  # 25 tiles of 4 × 4
+        (23, 64, 64, {"pad": 1}, True),  # 36, of which the last are not whole
+        (56, 61, 64, {"pad": 1}, True),  # 16 slices, of which the last is not whole
+        (56, 60, 64, {"pad": 1}, False),
+        (56, 64, 60, {"pad": 1}, False),
+        (56, 64, 64, {"pad": 1, "stride": 2}, False),
+        (56, 64, 64, {"pad": 1, "group": 2}, False),
+    ],
+)
+def test_winograd_suits_sixteen_slices_and_32_tiles(edge, channels, outputs, more, is_winograd):
+    data = DATA.replace("dim: 64", f"dim: {channels}").replace("dim: 56", f"dim: {edge}")
+    kinds = [kind for kind, _ in lowered_sizes(data + convolution("a", "data", outputs, 3, **more), MALI)]
+    assert (WINOGRAD in kinds) == is_winograd
+
+
+def test_memory_is_weights_and_the_largest_neighbours_of_a_chain():
+    """64 × 56 × 56 values, then 32, 16 and 8 channels of them: the first two are alive at once."""
+    text = DATA + convolution("a", "data", 32, 1) + convolution("b", "a", 16, 1) + convolution("c", "b", 8, 1)
+    kernels_of_it, memory = lower_whole(parse_prototxt(text, "n"), ADRENO)
+    assert memory.weights_bytes == 4 * (64 * 32 + 32 + 32 * 16 + 16 + 16 * 8 + 8)
+    assert memory.kernels == len(kernels_of_it) == 3
+    # Neither the image nor the result has a place in the block.
+    assert memory.activations_bytes == 4 * 56 * 56 * (32 + 16)
 
 
 def listed(rows):
@@ -150,7 +272,7 @@ def test_the_kernels_of_well_known_networks_are_those_published(board, file, net
 )
 def test_a_definition_is_estimated_at_what_was_published(board, file, network, tmp_path):
     passes = pd.read_parquet(PHONES / "dev-phones-passes.parquet").set_index(["board", "network"])
-    found = estimate(load_network(NETWORKS / file), load_board(board, "gpu", root=tmp_path))
-    assert found.engine.name == "tflite-gpu" and found.engine.precision == "fp16"
-    assert found.forward_ms.low <= passes.loc[(board, network), "forward_ms"] <= found.forward_ms.high
-    assert found.modelled_fraction == 1
+    estimated = estimate(load_network(NETWORKS / file), load_board(board, "gpu", root=tmp_path))
+    assert estimated.engine.name == "tflite-gpu" and estimated.engine.precision == "fp16"
+    assert estimated.forward_ms.low <= passes.loc[(board, network), "forward_ms"] <= estimated.forward_ms.high
+    assert estimated.modelled_fraction == 1
