@@ -1,4 +1,4 @@
-"""All that is counted of one kernel of each kind, worked out by hand; what no table has here, no model may be fitted on.
+"""All that is counted of one kernel of each kind, worked out by hand: features, units and amounts of the whole kind.
 
 Sizes are chosen so that no two of them, nor any two counts of a kind, are alike.
 """
