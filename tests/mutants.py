@@ -53,10 +53,10 @@ class Mutant:
     @property
     def function(self) -> str:
         """`models/fit.py: fit_stack`."""
-        found = re.search(r"\.xǁ?_?(.*?)__mutmut_\d+$", self.name)
-        assert found, self.name
+        match = re.search(r"\.xǁ?_?(.*?)__mutmut_\d+$", self.name)
+        assert match, self.name
         inside = self.path.relative_to("src/sitecnn")
-        return f"{inside}: {found[1].replace('ǁ', '.')}"
+        return f"{inside}: {match[1].replace('ǁ', '.')}"
 
 
 def stage(room: str) -> Path:
@@ -95,20 +95,20 @@ def mutants(paths: list[str]) -> list[Mutant]:
     from mutmut.utils.format_utils import get_mutant_name
 
     assert config().source_paths
-    found = []
+    listed = []
     for path in walk_mutatable_files():
         if any(fnmatch.fnmatch(str(path), f"src/sitecnn/{one}*") for one in paths):
             data = SourceFileMutationData(path=path)
             data.load()
             for name in mutate_file_contents(str(path), path.read_text(encoding="utf-8")).mutant_names:
                 key = get_mutant_name(path, name)
-                found.append(Mutant(key, path, status_by_exit_code[data.exit_code_by_key.get(key)]))
-    return found
+                listed.append(Mutant(key, path, status_by_exit_code[data.exit_code_by_key.get(key)]))
+    return listed
 
 
-def chosen(found: list[Mutant], count: int) -> list[Mutant]:
+def chosen(candidates: list[Mutant], count: int) -> list[Mutant]:
     """The same `count` at every call, in no order: those whose names' hashes come first."""
-    return sorted(found, key=lambda one: hashlib.sha256(one.name.encode()).digest())[:count]
+    return sorted(candidates, key=lambda one: hashlib.sha256(one.name.encode()).digest())[:count]
 
 
 def run(names: list[str], seconds: float) -> None:
@@ -191,11 +191,11 @@ def main() -> None:
         owed = ("not checked", "timeout", *(UNNOTICED if typed.again else ()))
         if names := [one.name for one in chosen(mutants(paths), typed.sample) if one.status in owed]:
             run(names, 60 * typed.minutes)
-        found = mutants(paths)
-        tried = [one for one in chosen(found, typed.sample) if one.status != "not checked"]
+        every = mutants(paths)
+        tried = [one for one in chosen(every, typed.sample) if one.status != "not checked"]
         survivors = [one for one in tried if one.status in UNNOTICED]
         Path("survivors.md").write_text("\n".join(differences(survivors)) + "\n", encoding="utf-8")
-        print(*table(tried, found), sep="\n")
+        print(*table(tried, every), sep="\n")
         print(f"what was not noticed: {Path.cwd().relative_to(ROOT)}/survivors.md")
 
 

@@ -124,10 +124,10 @@ def test_a_second_run_measures_nothing(finished):
 def test_estimate_after_the_workflow(finished):
     command = [sys.executable, "-m", "sitecnn", "--root", finished, "estimate", "--board", "here", "--json"]
     done = subprocess.run([*command, finished / "config/networks/wide.prototxt"], capture_output=True, check=True)
-    found = json.loads(done.stdout)
-    assert found["forward_ms"]["low"] < found["forward_ms"]["estimate"] < found["forward_ms"]["high"]
-    assert [layer["name"] for layer in found["layers"]][:3] == ["data", "conv1<script>alert(1)</script>", "relu1"]
-    assert found["memory_bytes"]["total"] > found["memory_bytes"]["base"] > 0
+    document = json.loads(done.stdout)
+    assert document["forward_ms"]["low"] < document["forward_ms"]["estimate"] < document["forward_ms"]["high"]
+    assert [layer["name"] for layer in document["layers"]][:3] == ["data", "conv1<script>alert(1)</script>", "relu1"]
+    assert document["memory_bytes"]["total"] > document["memory_bytes"]["base"] > 0
 
 
 @pytest.mark.parametrize(

@@ -96,9 +96,9 @@ def test_what_an_error_recommends_can_be_typed(tmp_path, capsys, command):
     arguments = network_commands(str(net), tmp_path)[command]
     assert main(["--root", str(tmp_path), *arguments]) == 2
     said = capsys.readouterr().err
-    asked = re.search(r"(--input) (\S+:[\dx]+)", said)
-    assert asked, said
-    assert main([*arguments, "--root", str(tmp_path), *asked.groups()]) == 0
+    suggestion = re.search(r"(--input) (\S+:[\dx]+)", said)
+    assert suggestion, said
+    assert main([*arguments, "--root", str(tmp_path), *suggestion.groups()]) == 0
 
 
 def test_an_import_asks_for_a_shape_that_it_takes(tmp_path, capsys):
@@ -107,5 +107,5 @@ def test_an_import_asks_for_a_shape_that_it_takes(tmp_path, capsys):
     arguments = ["import", "caffe-time", str(tmp_path / "log"), "--network", str(tmp_path / "net.prototxt")]
     arguments += ["--board", "shelf", "--processor", "cpu", "--stack", "caffe", "--root", str(tmp_path)]
     assert main(arguments) == 2
-    asked = re.search(r"(--input) (\S+:[\dx]+)", capsys.readouterr().err)
-    assert main([*arguments, *asked.groups()]) == 0
+    suggestion = re.search(r"(--input) (\S+:[\dx]+)", capsys.readouterr().err)
+    assert main([*arguments, *suggestion.groups()]) == 0

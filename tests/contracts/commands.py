@@ -98,16 +98,16 @@ def stored() -> dict[str, Any]:
 
 
 def _write() -> None:
-    found: dict[str, Any] = {}
+    documents: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         make_root(root)
         for command in DOCUMENTS:
             status, text = answer(root, command)
-            found[command] = {"status": status, "document": json.loads(text)}
+            documents[command] = {"status": status, "document": json.loads(text)}
         for command in STATUSES:
-            found[command] = {"status": answer(root, command)[0]}
-    lines = ",\n".join(f"{json.dumps(command)}: {json.dumps(kept)}" for command, kept in found.items())
+            documents[command] = {"status": answer(root, command)[0]}
+    lines = ",\n".join(f"{json.dumps(command)}: {json.dumps(document)}" for command, document in documents.items())
     STORED.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
 
 

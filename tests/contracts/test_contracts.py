@@ -20,22 +20,22 @@ def root(tmp_path_factory):
     return folder
 
 
-def has_all(value, kept, *, values=False):
+def has_all(value, stored_value, *, values=False):
     """Whether a document has every key of the one that was kept, with values of its kinds, or with its values.
 
     A list has, for each member that was kept, one that has all of it: at the same place where `values` count.
     """
-    if isinstance(kept, dict):
+    if isinstance(stored_value, dict):
         return isinstance(value, dict) and all(
-            key in value and has_all(value[key], inner, values=values) for key, inner in kept.items()
+            key in value and has_all(value[key], inner, values=values) for key, inner in stored_value.items()
         )
-    if isinstance(kept, list) and values:
-        return len(value) == len(kept) and all(
-            has_all(one, inner, values=True) for one, inner in zip(value, kept, strict=True)
+    if isinstance(stored_value, list) and values:
+        return len(value) == len(stored_value) and all(
+            has_all(one, inner, values=True) for one, inner in zip(value, stored_value, strict=True)
         )
-    if isinstance(kept, list):
-        return isinstance(value, list) and all(any(has_all(one, inner) for one in value) for inner in kept)
-    return value == kept if values else type(value) is type(kept)
+    if isinstance(stored_value, list):
+        return isinstance(value, list) and all(any(has_all(one, inner) for one in value) for inner in stored_value)
+    return value == stored_value if values else type(value) is type(stored_value)
 
 
 def named(value, key=""):
@@ -48,7 +48,7 @@ def named(value, key=""):
 
 
 @pytest.mark.parametrize(
-    ("value", "kept", "all_there"),
+    ("value", "stored_value", "all_there"),
     [
         ({"a": 1, "b": 2}, {"a": 3}, True),
         ({"b": 2}, {"a": 3}, False),
@@ -57,16 +57,16 @@ def named(value, key=""):
         ({"a": [{"x": 1}]}, {"a": [{"x": 1}, {"y": 5}]}, False),
     ],
 )
-def test_a_document_may_grow_and_not_shrink(value, kept, all_there):
-    assert has_all(value, kept) == all_there
+def test_a_document_may_grow_and_not_shrink(value, stored_value, all_there):
+    assert has_all(value, stored_value) == all_there
 
 
 @pytest.mark.parametrize("command", DOCUMENTS)
 def test_a_document_keeps_its_form(root, command):
-    kept = stored()[command]
+    stored_answer = stored()[command]
     status, text = answer(root, command)
-    assert status == kept["status"]
-    assert has_all(json.loads(text), kept["document"])
+    assert status == stored_answer["status"]
+    assert has_all(json.loads(text), stored_answer["document"])
 
 
 @pytest.mark.parametrize("command", [one for one in DOCUMENTS if one.startswith("describe")])

@@ -24,23 +24,23 @@ def situation(**changes):
     return replace(now, **changes)
 
 
-def by_change(found):
-    return {one.change: one for one in found}
+def by_change(all_advice):
+    return {one.change: one for one in all_advice}
 
 
 def test_another_stack_gains_the_difference_of_the_two_estimates():
     now = situation()
-    found = by_change(advise(now))["use four, 4 threads instead of one"]
+    threads = by_change(advise(now))["use four, 4 threads instead of one"]
     expected = time_per_image(now.network, now.model)[0] * (1 - 1 / 3) / 1e6
-    assert found.gain_ms.estimate == pytest.approx(expected)
-    assert found.is_sure
+    assert threads.gain_ms.estimate == pytest.approx(expected)
+    assert threads.is_sure
 
 
 def test_a_batch_gains_the_difference_per_image():
     now = situation()
-    found = by_change(advise(now))["batch 32"]
+    larger = by_change(advise(now))["batch 32"]
     expected = time_per_image(now.network, now.model)[0] - time_per_image(at_batch(32), now.model)[0]
-    assert found.gain_ms.estimate == pytest.approx(expected / 1e6)
+    assert larger.gain_ms.estimate == pytest.approx(expected / 1e6)
 
 
 def test_no_batch_is_advised_that_does_not_fit():
@@ -72,11 +72,11 @@ def test_time_comes_first_and_the_largest_gain_foremost():
         server=board_model("gpu", stacks=[stack_model("gpu", speed=9)]),
         link=Link(100, 1),
     )
-    found = advise(now)
-    times = [one.gain_ms.estimate for one in found if one.gain_ms and one.is_sure]
+    all_advice = advise(now)
+    times = [one.gain_ms.estimate for one in all_advice if one.gain_ms and one.is_sure]
     assert times == sorted(times, reverse=True)
-    assert [bool(one.gain_ms) for one in found] == sorted((bool(one.gain_ms) for one in found), reverse=True)
-    changes = by_change(found)
+    assert [bool(one.gain_ms) for one in all_advice] == sorted((bool(one.gain_ms) for one in all_advice), reverse=True)
+    changes = by_change(all_advice)
     assert "run on the gpu" in changes
     assert any(change.startswith("offload") for change in changes)
     saved = changes["share one im2col buffer"].saves_bytes

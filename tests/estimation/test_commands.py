@@ -72,8 +72,8 @@ def test_the_document_keeps_its_contract(sitecnn):
     ],
 )
 def test_budgets_are_answered_by_the_exit_status(sitecnn, budget, status, fits):
-    found, out, _ = sitecnn("estimate", ALEXNET, "--board", "tx1", "--json", *budget)
-    assert (found, json.loads(out)["fits"]) == (status, fits)
+    actual, out, _ = sitecnn("estimate", ALEXNET, "--board", "tx1", "--json", *budget)
+    assert (actual, json.loads(out)["fits"]) == (status, fits)
 
 
 def test_the_verdict_comes_first_then_types_memory_and_layers_on_request(sitecnn):
@@ -168,10 +168,10 @@ def test_csv_has_a_row_for_each_layer_of_each_network(sitecnn):
 
 def test_compare_has_every_stack_of_every_board_the_fastest_first(sitecnn):
     _, out, _ = sitecnn("compare", ALEXNET, "--json")
-    found = json.loads(out)
-    times = [document["forward_ms"]["estimate"] for document in found]
+    documents = json.loads(out)
+    times = [document["forward_ms"]["estimate"] for document in documents]
     assert times == sorted(times)
-    stacks = {(document["board"], document["stack"]) for document in found}
+    stacks = {(document["board"], document["stack"]) for document in documents}
     own = {("tx1", "caffe-cublas"), ("tx1", "caffe-cudnn"), ("tx1", "synthetic-cpu"), ("lonely", "synthetic-cpu")}
     # A board's own model hides the one that ships with SiteCNN; boards without one show theirs.
     assert {(board, stack) for board, stack in stacks if board in ("tx1", "lonely")} == own
@@ -300,7 +300,7 @@ def test_colours_are_for_terminals_only(monkeypatch):
 def test_the_shell_completes_boards(root, tmp_path):
     pytest.importorskip("argcomplete")
     line = f"sitecnn --root {root} estimate --board t"
-    asked = {"_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)), "COMP_TYPE": "9"}
-    asked["_ARGCOMPLETE_STDOUT_FILENAME"] = str(tmp_path / "completions")
-    subprocess.run([sys.executable, "-m", "sitecnn"], env={**os.environ, **asked}, check=True)
+    completion = {"_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)), "COMP_TYPE": "9"}
+    completion["_ARGCOMPLETE_STDOUT_FILENAME"] = str(tmp_path / "completions")
+    subprocess.run([sys.executable, "-m", "sitecnn"], env={**os.environ, **completion}, check=True)
     assert (tmp_path / "completions").read_text().split() == ["tk1", "tx1"]

@@ -37,9 +37,9 @@ def test_the_doubt_of_a_guessed_kind_is_that_of_drawing_its_factor_once_for_all_
     stack, network = guessing("sigmoid", 0.5), parse_prototxt(SIGMOIDS, "sigmoids")
     kinds, sizes = layer_columns(network)
     layers = kinds == "sigmoid"
-    found = estimate_pass(stack, kinds[layers], {name: column[layers] for name, column in sizes.items()})
+    estimated = estimate_pass(stack, kinds[layers], {name: column[layers] for name, column in sizes.items()})
     factors = np.exp(np.random.default_rng(1).normal(0, 0.5, 1_000_000))
-    assert found.forward_sd_ns == pytest.approx(found.forward_ns * factors.std(), rel=0.01)
+    assert estimated.forward_sd_ns == pytest.approx(estimated.forward_ns * factors.std(), rel=0.01)
 
 
 def test_many_guessed_layers_are_no_surer_than_one():
@@ -56,47 +56,49 @@ def test_a_guess_beside_what_is_known_reaches_as_far_as_drawing_it_does():
     stack, network = guessing("sigmoid", 0.8), parse_prototxt(SIGMOIDS + sure, "both")
     exact = replace(kind_model("convolution", {"macs": 0.1, "elements": 0.0}, 1e-9), rows=100)
     stack = replace(stack, kinds={**stack.kinds, "convolution": exact})
-    found = sitecnn.estimate(network, board_model("cpu", stacks=[stack]))
-    guessed = sum(layer.ms.estimate for layer in found.layers if not layer.modelled)
-    known = found.forward_ms.estimate - guessed
+    estimated = sitecnn.estimate(network, board_model("cpu", stacks=[stack]))
+    guessed = sum(layer.ms.estimate for layer in estimated.layers if not layer.modelled)
+    known = estimated.forward_ms.estimate - guessed
     drawn = known + guessed * np.exp(np.random.default_rng(2).normal(0, 0.8, 100_000))
-    assert found.forward_ms.high == pytest.approx(np.quantile(drawn, 0.95), rel=0.25)
-    assert found.modelled_fraction == pytest.approx(known / (known + guessed))
+    assert estimated.forward_ms.high == pytest.approx(np.quantile(drawn, 0.95), rel=0.25)
+    assert estimated.modelled_fraction == pytest.approx(known / (known + guessed))
 
 
 def test_an_unknown_kind_is_known_to_a_factor_of_five_at_best():
     network = parse_prototxt(SIGMOIDS.replace("Sigmoid", "TanH"), "tanh")
-    found = sitecnn.estimate(network, board_model("cpu", stacks=[without_kinds(guessing("sigmoid"), "tanh")]))
-    assert found.forward_ms.high / found.forward_ms.estimate > 4
-    assert all(layer.unknown for layer in found.layers[1:])
+    estimated = sitecnn.estimate(network, board_model("cpu", stacks=[without_kinds(guessing("sigmoid"), "tanh")]))
+    assert estimated.forward_ms.high / estimated.forward_ms.estimate > 4
+    assert all(layer.unknown for layer in estimated.layers[1:])
 
 
 def test_sums_know_the_doubt_of_guesses_as_passes_do():
     stack, network = guessing("sigmoid"), parse_prototxt(SIGMOIDS, "sigmoids")
     kinds, sizes = layer_columns(network)
     ns, sd_ns = aggregate(stack, kinds, sizes, np.zeros(len(kinds), dtype=int), 1)
-    found = estimate_pass(stack, kinds, sizes)
-    assert (ns[0], sd_ns[0]) == pytest.approx((found.forward_ns, found.forward_sd_ns))
+    estimated = estimate_pass(stack, kinds, sizes)
+    assert (ns[0], sd_ns[0]) == pytest.approx((estimated.forward_ns, estimated.forward_sd_ns))
 
 
 def test_what_is_modelled_is_a_share_of_the_time_not_of_the_macs():
     """Sigmoids have no MACs, and take half the time here."""
     board = board_model("cpu", stacks=[guessing("sigmoid")])
-    found = sitecnn.estimate(parse_prototxt(SIGMOIDS, "sigmoids"), board)
-    assert found.modelled_macs_fraction == 1
-    guessed = sum(layer.ms.estimate for layer in found.layers if layer.type == "Sigmoid")
-    assert found.modelled_fraction == pytest.approx(1 - guessed / sum(layer.ms.estimate for layer in found.layers))
+    estimated = sitecnn.estimate(parse_prototxt(SIGMOIDS, "sigmoids"), board)
+    assert estimated.modelled_macs_fraction == 1
+    guessed = sum(layer.ms.estimate for layer in estimated.layers if layer.type == "Sigmoid")
+    assert estimated.modelled_fraction == pytest.approx(
+        1 - guessed / sum(layer.ms.estimate for layer in estimated.layers)
+    )
 
 
 @pytest.mark.parametrize("rows", [0, 3])
 def test_a_kind_of_which_next_to_nothing_was_measured_is_guessed(rows):
     stack = stack_model("cpu")
     few = {kind: replace(one, rows=rows if kind != UNSEEN else 50) for kind, one in stack.kinds.items()}
-    found = sitecnn.estimate(
+    estimated = sitecnn.estimate(
         sitecnn.load_network(NETWORKS / "alexnet.prototxt"), board_model("cpu", stacks=[replace(stack, kinds=few)])
     )
-    assert found.modelled_fraction == 0
-    assert found.is_whole, "something is known of each kind, so there is a total"
+    assert estimated.modelled_fraction == 0
+    assert estimated.is_whole, "something is known of each kind, so there is a total"
 
 
 def gemms(*sizes):
@@ -111,18 +113,25 @@ def test_a_model_of_a_blas_alone_says_that_it_guesses_and_how_far():
     """Real Caffe took 1.7 times as long on SqueezeNet as its multiplications, which is inside the interval."""
     rows = gemms(*((m, n, k) for m in (16, 64, 256) for n in (49, 196, 784, 3025) for k in (64, 256, 1024)))
     board = fit_board(rows, "shelf", "cpu", {})
-    found = sitecnn.estimate(sitecnn.load_network(NETWORKS / "squeezenet1.0.prototxt"), board)
-    assert found.modelled_fraction < 0.05 and found.modelled_macs_fraction == 0
-    assert found.is_whole
-    assert found.forward_ms.low < found.forward_ms.estimate < 1.7 * found.forward_ms.estimate < found.forward_ms.high
+    estimated = sitecnn.estimate(sitecnn.load_network(NETWORKS / "squeezenet1.0.prototxt"), board)
+    assert estimated.modelled_fraction < 0.05 and estimated.modelled_macs_fraction == 0
+    assert estimated.is_whole
+    assert (
+        estimated.forward_ms.low
+        < estimated.forward_ms.estimate
+        < 1.7 * estimated.forward_ms.estimate
+        < estimated.forward_ms.high
+    )
 
 
 def test_three_imported_layers_do_not_make_a_whole_model():
     rows = shelf(2, networks=1)
     three = rows[rows["subject"] == "layer"].groupby("kind").head(1).assign(processor="cpu")
-    found = sitecnn.estimate(sitecnn.load_network(NETWORKS / "alexnet.prototxt"), fit_board(three, "shelf", "cpu", {}))
-    assert found.modelled_fraction < 0.05 and found.modelled_macs_fraction < 0.05
-    assert found.forward_ms.high > 2 * found.forward_ms.low
+    estimated = sitecnn.estimate(
+        sitecnn.load_network(NETWORKS / "alexnet.prototxt"), fit_board(three, "shelf", "cpu", {})
+    )
+    assert estimated.modelled_fraction < 0.05 and estimated.modelled_macs_fraction < 0.05
+    assert estimated.forward_ms.high > 2 * estimated.forward_ms.low
 
 
 def test_the_text_says_how_much_of_the_time_is_guessed(tmp_path, capsys):

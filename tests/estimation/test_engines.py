@@ -56,11 +56,11 @@ def board():
 
 
 def test_a_fused_layer_takes_nothing_and_names_the_layer_that_does_its_work(network, board):
-    found = sitecnn.estimate(network, board)
-    assert (found.stack, found.engine.name, found.engine.precision) == (ONNXRUNTIME, "onnxruntime", "fp32")
-    shown = [(layer.type, layer.fused_into, layer.ms.estimate) for layer in found.layers if layer.type != "Split"]
+    estimated = sitecnn.estimate(network, board)
+    assert (estimated.stack, estimated.engine.name, estimated.engine.precision) == (ONNXRUNTIME, "onnxruntime", "fp32")
+    shown = [(layer.type, layer.fused_into, layer.ms.estimate) for layer in estimated.layers if layer.type != "Split"]
     kernel_ms = (CALL_NS + 32 * 32 * 32) / 1e6
-    first, second = (layer.name for layer in found.layers if layer.type == "Convolution")
+    first, second = (layer.name for layer in estimated.layers if layer.type == "Convolution")
     assert shown[0] == ("Input", None, 0.0)
     assert [one[:2] for one in shown[1:]] == [
         *[("Convolution", None), ("ReLU", first), ("Convolution", None), ("BatchNorm", second), ("Scale", second)],
@@ -69,17 +69,17 @@ def test_a_fused_layer_takes_nothing_and_names_the_layer_that_does_its_work(netw
     # The second convolution has its reorder, too.
     expected = [0, kernel_ms, 0, 2 * kernel_ms, 0, 0, 0, 0, kernel_ms]
     np.testing.assert_allclose([one[2] for one in shown], expected, rtol=1e-6)
-    assert found.forward_ms.estimate == pytest.approx(sum(expected), rel=1e-6)
+    assert estimated.forward_ms.estimate == pytest.approx(sum(expected), rel=1e-6)
 
 
 def test_a_stack_imported_layer_by_layer_charges_no_fused_layer_again(network):
     imported = board_model("cpu", stacks=[stack_model("cpu", "onnxruntime+nchwc-16+fp32+mine")])
-    found = sitecnn.estimate(network, imported)
-    by_type = {layer.type: layer for layer in found.layers}
+    estimated = sitecnn.estimate(network, imported)
+    by_type = {layer.type: layer for layer in estimated.layers}
     assert all(by_type[name].ms.estimate == 0 for name in ("ReLU", "BatchNorm", "Scale", "Eltwise"))
     as_caffe = sitecnn.estimate(network, board_model("cpu", stacks=[stack_model("cpu", "mine")]))
     whole = {layer.name: layer.ms.estimate for layer in as_caffe.layers}
-    for layer in found.layers:
+    for layer in estimated.layers:
         assert layer.ms.estimate == (0 if layer.fused_into else whole[layer.name])
 
 
@@ -107,11 +107,11 @@ def test_many_networks_take_what_each_takes_alone(network, board):
 
 
 def test_types_add_up_to_the_pass_with_fused_layers_among_them(network, board):
-    found = sitecnn.estimate(network, board)
-    types = {one.type: one for one in found.types}
+    estimated = sitecnn.estimate(network, board)
+    types = {one.type: one for one in estimated.types}
     assert types["ReLU"].layers == 2
     assert types["ReLU"].ms.estimate == 0
-    assert sum(one.ms.estimate for one in found.types) == pytest.approx(found.forward_ms.estimate)
+    assert sum(one.ms.estimate for one in estimated.types) == pytest.approx(estimated.forward_ms.estimate)
 
 
 def test_memory_is_the_base_and_what_the_optimised_graph_needs(network, board):
@@ -119,13 +119,13 @@ def test_memory_is_the_base_and_what_the_optimised_graph_needs(network, board):
     stack = replace(
         choose_stack(board, network=network), memory_factors={"weights": 2.0, "activations": 3.0, "kernels": 7.0}
     )
-    found = estimate_memory(network, stack, "cpu")
+    memory = estimate_memory(network, stack, "cpu")
     weights = 4 * (32 * 3 * 9 + 32 + 32 * 32 * 9 + 32)
-    assert found.weights == weights
+    assert memory.weights == weights
     plane = 4 * 32 * 32 * 32
     # The sum is written where the first convolution's output lies, and all of it fits into the arena's first MiB.
-    assert found.data == 3 * plane
-    assert found.total == 100 * 2**20 + 2 * weights + 3 * 3 * plane + 7 * 4
+    assert memory.data == 3 * plane
+    assert memory.total == 100 * 2**20 + 2 * weights + 3 * 3 * plane + 7 * 4
 
 
 def test_placement_and_offload_go_by_kernels_too(network, board):

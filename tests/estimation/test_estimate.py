@@ -63,27 +63,27 @@ def test_a_convolutions_time_is_its_work_times_the_coefficients():
     costs = {"macs": 7.0, "gemm_calls": 100.0, "weights_elements": 0.0, "elements": 0.0}
     stack = stack_model("cpu")
     stack = replace(stack, kinds={**stack.kinds, "convolution": kind_model("convolution", costs)}, forward_ratio=1.0)
-    found = sitecnn.estimate(parse_prototxt(ONE_CONVOLUTION, "test"), board_model("cpu", stacks=[stack]))
+    estimated = sitecnn.estimate(parse_prototxt(ONE_CONVOLUTION, "test"), board_model("cpu", stacks=[stack]))
     # 2 images × 4 × 7 × 7 outputs, each of 3 × 3 × 3 products; a gemm for each image.
     work_ms = (2 * 4 * 49 * 27 * 7.0 + 2 * 100.0) / 1e6
-    assert found.layers[1].ms.estimate == pytest.approx(work_ms)
-    assert found.layers[1].ms.low < work_ms < found.layers[1].ms.high
+    assert estimated.layers[1].ms.estimate == pytest.approx(work_ms)
+    assert estimated.layers[1].ms.low < work_ms < estimated.layers[1].ms.high
 
 
 def test_types_add_up_to_the_forward_pass(network):
-    found = sitecnn.estimate(network, board_model("gpu"))
-    assert sum(one.ms.estimate for one in found.types) == pytest.approx(found.forward_ms.estimate)
-    assert sum(one.layers for one in found.types) == len(network.layers)
-    assert sum(one.macs for one in found.types) == sum(map(macs, network.layers))
+    estimated = sitecnn.estimate(network, board_model("gpu"))
+    assert sum(one.ms.estimate for one in estimated.types) == pytest.approx(estimated.forward_ms.estimate)
+    assert sum(one.layers for one in estimated.types) == len(network.layers)
+    assert sum(one.macs for one in estimated.types) == sum(map(macs, network.layers))
 
 
 def test_sums_of_everything_are_the_forward_pass(network):
     stack = stack_model("gpu")
     kinds, sizes = layer_columns(network)
     ns, sd_ns = aggregate(stack, kinds, sizes, np.zeros(len(kinds), dtype=int), 1)
-    found = estimate_pass(stack, kinds, sizes)
-    assert ns[0] == pytest.approx(found.forward_ns)
-    assert sd_ns[0] == pytest.approx(found.forward_sd_ns)
+    estimated = estimate_pass(stack, kinds, sizes)
+    assert ns[0] == pytest.approx(estimated.forward_ns)
+    assert sd_ns[0] == pytest.approx(estimated.forward_sd_ns)
 
 
 def test_the_standard_error_of_a_difference_is_what_drawing_models_gives():
@@ -127,12 +127,12 @@ def test_many_networks_at_once_are_the_same_as_one_by_one():
     board = board_model("gpu")
     paths = sorted(path for path in NETWORKS.iterdir() if path.suffix in (".prototxt", ".onnx"))
     networks = [sitecnn.load_network(path, batch=batch) for path in paths for batch in (1, 3)]
-    found = sitecnn.estimate_many(networks, board, level=0.8)
+    estimates = sitecnn.estimate_many(networks, board, level=0.8)
     single = [sitecnn.estimate(network, board, level=0.8).forward_ms for network in networks]
-    assert found.estimate_ms.tolist() == pytest.approx([ms.estimate for ms in single])
-    assert found.low_ms.tolist() == pytest.approx([ms.low for ms in single])
-    assert found.high_ms.tolist() == pytest.approx([ms.high for ms in single])
-    assert found.to_frame()["network"].tolist() == [network.name for network in networks]
+    assert estimates.estimate_ms.tolist() == pytest.approx([ms.estimate for ms in single])
+    assert estimates.low_ms.tolist() == pytest.approx([ms.low for ms in single])
+    assert estimates.high_ms.tolist() == pytest.approx([ms.high for ms in single])
+    assert estimates.to_frame()["network"].tolist() == [network.name for network in networks]
 
 
 def test_no_networks_have_no_times():
@@ -148,17 +148,17 @@ def test_a_frame_has_a_row_per_layer(network):
 def test_memory_is_the_posters_table(network):
     weights = memory(network).weights_bytes
     for processor, copies in (("cpu", 0), ("gpu", 1)):
-        found = sitecnn.estimate(network, board_model(processor)).memory_bytes
-        assert found.total == 100 * 2**20 + footprint_bytes(network) + copies * weights
-        assert found.zero_copy_saving == copies * weights
+        estimated = sitecnn.estimate(network, board_model(processor)).memory_bytes
+        assert estimated.total == 100 * 2**20 + footprint_bytes(network) + copies * weights
+        assert estimated.zero_copy_saving == copies * weights
 
 
 def test_a_kind_that_was_never_measured_takes_the_total_away():
     board = board_model("cpu", stacks=[without_kinds(stack_model("cpu"), "convolution")])
-    found = sitecnn.estimate(sitecnn.load_network(NETWORKS / "vgg16.prototxt"), board)
-    assert found.modelled_fraction < 0.95
-    assert not found.is_whole
-    assert "conv1_1" in found.unmodelled
+    estimated = sitecnn.estimate(sitecnn.load_network(NETWORKS / "vgg16.prototxt"), board)
+    assert estimated.modelled_fraction < 0.95
+    assert not estimated.is_whole
+    assert "conv1_1" in estimated.unmodelled
 
 
 def test_chance_is_the_intervals_own():
@@ -181,8 +181,8 @@ def test_the_largest_batch_fits_and_one_more_does_not():
     def at_batch(images):
         return sitecnn.load_network(path, batch=images)
 
-    found = check_budget(at_batch(1), board, Budget(memory_bytes=limit), at_batch=at_batch)
-    totals = [sitecnn.estimate(at_batch(found.largest_batch + more), board).memory_bytes.total for more in (0, 1)]
+    checked = check_budget(at_batch(1), board, Budget(memory_bytes=limit), at_batch=at_batch)
+    totals = [sitecnn.estimate(at_batch(checked.largest_batch + more), board).memory_bytes.total for more in (0, 1)]
     assert totals[0] <= limit < totals[1]
 
 

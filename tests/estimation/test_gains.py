@@ -69,7 +69,7 @@ def context(network, stack=None, processor="cpu", **more):
     return AdviceContext(network, board_model(processor, stacks=[stack]), stack, 0.8, **more)
 
 
-def found_of(now, start):
+def advice_starting(now, start):
     (one,) = (one for one in advise(now) if one.change.startswith(start))
     return one
 
@@ -91,7 +91,7 @@ def test_a_larger_batch_gains_per_image_and_only_what_scatters_apart_is_unsure()
     """From 2 images to 32: a layer at both is one layer, and its scatter that of the difference."""
     stack = exact(stack_model("cpu", "now", 1))
     now = context(small(2, 32), stack, at_batch=lambda images: small(images, 32))
-    found = found_of(now, "batch 32")
+    advised = advice_starting(now, "batch 32")
     before, after = small(2, 32), small(32, 32)
     ns = {}
     for network in (before, after):
@@ -100,47 +100,47 @@ def test_a_larger_batch_gains_per_image_and_only_what_scatters_apart_is_unsure()
     gains = ns[2] - ns[32]
     width = norm.ppf(0.9) * 0.05 * stack.forward_ratio * np.sqrt(np.sum(gains**2)) / 1e6
     expected = stack.forward_ratio * gains.sum() / 1e6
-    assert found.gain_ms.estimate == pytest.approx(expected)
-    assert (found.gain_ms.low, found.gain_ms.high) == pytest.approx((expected - width, expected + width))
-    assert found.edit == Batch(32)
-    assert found.note == f"per image; a pass then takes {forward_ms(after, stack).estimate:,.1f} ms"
+    assert advised.gain_ms.estimate == pytest.approx(expected)
+    assert (advised.gain_ms.low, advised.gain_ms.high) == pytest.approx((expected - width, expected + width))
+    assert advised.edit == Batch(32)
+    assert advised.note == f"per image; a pass then takes {forward_ms(after, stack).estimate:,.1f} ms"
 
 
 def test_the_largest_batch_that_is_advised_is_one_that_fits():
     now = context(small(1, 32), at_batch=lambda images: small(images, 32))
     eight = estimate_memory(small(8, 32), now.model, "cpu").total
     board = replace(now.board, provenance={"free_bytes": eight})
-    assert found_of(replace(now, board=board), "batch").change == "batch 8"
+    assert advice_starting(replace(now, board=board), "batch").change == "batch 8"
     board = replace(now.board, provenance={"free_bytes": eight - 1})
-    assert found_of(replace(now, board=board), "batch").change == "batch 4"
+    assert advice_starting(replace(now, board=board), "batch").change == "batch 4"
     assert not any(one.change.startswith("batch") for one in advise(replace(now, at_batch=None)))
 
 
 def test_smaller_images_are_of_three_quarters_and_the_edit_makes_them():
     now = context(small(), at_inputs=at_inputs)
-    found = found_of(now, "images of")
-    assert (found.change, found.edit) == ("images of 224×224", InputShapes({"d": (1, 3, 224, 224)}))
+    advised = advice_starting(now, "images of")
+    assert (advised.change, advised.edit) == ("images of 224×224", InputShapes({"d": (1, 3, 224, 224)}))
     gain = forward_ms(small(), now.model).estimate - forward_ms(small(size=224), now.model).estimate
-    assert found.gain_ms.estimate == pytest.approx(gain)
-    assert found.gain_ms.low < gain < found.gain_ms.high
+    assert advised.gain_ms.estimate == pytest.approx(gain)
+    assert advised.gain_ms.low < gain < advised.gain_ms.high
 
 
 def test_a_width_gains_what_the_narrower_network_saves():
     now = context(small(2, 32))
     for share in (0.75, 0.5):
-        found = with_width(now, share)
+        advised = with_width(now, share)
         gain = (
             forward_ms(small(2, 32), now.model).estimate - forward_ms(narrower(small(2, 32), share), now.model).estimate
         ) / 2
-        assert found.gain_ms.estimate == pytest.approx(gain)
-        assert (found.edit, found.change) == (Width(share), f"{100 * share:.0f}% of the channels in all layers")
-    assert found_of(now, "75% of the channels").gain_ms == with_width(now, 0.75).gain_ms
+        assert advised.gain_ms.estimate == pytest.approx(gain)
+        assert (advised.edit, advised.change) == (Width(share), f"{100 * share:.0f}% of the channels in all layers")
+    assert advice_starting(now, "75% of the channels").gain_ms == with_width(now, 0.75).gain_ms
 
 
 def test_the_layers_to_shrink_are_those_that_gain_most_alone():
     """Not a depthwise one, which is as wide as the layer before it, nor one with a single output, nor the answer."""
     now = context(small(2, 8, a=64, b=48, c=4000))
-    found = [one for one in advise(now) if one.change.startswith("halve")]
+    shrinking = [one for one in advise(now) if one.change.startswith("halve")]
     alone = {}
     times = {layer.name: layer.ms.estimate for layer in estimate(now.network, now.board).layers}
     halves = {"c1": {"a": 32}, "c2": {"b": 24}, "fc": {"c": 2000}}
@@ -148,12 +148,12 @@ def test_the_layers_to_shrink_are_those_that_gain_most_alone():
         other = estimate(small(2, 8, **{"a": 64, "b": 48, "c": 4000, **changed}), now.board).layers
         alone[name] = (times[name] - next(layer.ms.estimate for layer in other if layer.name == name)) / 2
     ranked = sorted(alone, key=alone.get, reverse=True)
-    assert len(found) == SHRUNK == 3
-    assert [one.edit.layer for one in found] == ranked
-    for one in found:
+    assert len(shrinking) == SHRUNK == 3
+    assert [one.edit.layer for one in shrinking] == ranked
+    for one in shrinking:
         assert one.gain_ms.estimate == pytest.approx(now.model.forward_ratio * alone[one.edit.layer])
     outputs = {"c1": 64, "c2": 48, "fc": 4000}
-    assert {one.edit: one.change for one in found} == {
+    assert {one.edit: one.change for one in shrinking} == {
         Outputs(name, count // 2): f"halve the outputs of {name} ({count})" for name, count in outputs.items()
     }
     few = [one.edit.layer for one in advise(context(small(1, 8, a=2, b=2, c=1))) if one.change.startswith("halve")]
@@ -169,13 +169,13 @@ def test_a_placement_gains_over_where_it_runs_now_per_image(processor):
     now = AdviceContext(network, mine, mine.stacks[0], 0.8, other=other, copy=copy)
     placed = place(network, cpu, gpu, copy, level=0.8)
     assert placed.worthwhile
-    found = found_of(now, "place")
+    advised = advice_starting(now, "place")
     gain = placed.gain_over_cpu_ms if processor == "cpu" else placed.gain_over_gpu_ms
-    assert asdict(found.gain_ms) == pytest.approx({name: ms / 4 for name, ms in asdict(gain).items()})
+    assert asdict(advised.gain_ms) == pytest.approx({name: ms / 4 for name, ms in asdict(gain).items()})
     there = sum(placed.on_gpu)
     moved = (there, "gpu") if processor == "cpu" else (len(placed.on_gpu) - there, "cpu")
-    assert found.change == f"place {moved[0]} of {len(placed.on_gpu)} layers on the {moved[1]}"
-    assert found.note == f"{placed.copies} copies"
+    assert advised.change == f"place {moved[0]} of {len(placed.on_gpu)} layers on the {moved[1]}"
+    assert advised.note == f"{placed.copies} copies"
     document = placed.to_dict()
     assert document["stacks"] == {"cpu": "synthetic-cpu", "gpu": "synthetic-gpu"}
     assert [one["processor"] == "gpu" for one in document["layers"]] == list(placed.on_gpu)
@@ -186,13 +186,13 @@ def test_another_processor_and_an_offload_gain_what_their_estimates_say():
     gpu, server, link = board_model("gpu"), board_model("gpu", stacks=[stack_model("gpu", speed=30)]), Link(2000, 0.5)
     now = context(network, other=gpu, server=server, link=link)
     one, other = (time_per_image(network, stack) for stack in (now.model, gpu.stacks[0]))
-    found = found_of(now, "run on the gpu")
+    advised = advice_starting(now, "run on the gpu")
     width = norm.ppf(0.9) * np.hypot(one[1], other[1])
-    assert (found.gain_ms.estimate, found.gain_ms.high) == pytest.approx(
+    assert (advised.gain_ms.estimate, advised.gain_ms.high) == pytest.approx(
         ((one[0] - other[0]) / 1e6, (one[0] - other[0] + width) / 1e6)
     )
     away = offload(network, now.board, server, link, level=0.8)
-    advice = found_of(now, "offload")
+    advice = advice_starting(now, "offload")
     assert asdict(advice.gain_ms) == pytest.approx({name: ms / 2 for name, ms in asdict(away.gain_ms).items()})
     count = len(network.layers)
     assert advice.change == f"offload {count - sum(away.best.on_board)} of {count} layers"
@@ -224,8 +224,8 @@ def test_all_that_reaches_a_goal_takes_what_its_estimate_says():
         at_inputs=lambda shapes: load_network(ALEXNET, inputs=shapes),
     )  # fmt: skip
     goal = Budget(ms=0.95 * forward_ms(network, now.model).estimate)
-    found, _ = reaching(now, goal)
-    by_effort = {one.effort: one for one in found}
+    reached_by, _ = reaching(now, goal)
+    by_effort = {one.effort: one for one in reached_by}
     placed, away = place(network, cpu, gpu, copy, level=0.8), offload(network, cpu, server, link, level=0.8)
     assert by_effort[5].forward_ms == away.total_ms
     assert (
@@ -236,10 +236,10 @@ def test_all_that_reaches_a_goal_takes_what_its_estimate_says():
     assert by_effort[4].forward_ms == forward_ms(narrower(network, 0.9), now.model, 0.8)
     tried = ((change, forward_ms(one, now.model, 0.8)) for change, one in smaller(network, now.at_inputs))
     assert (by_effort[3].change, by_effort[3].forward_ms) == next(one for one in tried if one[1].estimate <= goal.ms)
-    (place_change,) = (one for one in found if one.change.startswith("place"))
+    (place_change,) = (one for one in reached_by if one.change.startswith("place"))
     assert (place_change.effort, place_change.forward_ms) == (1, placed.placed_ms)
     assert 2 not in by_effort  # no batch makes a pass shorter
-    for one in found:
+    for one in reached_by:
         assert one.chance == pytest.approx(one.forward_ms.chance_below(goal.ms, 0.8)) and one.chance > 0.5
         assert 0 <= one.effort < len(EFFORTS)
 
@@ -247,8 +247,8 @@ def test_all_that_reaches_a_goal_takes_what_its_estimate_says():
 def test_a_goal_of_images_is_reached_by_a_batch_larger_than_now():
     now = context(small(2, 32), at_batch=lambda images: small(images, 32))
     wanted = 4 / forward_ms(small(4, 32), now.model).estimate * 1e3 * (1 - 1e-9)
-    found, _ = reaching(now, Budget(images_per_second=wanted))
-    (batch,) = (one for one in found if one.effort == 2)
+    reached_by, _ = reaching(now, Budget(images_per_second=wanted))
+    (batch,) = (one for one in reached_by if one.effort == 2)
     assert (batch.change, batch.images) == ("batch 4", 4)
     assert batch.forward_ms == forward_ms(small(4, 32), now.model, 0.8)
     none = replace(now, board=replace(now.board, provenance={"free_bytes": 1}))
@@ -258,10 +258,10 @@ def test_a_goal_of_images_is_reached_by_a_batch_larger_than_now():
 
 def test_the_nearest_misses_the_goal_by_least():
     now = context(small(2, 64), at_inputs=at_inputs, at_batch=lambda images: small(images, 64))
-    found, nearest = reaching(now, Budget(ms=1e-9))
+    reached_by, nearest = reaching(now, Budget(ms=1e-9))
     tried = [forward_ms(network, now.model).estimate for _, network in smaller(now.network, at_inputs)]
     tried += [forward_ms(narrower(now.network, 0.25), now.model).estimate]
-    assert found == [] and nearest.forward_ms.estimate == pytest.approx(min(tried))
+    assert reached_by == [] and nearest.forward_ms.estimate == pytest.approx(min(tried))
 
 
 def test_a_split_costs_a_round_trip_and_a_nanosecond_a_byte_at_8_gigabits_per_s():
@@ -291,27 +291,27 @@ def test_stacks_are_chosen_by_name_on_board_and_server():
 
 def test_what_is_free_bounds_the_batch_where_no_memory_budget_does():
     board = board_model("cpu", free_bytes=200 << 20)
-    found = check_budget(small(1, 64), board, Budget(), at_batch=lambda images: small(images, 64))
-    assert found.free_bytes == 200 << 20
+    checked = check_budget(small(1, 64), board, Budget(), at_batch=lambda images: small(images, 64))
+    assert checked.free_bytes == 200 << 20
     most, more = (
-        estimate_memory(small(found.largest_batch + step, 64), board.stacks[0], "cpu").total for step in (0, 1)
+        estimate_memory(small(checked.largest_batch + step, 64), board.stacks[0], "cpu").total for step in (0, 1)
     )
     assert most <= 200 << 20 < more
-    document = found.to_dict()
-    assert (document["free_bytes"], document["largest_batch"]) == (200 << 20, found.largest_batch)
+    document = checked.to_dict()
+    assert (document["free_bytes"], document["largest_batch"]) == (200 << 20, checked.largest_batch)
     assert check_budget(small(1, 64), board_model("cpu"), Budget()).free_bytes is None
 
 
 def test_a_frame_and_a_line_hold_what_the_estimate_does():
-    found = estimate(small(1, 32), board_model("cpu"))
-    frame = found.to_frame()
+    estimated = estimate(small(1, 32), board_model("cpu"))
+    frame = estimated.to_frame()
     columns = ["layer", "type", "macs", "ms", "low_ms", "high_ms", "modelled", "extrapolated", "fused_into"]
     assert list(frame.columns) == columns
-    for row, layer in zip(frame.to_dict("records"), found.layers, strict=True):
+    for row, layer in zip(frame.to_dict("records"), estimated.layers, strict=True):
         bounds = (layer.ms.estimate, layer.ms.low, layer.ms.high)
         held = (layer.name, layer.type, layer.macs, *bounds, layer.modelled, layer.extrapolated, layer.fused_into)
         assert tuple(row[name] for name in columns) == held
-    assert f"{found.memory_bytes.total / 1048576:.4g} MiB" in repr(found)
+    assert f"{estimated.memory_bytes.total / 1048576:.4g} MiB" in repr(estimated)
 
 
 BRANCHES = """
@@ -324,8 +324,8 @@ layer { name: "g" type: "InnerProduct" bottom: "f" top: "g" inner_product_param 
 
 
 def test_answers_keep_their_width_wherever_they_stand_and_norms_of_fc_layers_follow():
-    made = {layer.name: layer for layer in narrower(parse_prototxt(BRANCHES, "net"), 0.5).layers}
-    assert made["side"].outputs == ((2, 16, 6, 6),)
-    assert (made["f"].outputs, made["g"].inputs, made["g"].outputs) == (((2, 8),), ((2, 8),), ((2, 12),))
-    assert [one.shape for one in made["bn"].parameters] == [(8,), (8,), (1,)]
-    assert [one.shape for one in made["g"].parameters] == [(12, 8), (12,)]
+    narrow = {layer.name: layer for layer in narrower(parse_prototxt(BRANCHES, "net"), 0.5).layers}
+    assert narrow["side"].outputs == ((2, 16, 6, 6),)
+    assert (narrow["f"].outputs, narrow["g"].inputs, narrow["g"].outputs) == (((2, 8),), ((2, 8),), ((2, 12),))
+    assert [one.shape for one in narrow["bn"].parameters] == [(8,), (8,), (1,)]
+    assert [one.shape for one in narrow["g"].parameters] == [(12, 8), (12,)]

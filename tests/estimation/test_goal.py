@@ -63,11 +63,11 @@ def now_ms(now):
 @pytest.mark.parametrize(("a", "b"), [(16, 32), (64, 24)])
 def test_a_narrower_network_is_the_file_with_smaller_numbers(a, b):
     wide, half = (parse_prototxt(WIDE.format(a=x, b=y), "net") for x, y in ((a, b), (a // 2, b // 2)))
-    made = narrower(wide, 0.5)
-    for one, other in zip(made.layers, half.layers, strict=True):
+    narrow = narrower(wide, 0.5)
+    for one, other in zip(narrow.layers, half.layers, strict=True):
         assert (one.inputs, one.outputs, one.parameters) == (other.inputs, other.outputs, other.parameters), one.name
         assert layer_kernel(one) == layer_kernel(other)
-    assert memory(made) == memory(half)
+    assert memory(narrow) == memory(half)
 
 
 def test_smaller_images_are_the_file_at_that_shape():
@@ -79,18 +79,18 @@ def test_smaller_images_are_the_file_at_that_shape():
 def test_every_change_keeps_the_goal_and_the_smallest_comes_first():
     now = situation(other=board_model("gpu"), copy=None)
     goal = Budget(ms=0.8 * now_ms(now))
-    found, nearest = reaching(now, goal)
+    reached_by, nearest = reaching(now, goal)
     assert nearest is None
-    assert all(one.forward_ms.estimate <= goal.limit_ms(one.images) for one in found)
-    assert [one.effort for one in found] == sorted(one.effort for one in found)
-    assert {one.effort for one in found} >= {1, 3, 4}
+    assert all(one.forward_ms.estimate <= goal.limit_ms(one.images) for one in reached_by)
+    assert [one.effort for one in reached_by] == sorted(one.effort for one in reached_by)
+    assert {one.effort for one in reached_by} >= {1, 3, 4}
 
 
 def test_of_images_and_widths_the_largest_that_reaches_the_goal_is_named():
     now = situation()
     goal = Budget(ms=0.6 * now_ms(now))
-    found, _ = reaching(now, goal)
-    (images,) = (one for one in found if one.effort == 3)
+    reached_by, _ = reaching(now, goal)
+    (images,) = (one for one in reached_by if one.effort == 3)
     tried = {change: forward_ms(network, now.model).estimate for change, network in smaller(now.network, at_inputs)}
     assert images.change == next(change for change, ms in tried.items() if ms <= goal.ms)
 
@@ -99,8 +99,8 @@ def test_a_batch_of_seconds_reaches_no_thirty_images_a_second():
     """The goal is held against what the whole batch may take."""
     now = situation()
     per_second = 1.02 * 32 / forward_ms(at_batch(32), now.model).estimate * 1e3
-    found, _ = reaching(now, Budget(images_per_second=per_second))
-    assert not any(one.change.startswith("batch") for one in found)
+    reached_by, _ = reaching(now, Budget(images_per_second=per_second))
+    assert not any(one.change.startswith("batch") for one in reached_by)
     slightly_less, _ = reaching(now, Budget(images_per_second=0.97 * per_second))
     assert any(one.change == "batch 32" for one in slightly_less)
 
@@ -113,13 +113,13 @@ def test_what_nothing_reaches_alone_a_faster_stack_may_with_a_smaller_network():
         forward_ms(narrower(now.network, 0.25), now.model).estimate,
         forward_ms(list(smaller(now.network, at_inputs))[-1][1], now.model).estimate,
     )
-    found, _ = reaching(now, Budget(ms=0.8 * least))
-    assert found and all(one.change.startswith("use fast and ") for one in found)
+    reached_by, _ = reaching(now, Budget(ms=0.8 * least))
+    assert reached_by and all(one.change.startswith("use fast and ") for one in reached_by)
 
 
 def test_where_nothing_reaches_it_the_nearest_is_named():
-    found, nearest = reaching(situation(), Budget(ms=1e-6))
-    assert found == [] and nearest is not None
+    reached_by, nearest = reaching(situation(), Budget(ms=1e-6))
+    assert reached_by == [] and nearest is not None
 
 
 def test_images_and_width_are_among_the_changes_without_a_goal():

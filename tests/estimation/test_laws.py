@@ -59,7 +59,7 @@ def test_estimates_scale_with_their_unit(seed, factor, overhead_ns):
     stack = replace(stack_model("gpu"), layer_overhead_ns=overhead_ns, least_ns={"mac": 0.004, "element": 0.2})
     network = drawn(seed)
     one, other = (estimate(network, board_model("gpu", stacks=[model])) for model in (stack, slower(stack, factor)))
-    times = ([found.forward_ms, *(layer.ms for layer in found.layers)] for found in (one, other))
+    times = ([estimated.forward_ms, *(layer.ms for layer in estimated.layers)] for estimated in (one, other))
     for before, after in zip(*times, strict=True):
         scaled = [factor * bound for bound in (before.estimate, before.low, before.high)]
         assert (after.estimate, after.low, after.high) == pytest.approx(tuple(scaled), rel=1e-9)
@@ -129,14 +129,18 @@ def resized(seed, batch):
 def test_no_placement_is_worse_than_either_processor_alone(seed, call_ns, ns_per_byte, speed):
     network = drawn(seed, 10)
     cpu, gpu = board_model("cpu"), board_model("gpu", stacks=[stack_model("gpu", speed=speed)])
-    found = place(network, cpu, gpu, Copy(call_ns, ns_per_byte))
+    placement = place(network, cpu, gpu, Copy(call_ns, ns_per_byte))
     alone = [forward_ms(network, one.stacks[0]).estimate for one in (cpu, gpu)]
-    assert found.all_cpu_ms == pytest.approx(alone[0])
-    assert found.all_gpu_ms >= alone[1] * (1 - 1e-9)  # with the copies of image and result
-    assert found.placed_ms.estimate <= min(found.all_cpu_ms, found.all_gpu_ms) * (1 + 1e-9)
-    assert found.gain_over_cpu_ms.estimate == pytest.approx(found.all_cpu_ms - found.placed_ms.estimate, abs=1e-9)
-    assert found.gain_over_gpu_ms.estimate == pytest.approx(found.all_gpu_ms - found.placed_ms.estimate, abs=1e-9)
-    assert 0 <= found.copies_ms <= found.placed_ms.estimate * (1 + 1e-9)
+    assert placement.all_cpu_ms == pytest.approx(alone[0])
+    assert placement.all_gpu_ms >= alone[1] * (1 - 1e-9)  # with the copies of image and result
+    assert placement.placed_ms.estimate <= min(placement.all_cpu_ms, placement.all_gpu_ms) * (1 + 1e-9)
+    assert placement.gain_over_cpu_ms.estimate == pytest.approx(
+        placement.all_cpu_ms - placement.placed_ms.estimate, abs=1e-9
+    )
+    assert placement.gain_over_gpu_ms.estimate == pytest.approx(
+        placement.all_gpu_ms - placement.placed_ms.estimate, abs=1e-9
+    )
+    assert 0 <= placement.copies_ms <= placement.placed_ms.estimate * (1 + 1e-9)
 
 
 @a_few
@@ -144,12 +148,12 @@ def test_no_placement_is_worse_than_either_processor_alone(seed, call_ns, ns_per
 def test_no_split_is_worse_than_the_board_alone_and_a_faster_link_is_no_worse(seed, megabits_per_s, round_trip_ms):
     network = drawn(seed, 10)
     board, server = board_model("cpu"), board_model("gpu", stacks=[stack_model("gpu", speed=20)])
-    found = offload(network, board, server, Link(megabits_per_s, round_trip_ms))
+    offloaded = offload(network, board, server, Link(megabits_per_s, round_trip_ms))
     alone = forward_ms(network, board.stacks[0]).estimate
-    assert found.total_ms.estimate <= alone * (1 + 1e-9)
-    assert found.gain_ms.estimate == pytest.approx(alone - found.total_ms.estimate, abs=1e-9)
+    assert offloaded.total_ms.estimate <= alone * (1 + 1e-9)
+    assert offloaded.gain_ms.estimate == pytest.approx(alone - offloaded.total_ms.estimate, abs=1e-9)
     faster = offload(network, board, server, Link(2 * megabits_per_s, round_trip_ms))
-    assert faster.total_ms.estimate <= found.total_ms.estimate * (1 + 1e-9)
+    assert faster.total_ms.estimate <= offloaded.total_ms.estimate * (1 + 1e-9)
 
 
 def test_a_copy_is_a_call_and_an_element_read_and_written_for_each_four_bytes():
@@ -159,20 +163,20 @@ def test_a_copy_is_a_call_and_an_element_read_and_written_for_each_four_bytes():
     )
     stack = stack_model("gpu")
     assert measured_copy(stack) is None
-    found = measured_copy(replace(stack, kinds={**stack.kinds, "copy": copy}))
-    assert (found.call_ns, found.ns_per_byte) == pytest.approx((7000.0, 0.2))
-    assert found.ns(1000) == pytest.approx(7200.0)
+    fitted = measured_copy(replace(stack, kinds={**stack.kinds, "copy": copy}))
+    assert (fitted.call_ns, fitted.ns_per_byte) == pytest.approx((7000.0, 0.2))
+    assert fitted.ns(1000) == pytest.approx(7200.0)
     network = drawn(1)
     model = board_model("gpu", stacks=[replace(stack, kinds={**stack.kinds, "copy": copy})])
-    assert place(network, board_model("cpu"), model).copy == found
+    assert place(network, board_model("cpu"), model).copy == fitted
     assert place(network, board_model("cpu"), board_model("gpu")).copy == Copy(0.0, 0.0)
 
 
 @given(st.floats(1e3, 1e10), st.floats(1e-3, 1.0), st.floats(0.05, 0.99), st.floats(0.3, 3.0))
 def test_the_chance_to_keep_a_limit_is_the_log_normals(ns, relative_sd, level, factor):
-    found = milliseconds(ns, relative_sd * ns, level)
+    interval = milliseconds(ns, relative_sd * ns, level)
     expected = lognorm.cdf(factor * ns / 1e6, s=relative_sd, scale=ns / 1e6)
-    assert found.chance_below(factor * ns / 1e6, level) == pytest.approx(expected, abs=1e-6)
+    assert interval.chance_below(factor * ns / 1e6, level) == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_time_without_an_interval_keeps_a_limit_or_does_not():
@@ -183,9 +187,9 @@ def test_a_time_without_an_interval_keeps_a_limit_or_does_not():
 
 @given(st.floats(-1e9, 1e9), st.floats(0, 1e9), st.floats(0.05, 0.99))
 def test_a_gain_has_the_central_interval_of_a_normal_distribution(ns, sd_ns, level):
-    found = difference(ns, sd_ns, level)
+    interval = difference(ns, sd_ns, level)
     width = norm.ppf(0.5 + level / 2) * sd_ns
-    assert (found.estimate, found.low, found.high) == pytest.approx(
+    assert (interval.estimate, interval.low, interval.high) == pytest.approx(
         (ns / 1e6, (ns - width) / 1e6, (ns + width) / 1e6), abs=1e-6
     )
 

@@ -59,10 +59,10 @@ def test_split_equals_brute_force_on_random_graphs(seed):
             on_board[moves] = labels
             options.append(simulated_ms(network, board_ns, server_ns, link, on_board))
         flow = dataflow(network)
-        found = best_split(flow, board_ns, server_ns, link)
+        chosen = best_split(flow, board_ns, server_ns, link)
         least = min(option for option in options if option is not None)
-        assert simulated_ms(network, board_ns, server_ns, link, found) == pytest.approx(least)
-        assert split(flow, board_ns, server_ns, link, found).total_ms == pytest.approx(least)
+        assert simulated_ms(network, board_ns, server_ns, link, chosen) == pytest.approx(least)
+        assert split(flow, board_ns, server_ns, link, chosen).total_ms == pytest.approx(least)
 
 
 def test_a_slow_link_keeps_everything_on_the_board_and_a_fast_one_nothing():
@@ -78,9 +78,9 @@ def test_a_slow_link_keeps_everything_on_the_board_and_a_fast_one_nothing():
 
 
 def test_no_depth_of_the_table_beats_the_best_split():
-    found = offload(load_network(NETWORKS / "googlenet.prototxt"), on("cpu"), on("gpu"), Link(50, 5))
-    assert len(found.by_depth) == 1 + sum(
+    offloaded = offload(load_network(NETWORKS / "googlenet.prototxt"), on("cpu"), on("gpu"), Link(50, 5))
+    assert len(offloaded.by_depth) == 1 + sum(
         not is_free(layer) for layer in load_network(NETWORKS / "googlenet.prototxt").layers
     )
-    assert found.best.total_ms <= min(one.total_ms for one in found.by_depth) + 1e-9
-    assert found.gain_ms.low < found.gain_ms.estimate < found.gain_ms.high
+    assert offloaded.best.total_ms <= min(one.total_ms for one in offloaded.by_depth) + 1e-9
+    assert offloaded.gain_ms.low < offloaded.gain_ms.estimate < offloaded.gain_ms.high

@@ -29,8 +29,8 @@ def brute_force_peak(network, extra):
     last_made = {top: i for i, layer in enumerate(network.layers) for top in layer.tops}
     results = {
         buffer_of[top]
-        for top, made in last_made.items()
-        if not any(top in layer.bottoms for layer in network.layers[made + 1 :])
+        for top, producer in last_made.items()
+        if not any(top in layer.bottoms for layer in network.layers[producer + 1 :])
     }
 
     def run(index, contents):
@@ -79,9 +79,9 @@ def test_least_memory_equals_brute_force(seed):
     for _ in range(10):
         network = random_network(rng, int(rng.integers(1, 7)))
         for extra in (lambda layer: 0, workspace_bytes):
-            found = least_peak(schedule(network, extra))
-            assert found.exact
-            assert found.bytes == brute_force_peak(network, extra)
+            peak = least_peak(schedule(network, extra))
+            assert peak.exact
+            assert peak.bytes == brute_force_peak(network, extra)
 
 
 @pytest.mark.parametrize("seed", range(20))

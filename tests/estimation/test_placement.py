@@ -61,9 +61,9 @@ def test_placement_equals_brute_force_on_random_graphs(seed):
             on_gpu = np.zeros(count, dtype=bool)
             on_gpu[moves] = labels
             options.append(simulated_ns(network, cpu_ns, gpu_ns, copy, on_gpu))
-        found = best_placement(dataflow(network), cpu_ns, gpu_ns, copy.ns)
-        assert simulated_ns(network, cpu_ns, gpu_ns, copy, found) == pytest.approx(min(options))
-        assert placed_ns(dataflow(network), cpu_ns, gpu_ns, copy.ns, found) == pytest.approx(min(options))
+        best = best_placement(dataflow(network), cpu_ns, gpu_ns, copy.ns)
+        assert simulated_ns(network, cpu_ns, gpu_ns, copy, best) == pytest.approx(min(options))
+        assert placed_ns(dataflow(network), cpu_ns, gpu_ns, copy.ns, best) == pytest.approx(min(options))
 
 
 def test_cut_equals_scipys_maximum_flow_on_random_graphs():

@@ -319,9 +319,9 @@ def test_a_batch_and_inputs_can_be_given_with_the_command(browser, tmp_path, cap
     network = str(NETWORKS / "alexnet.prototxt")
     with served(tmp_path, network, "--board", "tx1", *given) as address:
         page = open_page(browser, address)
-        found = rows(page)
+        shown = rows(page)
         assert page.get_by_label("batch", exact=True).input_value() == "2"
-    for key, (ms, *_) in found.items():
+    for key, (ms, *_) in shown.items():
         board, processor, stack, _ = key.split("|")
         who = ["--board", board, "--processor", processor, "--stack", stack]
         assert main(["estimate", network, *given, *who, "--json"]) == 0
@@ -346,9 +346,9 @@ def test_axe_finds_nothing_and_nothing_scrolls_sideways(browser, address, width,
     page.evaluate(AXE.read_text(encoding="utf-8"))
     run = """axe.run(document, {resultTypes: ["violations"]}).then((found) => ({passes: found.passes.length,
         violations: found.violations.map((one) => [one.id, one.nodes.slice(0, 3).map((node) => node.html)])}))"""
-    found = page.evaluate(run)
-    assert found["violations"] == []
-    assert found["passes"] > 20
+    axe_result = page.evaluate(run)
+    assert axe_result["violations"] == []
+    assert axe_result["passes"] > 20
     page.context.close()
 
 

@@ -27,10 +27,10 @@ def networks():
 
 def test_the_difference_is_that_of_the_estimates_and_surer_than_both(stack, networks):
     before, after = (estimate(network, stack.board).forward_ms for network in networks)
-    found = change(*networks, stack.model, 0.9)
-    assert found.estimate == pytest.approx(after.estimate - before.estimate, rel=1e-9)
+    difference = change(*networks, stack.model, 0.9)
+    assert difference.estimate == pytest.approx(after.estimate - before.estimate, rel=1e-9)
     apart = np.hypot(before.high - before.low, after.high - after.low)
-    assert 0 < found.high - found.low < apart
+    assert 0 < difference.high - difference.low < apart
 
 
 def test_nothing_changed_is_nothing_at_all(stack, networks):
@@ -62,10 +62,10 @@ def test_the_rate_s_interval_is_that_of_simulated_times():
     before, after = (log_normal(one.mean(), z * one.std()) for one in times)
     gap = times[1] - times[0]
     whole = Milliseconds(gap.mean(), gap.mean() - z * gap.std(), gap.mean() + z * gap.std())
-    found = rate_change((before, after), (1, 2), whole, 0.9)
+    difference = rate_change((before, after), (1, 2), whole, 0.9)
     rates = 2e3 / times[1] - 1e3 / times[0]
-    assert found.estimate == pytest.approx(rates.mean(), rel=0.01)
-    assert found.high - found.low == pytest.approx(2 * z * rates.std(), rel=0.05)
+    assert difference.estimate == pytest.approx(rates.mean(), rel=0.01)
+    assert difference.high - difference.low == pytest.approx(2 * z * rates.std(), rel=0.05)
 
 
 def log_normal(mean: float, width: float) -> Milliseconds:

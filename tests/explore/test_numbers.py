@@ -48,10 +48,10 @@ def test_every_network_on_every_shipped_board_is_as_the_command_says(tmp_path, c
             page.get_by_role("option", name=name, exact=True).click()
             page.wait_for_function("(old) => document.querySelector('table.answers').textContent !== old", arg=before)
             shown[name] = rows(page)
-    for name, found in shown.items():
+    for name, shown_numbers in shown.items():
         network = NETWORKS / name
         expected = {"|".join(map(str, one)): said_by_the_command(root, network, one, capsys) for one in STACKS}
-        assert found.keys() == expected.keys(), name
-        for key, numbers in found.items():
+        assert shown_numbers.keys() == expected.keys(), name
+        for key, numbers in shown_numbers.items():
             # A sum's last digits depend on how many threads its BLAS has.
             assert numbers == pytest.approx(expected[key], rel=1e-12), (name, key)

@@ -35,8 +35,8 @@ def test_the_text_after_an_edit_gains_what_was_said(tmp_path, name):
 
 def test_what_the_text_cannot_say_is_not_offered(tmp_path):
     text = (NETWORKS / "resnet18.prototxt").read_text()
-    found = trials(Question(Source("x", text)), load_stacks(tmp_path)[0], tmp_path)
-    added = [one for one in found if one["change"].startswith("halve the outputs of res5a_branch2b")]
+    advice = trials(Question(Source("x", text)), load_stacks(tmp_path)[0], tmp_path)
+    added = [one for one in advice if one["change"].startswith("halve the outputs of res5a_branch2b")]
     assert added and added[0]["edit"] is None  # its values are added to others, which would stay as wide
 
 

@@ -61,5 +61,5 @@ if __name__ == "__main__":
     import caffe  # noqa: F401  (once, for all children)
 
     for line in sys.stdin:
-        asked = json.loads(line)
-        print(json.dumps(in_child(asked["definition"], asked["file"])), flush=True)
+        request = json.loads(line)
+        print(json.dumps(in_child(request["definition"], request["file"])), flush=True)

@@ -182,8 +182,8 @@ def _candidate(draw: Draw, name: str, shapes: dict[str, Shape]) -> str:
         text = _opened(ONE_INPUT[kind](draw, shapes[bottoms[0]]))
         tops = _tops(kind, text, draw)
     in_place = kind in IN_PLACE and len(bottoms) == 1 and draw(YES)
-    made = bottoms if in_place else [f"{name}_{index}" for index in range(tops)]
-    blob_text = " ".join([f'bottom: "{blob}"' for blob in bottoms] + [f'top: "{blob}"' for blob in made])
+    top_names = bottoms if in_place else [f"{name}_{index}" for index in range(tops)]
+    blob_text = " ".join([f'bottom: "{blob}"' for blob in bottoms] + [f'top: "{blob}"' for blob in top_names])
     return f'layer {{ name: "{name}" type: "{kind}" {blob_text} {text} }}\n'
 
 
@@ -218,8 +218,8 @@ def definitions(draw: Draw, layers: int = 12) -> tuple[str, list[str]]:
 
 def _shapes(network: Network) -> dict[str, Shape]:
     """The shape of every blob that a layer may read, by the name it has in the file."""
-    made = {top: shape for layer in network.layers for top, shape in zip(layer.tops, layer.outputs, strict=True)}
-    return {blob: shape for blob, shape in made.items() if "_split_" not in blob}
+    shapes = {top: shape for layer in network.layers for top, shape in zip(layer.tops, layer.outputs, strict=True)}
+    return {blob: shape for blob, shape in shapes.items() if "_split_" not in blob}
 
 
 V1_TYPES = {

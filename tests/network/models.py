@@ -43,8 +43,8 @@ class Builder:
 
     def model(self, output: str, kind: int = TensorProto.FLOAT) -> ModelProto:
         given = helper.make_tensor_value_info("image", TensorProto.FLOAT, self.shape)
-        made = helper.make_tensor_value_info(output, kind, None)
-        graph = helper.make_graph(self.nodes, "made", [given], [made], self.weights)
+        output_info = helper.make_tensor_value_info(output, kind, None)
+        graph = helper.make_graph(self.nodes, "made", [given], [output_info], self.weights)
         opset = helper.make_opsetid("", self.opset)
         return helper.make_model(graph, opset_imports=[opset], ir_version=min(8, helper.VERSION_TABLE[0][1] + 5))
 

@@ -24,8 +24,8 @@ def rebuilt(network):
         else:
             message = next(iter(LAYER_TYPES[layer.type].write(layer.settings).values()), {})
             inputs = [values[blob] for blob in layer.bottoms]
-            made = net.add_several(len(layer.tops), layer.type, *inputs, name=layer.name, **message)
-            values |= dict(zip(layer.tops, made, strict=True))
+            values_added = net.add_several(len(layer.tops), layer.type, *inputs, name=layer.name, **message)
+            values |= dict(zip(layer.tops, values_added, strict=True))
     return net.build()
 
 

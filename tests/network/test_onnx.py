@@ -29,8 +29,8 @@ def load(model: ModelProto, tmp_path, **options) -> Network:
 def shapes_when_run(model: ModelProto, network: Network) -> dict[str, tuple[int, ...]]:
     """The shape of every tensor of a model that ran on the network's inputs."""
     known = {output.name for output in model.graph.output}
-    made = [name for node in model.graph.node for name in node.output if name and name not in known]
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in made)
+    produced = [name for node in model.graph.node for name in node.output if name and name not in known]
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in produced)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
@@ -53,17 +53,19 @@ def test_shapes_are_those_of_onnxruntime(name, tmp_path):
     tops = {top: shape for layer in network.layers for top, shape in zip(layer.tops, layer.outputs, strict=True)}
     compared = tops.keys() & ran.keys()
     assert {top: tops[top] for top in compared} == {top: ran[top] for top in compared}
-    kept = {"Identity", "Cast", "Constant", "ConstantOfShape", "Shape", "Gather", "Unsqueeze"}
-    assert compared >= {node.output[0] for node in model.graph.node if node.op_type not in kept} - constant(model)
+    constant_like = {"Identity", "Cast", "Constant", "ConstantOfShape", "Shape", "Gather", "Unsqueeze"}
+    assert compared >= {node.output[0] for node in model.graph.node if node.op_type not in constant_like} - constant(
+        model
+    )
 
 
 def constant(model: ModelProto) -> set[str]:
     """Tensors that come of weights and shapes alone."""
-    found = {tensor.name for tensor in model.graph.initializer}
+    constant_names = {tensor.name for tensor in model.graph.initializer}
     for node in model.graph.node:
-        if node.op_type in ("Shape", "ConstantOfShape") or found.issuperset(filter(None, node.input)):
-            found.update(node.output)
-    return found
+        if node.op_type in ("Shape", "ConstantOfShape") or constant_names.issuperset(filter(None, node.input)):
+            constant_names.update(node.output)
+    return constant_names
 
 
 @pytest.mark.caffe
@@ -226,12 +228,12 @@ def test_every_node_with_work_is_carried_by_one_layer(name, tmp_path):
     free = {"Identity", "Constant", "ConstantOfShape", "Shape", "Gather", "Unsqueeze"}
     given = {node.output[0] for node in model.graph.node if node.op_type not in free} - constant(model)
     assert given <= set(carried)
-    made = {name for _, node in nodes(network) for name in node.outputs}
+    produced = {name for _, node in nodes(network) for name in node.outputs}
     for _, node in nodes(network):
         fixed = {position for position, _ in node.operator.constants}
         data = [tensor for position, tensor in enumerate(node.inputs) if tensor and position not in fixed]
-        assert made >= set(data)
-    assert made >= set(network.outputs)
+        assert produced >= set(data)
+    assert produced >= set(network.outputs)
 
 
 def test_open_batches_by_name_or_number_are_one_and_said(tmp_path):

@@ -170,7 +170,7 @@ class TestLayersOfForks:
         ],
     )
     def test_whose_rules_are_known_have_their_shapes(self, text, shape):
-        it = next(found for found in read(IMAGE + text).layers if found.name == "it")
+        it = next(one for one in read(IMAGE + text).layers if one.name == "it")
         assert (it.outputs[0], it.modelled) == (shape, False)
 
 

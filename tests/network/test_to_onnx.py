@@ -74,19 +74,19 @@ def compare(network: Network, ran) -> int:
     last = last_tensors(network)
     listed = {output.name for output in model.graph.output}
     inputs = {given.name for given in model.graph.input}
-    kept = [(blob, name) for blob, name in last.items() if name not in inputs]
-    if not kept:
+    compared = [(blob, name) for blob, name in last.items() if name not in inputs]
+    if not compared:
         return 0
     onnx.checker.check_model(model)
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for _, name in kept if name not in listed)
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for _, name in compared if name not in listed)
     given = {name: ran[f"input/{name}"] for name in inputs}
-    results = session(model.SerializeToString()).run([name for _, name in kept], given)
-    for (blob, _), result in zip(kept, results, strict=True):
+    results = session(model.SerializeToString()).run([name for _, name in compared], given)
+    for (blob, _), result in zip(compared, results, strict=True):
         real = ran[f"blob/{blob}"]
         assert result.shape == real.shape, blob
         scale = max(1e-6, float(numpy.nanmax(abs(real[numpy.isfinite(real)]), initial=0)))
         numpy.testing.assert_allclose(result / scale, real / scale, atol=1e-4, rtol=1e-3, err_msg=blob)
-    return len(kept)
+    return len(compared)
 
 
 CASES = {

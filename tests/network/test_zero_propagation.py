@@ -15,11 +15,11 @@ with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:
     file.write(sys.stdin.read())
     file.flush()
     net = caffe.Net(file.name, caffe.TEST)
-found = {}
+on_zeros = {}
 for index, name in enumerate(net._layer_names):
-    found[name] = all(not net._blobs[blob].data.any() for blob in net._bottom_ids(index))
+    on_zeros[name] = all(not net._blobs[blob].data.any() for blob in net._bottom_ids(index))
     net._forward(index, index)
-print(json.dumps(found))
+print(json.dumps(on_zeros))
 """
 
 INPUT = 'layer { name: "in" type: "Input" top: "in" input_param { shape { dim: 2 dim: 4 dim: 9 dim: 9 } } }\n'
@@ -65,9 +65,9 @@ def test_as_real_caffe_finds_them():
     if not CAFFE_PYTHON.exists():
         pytest.skip(f"real Caffe is not at {CAFFE_PYTHON.relative_to(ROOT)}: ./run test builds it")
     ran = subprocess.run([CAFFE_PYTHON, "-c", PROBE], input=TEXT, capture_output=True, text=True, check=True)
-    found = {layer.name: layer.on_zeros for layer in parse_prototxt(TEXT, "text").layers}
+    predicted = {layer.name: layer.on_zeros for layer in parse_prototxt(TEXT, "text").layers}
     caffe = json.loads(ran.stdout)
-    assert found == caffe
+    assert predicted == caffe
     assert {True, False} == set(caffe.values())
 
 

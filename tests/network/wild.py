@@ -50,10 +50,10 @@ def answered(path: Path) -> tuple[Network | None, str, int]:
             words = (
                 shlex.split(re.sub(r"^.*?(?=--input )", "", message).replace("'", " ")) if "--input" in message else []
             )
-            asked = [word for option, word in pairwise(words) if option == "--input"]
-            if not asked or set(asked) <= set(options):
+            inputs_named = [word for option, word in pairwise(words) if option == "--input"]
+            if not inputs_named or set(inputs_named) <= set(options):
                 return None, message, answers
-            options += asked
+            options += inputs_named
     return None, message, MOST_ANSWERS
 
 

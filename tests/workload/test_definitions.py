@@ -25,7 +25,7 @@ def last(*text):
     return parse_prototxt("\n".join(text), "net").layers[-1]
 
 
-def pieces(layer):
+def products(layer):
     return sorted((use.kernel["m"], use.kernel["n"], use.kernel["k"], use.count) for use in gemms(layer))
 
 
@@ -44,7 +44,7 @@ def test_an_lstm_multiplies_input_and_state_by_four_gates_at_each_step():
     layer = last(*SEQUENCE, recurrent("LSTM", "xc"))
     gates = 4 * HIDDEN
     assert macs(layer) == sum(gates * GIVEN + gates * HIDDEN for _ in range(STEPS * IMAGES))
-    assert pieces(layer) == sorted([(STEPS * IMAGES, gates, GIVEN, 1), (IMAGES, gates, HIDDEN, STEPS)])
+    assert products(layer) == sorted([(STEPS * IMAGES, gates, GIVEN, 1), (IMAGES, gates, HIDDEN, STEPS)])
 
 
 def test_a_static_input_is_multiplied_once_for_all_steps_and_states_that_are_given_are_none():
@@ -72,7 +72,7 @@ def test_the_older_lstm_takes_its_sequences_from_its_rows():
         'layer { name: "l" type: "Lstm" bottom: "x" top: "y" lstm_param { num_output: 3 batch_size: 2 } }',
     )
     assert macs(layer) == 6 * (12 * 10 + 12 * 3)
-    assert pieces(layer) == sorted([(6, 12, 10, 1), (2, 12, 3, 3)])
+    assert products(layer) == sorted([(6, 12, 10, 1), (2, 12, 3, 3)])
 
 
 def test_a_dense_block_convolves_all_channels_before():
@@ -144,7 +144,7 @@ def test_matrix_products_of_onnx_are_einsums(tmp_path, shapes, weights, equation
 )  # fmt: skip
 def test_a_gemm_of_onnx_multiplies_five_rows_of_seven_by_three(tmp_path, shape, weights, flags):
     layer = onnx_layer(tmp_path, "Gemm", [shape], [weights, (3,)], **flags)
-    assert pieces(layer) == [(5, 3, 7, 1)]
+    assert products(layer) == [(5, 3, 7, 1)]
 
 
 @pytest.mark.parametrize("group", [1, 2, 6])
@@ -153,7 +153,7 @@ def test_convolutions_of_onnx_multiply_each_output_by_its_window(tmp_path, group
     outputs = 2 * 12 * 4 * 7
     assert prod(layer.outputs[0]) == outputs
     assert macs(layer) == outputs * 6 // group * 3 * 2
-    assert pieces(layer) == [(12 // group, 28, 6 // group * 6, 2 * group)]
+    assert products(layer) == [(12 // group, 28, 6 // group * 6, 2 * group)]
 
 
 @pytest.mark.parametrize("group", [1, 2])
@@ -250,14 +250,14 @@ def test_the_tables_hold_each_layer_and_each_of_its_kernels():
         assert (row["macs"], row["poster_flops"]) == (macs(layer), poster_flops(layer))
         assert tuple(row[list(Memory._fields)]) == tuple(layer_memory(layer))
         assert row["modelled"] == layer.modelled
-    found = kernel_table(network)
-    assert list(found.columns) == ["network", "batch", "layer", "count", "kind", "variant", *SIZE_NAMES]
-    assert found["layer"].tolist() == [name for name, layer in layers.items() for _ in kernels(layer)]
-    assert set(layers) - set(found["layer"]) == {name for name, layer in layers.items() if is_free(layer)}
-    gemm = found[(found["kind"] == "gemm") & (found["k"] > 1)]
+    kernel_rows = kernel_table(network)
+    assert list(kernel_rows.columns) == ["network", "batch", "layer", "count", "kind", "variant", *SIZE_NAMES]
+    assert kernel_rows["layer"].tolist() == [name for name, layer in layers.items() for _ in kernels(layer)]
+    assert set(layers) - set(kernel_rows["layer"]) == {name for name, layer in layers.items() if is_free(layer)}
+    gemm = kernel_rows[(kernel_rows["kind"] == "gemm") & (kernel_rows["k"] > 1)]
     work = (gemm["m"] * gemm["n"] * gemm["k"] * gemm["count"]).groupby(gemm["layer"]).sum()
     assert work.to_dict() == {name: macs(layer) for name, layer in layers.items() if macs(layer)}
-    assert found["m"].isna().any() and isinstance(found["m"].dtype, pd.Int64Dtype)
+    assert kernel_rows["m"].isna().any() and isinstance(kernel_rows["m"].dtype, pd.Int64Dtype)
 
 
 @pytest.mark.parametrize(

@@ -80,5 +80,5 @@ def test_real_caffe_takes_what_is_computed(name, tmp_path):
 def probe(*arguments):
     command = [CAFFE_PYTHON if CAFFE_PYTHON.exists() else sys.executable, "-c", PROBE, *map(str, arguments)]
     environment = {"GLOG_minloglevel": "2", "OPENBLAS_NUM_THREADS": "1"}
-    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    return map(int, found.stdout.split())
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return map(int, finished.stdout.split())

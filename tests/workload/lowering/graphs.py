@@ -126,12 +126,12 @@ def random_network(seed: int) -> bytes:
     builder = Builder(
         (draw.choice((1, 1, 1, 2)), draw.choice((1, 3, 3, 4, 16, 18, 32)), 24, 24), draw.choice((13, 15, 17))
     )
-    pieces = [_Blob("x", builder.shape[1], 24)]
+    blobs = [_Blob("x", builder.shape[1], 24)]
     for _ in range(draw.randint(8, 24)):
         step = draw.choices(list(STEPS), list(STEPS.values()))[0]
-        pieces.append(step(builder, draw, draw.choice(pieces[-3:])))
-    unread = {piece.name for piece in pieces} - {name for node in builder.nodes for name in node.input}
-    return builder.model(*sorted(unread - {"x"}) or [pieces[-1].name])
+        blobs.append(step(builder, draw, draw.choice(blobs[-3:])))
+    unread = {one.name for one in blobs} - {name for node in builder.nodes for name in node.input}
+    return builder.model(*sorted(unread - {"x"}) or [blobs[-1].name])
 
 
 def random_orders(seed: int) -> bytes:

@@ -42,10 +42,10 @@ def comparison(answers: Sequence[BudgetCheck]) -> str:
             )
         )
     # A column that says nothing is left out.
-    kept = [column for column in range(len(head)) if any(row[column] for row in rows)]
-    right = [kept.index(column) for column in (1, 3, 4, 5, 6) if column in kept]
-    shown = [[row[column] for column in kept] for row in rows]
-    text = table([head[column] for column in kept], shown, right=right)
+    used_columns = [column for column in range(len(head)) if any(row[column] for row in rows)]
+    right = [used_columns.index(column) for column in (1, 3, 4, 5, 6) if column in used_columns]
+    shown = [[row[column] for column in used_columns] for row in rows]
+    text = table([head[column] for column in used_columns], shown, right=right)
     return text + f"\nms: a forward pass, with its {answers[0].estimate.level:.0%} interval"
 
 

@@ -63,9 +63,9 @@ def dataflow(network: Network) -> Dataflow:
     for name in unread:
         readers[holds[name]].append(HOST)
     values = tuple(map(_value, sizes, makers, readers, (network.layers[maker] for maker in makers)))
-    for made, maker in zip(values, makers, strict=True):
-        first = made.readers[0] if made.readers else HOST
-        if made.producer == HOST and first != HOST and stays_with[maker] == maker:
+    for held, maker in zip(values, makers, strict=True):
+        first = held.readers[0] if held.readers else HOST
+        if held.producer == HOST and first != HOST and stays_with[maker] == maker:
             stays_with[maker] = first
     return Dataflow(values, tuple(stays_with[leader] for leader in stays_with))
 

@@ -27,7 +27,7 @@ class Schedule:
     after: tuple[frozenset[int], ...]
     touches: tuple[frozenset[int], ...]
     sizes: tuple[int, ...]
-    kept: frozenset[int]
+    results: frozenset[int]
     extra: tuple[int, ...]
 
 
@@ -72,8 +72,8 @@ def schedule(network: Network, extra_bytes: Callable[[Layer], int] = lambda laye
         unread |= set(layer.tops)
         after.append(frozenset(before - {index}))
         touches.append(frozenset(given) | {buffer_of[name] for name in layer.tops})
-    kept = frozenset(buffer_of[name] for name in unread)
-    return Schedule(tuple(after), tuple(touches), tuple(sizes), kept, tuple(map(extra_bytes, network.layers)))
+    results = frozenset(buffer_of[name] for name in unread)
+    return Schedule(tuple(after), tuple(touches), tuple(sizes), results, tuple(map(extra_bytes, network.layers)))
 
 
 def least_peak(plan: Schedule, states: int = STATES) -> Peak:
@@ -128,13 +128,13 @@ class _Walk:
     def step(self, done: int, alive: int, layer: int) -> tuple[int, int]:
         """(bytes while the layer runs, bytes that stay alive after it) from `alive` bytes before it."""
         then = done | 1 << layer
-        made = freed = 0
+        allocated = freed = 0
         for buffer in self.plan.touches[layer]:
             if not self.users[buffer] & done:
-                made += self.plan.sizes[buffer]
-            if not self.users[buffer] & ~then and buffer not in self.plan.kept:
+                allocated += self.plan.sizes[buffer]
+            if not self.users[buffer] & ~then and buffer not in self.plan.results:
                 freed += self.plan.sizes[buffer]
-        return alive + made + self.plan.extra[layer], alive + made - freed
+        return alive + allocated + self.plan.extra[layer], alive + allocated - freed
 
 
 def _safe(walk: _Walk, peak: int, done: int, alive: int, ready: Sequence[int]) -> tuple[int, ...]:

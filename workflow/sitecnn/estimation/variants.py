@@ -124,18 +124,25 @@ def _narrow(shape: Shape, share: float) -> Shape:
 def _narrow_settings(layer: Layer, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]) -> dict[str, Any]:
     match layer.settings:
         case Convolution() as conv:
-            given, made = inputs[0][1], outputs[0][1]
-            group = given if conv.group == layer.inputs[0][1] else conv.group
-            weights = (given, made // group) if layer.type == "Deconvolution" else (made, given // group)
-            shapes = [(*weights, *conv.kernel), *([(made,)] if conv.bias else [])]
-            settings: Any = replace(conv, num_output=made, group=group)
+            in_channels, out_channels = inputs[0][1], outputs[0][1]
+            group = in_channels if conv.group == layer.inputs[0][1] else conv.group
+            weights = (
+                (in_channels, out_channels // group)
+                if layer.type == "Deconvolution"
+                else (out_channels, in_channels // group)
+            )
+            shapes = [(*weights, *conv.kernel), *([(out_channels,)] if conv.bias else [])]
+            settings: Any = replace(conv, num_output=out_channels, group=group)
         case InnerProduct() as product:
-            made = outputs[0][1] if len(outputs[0]) > 1 else product.num_output
+            out_channels = outputs[0][1] if len(outputs[0]) > 1 else product.num_output
             depth = 1
             for size in inputs[0][product.axis :]:
                 depth *= size
-            shapes = [(depth, made) if product.transpose else (made, depth), *([(made,)] if product.bias else [])]
-            settings = replace(product, num_output=made)
+            shapes = [
+                (depth, out_channels) if product.transpose else (out_channels, depth),
+                *([(out_channels,)] if product.bias else []),
+            ]
+            settings = replace(product, num_output=out_channels)
         case settings:
             shapes = [_scaled(parameter.shape, layer, inputs) for parameter in layer.parameters]
     owners = [parameter.owner for parameter in layer.parameters]

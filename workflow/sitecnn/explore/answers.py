@@ -57,38 +57,38 @@ def answers(question: Question, pinned: Question | None, stacks: Sequence[Stack]
 
 
 def _row(network: Network, before: Network | None, stack: Stack, question: Question) -> dict[str, Any]:
-    found = estimate(network, stack.board, level=question.level)
+    estimated = estimate(network, stack.board, level=question.level)
     row = {
         "key": stack.key,
-        "board": found.board,
-        "processor": found.processor,
-        "stack": found.stack,
-        "engine": found.engine.name,
-        "precision": found.precision,
+        "board": estimated.board,
+        "processor": estimated.processor,
+        "stack": estimated.stack,
+        "engine": estimated.engine.name,
+        "precision": estimated.precision,
         "threads": stack.model.threads,
-        "forward_ms": asdict(found.forward_ms),
-        "images_per_second": found.images_per_second,
-        "memory_bytes": asdict(found.memory_bytes),
-        "modelled_fraction": found.modelled_fraction,
-        "extrapolated_fraction": found.extrapolated_fraction,
-        "is_whole": found.is_whole,
-        **asdict(verdict(found, budget_of(question))),
+        "forward_ms": asdict(estimated.forward_ms),
+        "images_per_second": estimated.images_per_second,
+        "memory_bytes": asdict(estimated.memory_bytes),
+        "modelled_fraction": estimated.modelled_fraction,
+        "extrapolated_fraction": estimated.extrapolated_fraction,
+        "is_whole": estimated.is_whole,
+        **asdict(verdict(estimated, budget_of(question))),
     }
     if before is not None and can_run(before, stack.model):
-        row["change"] = _change(before, network, found, stack, question.level)
+        row["change"] = _change(before, network, estimated, stack, question.level)
     return row
 
 
-def _change(before: Network, network: Network, found: Estimate, stack: Stack, level: float) -> dict[str, Any]:
-    then = estimate(before, stack.board, level=level)
+def _change(before: Network, network: Network, after: Estimate, stack: Stack, level: float) -> dict[str, Any]:
+    earlier = estimate(before, stack.board, level=level)
     whole = change(before, network, stack.model, level)
     return {
         "forward_ms": asdict(whole),
-        "images_per_second": asdict(_rate(then, found, whole, level)),
-        "memory_bytes": found.memory_bytes.total - then.memory_bytes.total,
+        "images_per_second": asdict(_rate(earlier, after, whole, level)),
+        "memory_bytes": after.memory_bytes.total - earlier.memory_bytes.total,
     }
 
 
-def _rate(then: Estimate, found: Estimate, whole: Change, level: float) -> Change:
-    times = (then.forward_ms, found.forward_ms)
-    return rate_change(times, (then.batch, found.batch), whole, level)
+def _rate(earlier: Estimate, after: Estimate, whole: Change, level: float) -> Change:
+    times = (earlier.forward_ms, after.forward_ms)
+    return rate_change(times, (earlier.batch, after.batch), whole, level)

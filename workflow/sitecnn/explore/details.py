@@ -19,8 +19,8 @@ from sitecnn.workload.kernels import macs
 
 def chosen(stacks: Sequence[Stack], key: str) -> Stack:
     """The stack with this key; SiteCNNError if there is none."""
-    if found := next((stack for stack in stacks if stack.key == key), None):
-        return found
+    if with_key := next((stack for stack in stacks if stack.key == key), None):
+        return with_key
     raise SiteCNNError(f"no stack {key!r}")
 
 
@@ -28,16 +28,16 @@ def details(question: Question, pinned: Question | None, stack: Stack) -> dict[s
     """The document of `estimate --json` for the stack, with each layer's MACs, shapes and share, and the drawing."""
     network = network_of(question)
     budget, other_batch = budget_of(question), partial(at_batch, question)
-    found = check_budget(network, stack.board, budget, level=question.level, at_batch=other_batch).to_dict()
-    whole = sum(layer["ms"]["estimate"] for layer in found["layers"])
-    for layer, row in zip(network.layers, found["layers"], strict=True):
+    checked = check_budget(network, stack.board, budget, level=question.level, at_batch=other_batch).to_dict()
+    whole = sum(layer["ms"]["estimate"] for layer in checked["layers"])
+    for layer, row in zip(network.layers, checked["layers"], strict=True):
         row["macs"] = macs(layer)
         row["params"] = sum(parameter.count for parameter in layer.parameters)
         row["inputs"], row["outputs"] = layer.inputs, layer.outputs
         row["note"] = layer.note
         row["share"] = row["ms"]["estimate"] / whole if whole else 0.0
-    fused = {row["name"]: row["fused_into"] for row in found["layers"] if row.get("fused_into")}
-    result = {"document": found, "drawing": draw(network, fused).document(), "notes": network.notes}
+    fused = {row["name"]: row["fused_into"] for row in checked["layers"] if row.get("fused_into")}
+    result = {"document": checked, "drawing": draw(network, fused).document(), "notes": network.notes}
     before = network_of(pinned) if pinned else None
     if before is not None and can_run(before, stack.model):
         result["changes"] = _changes(before, network, stack, question.level)

@@ -103,7 +103,7 @@ def _of_input_layer(block: Block) -> list[Field]:
 
 
 def _replaced(text: str, numbers: list[Field], value_of: Callable[[int], int], what: str) -> str:
-    found = [field for field in numbers if field.value.isdecimal()]
-    if not found:
+    fields = [field for field in numbers if field.value.isdecimal()]
+    if not fields:
         raise NetworkError(f"the text has no {what} that could be changed")
-    return edited(text, [(field, str(value_of(int(field.value)))) for field in found])
+    return edited(text, [(field, str(value_of(int(field.value)))) for field in fields])

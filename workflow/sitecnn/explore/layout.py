@@ -76,7 +76,7 @@ def alive_bytes(plan: Schedule) -> list[int]:
     for index, buffers in enumerate(plan.touches):
         for buffer in buffers:
             first.setdefault(buffer, index)
-            last[buffer] = len(plan.touches) - 1 if buffer in plan.kept else index
+            last[buffer] = len(plan.touches) - 1 if buffer in plan.results else index
     steps = [0] * (len(plan.touches) + 1)
     for buffer, index in first.items():
         steps[index] += plan.sizes[buffer]

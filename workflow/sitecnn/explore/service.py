@@ -29,8 +29,8 @@ class Service:
     def samples(self) -> dict[str, Path]:
         """The networks of `root`/config/networks by file name, or the one that ships with SiteCNN."""
         folder = self.root / "config" / "networks"
-        found = {file.name: file for file in sorted(folder.glob("*")) if file.suffix in (".prototxt", ".onnx")}
-        return found or {SAMPLE.name: SAMPLE}
+        networks = {file.name: file for file in sorted(folder.glob("*")) if file.suffix in (".prototxt", ".onnx")}
+        return networks or {SAMPLE.name: SAMPLE}
 
     @property
     def start(self) -> Path:

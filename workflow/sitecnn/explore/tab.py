@@ -47,19 +47,19 @@ class Newest:
 
     def __init__(self, work: Callable[[], Awaitable[None]]) -> None:
         self.work = work
-        self.asked = self.done = 0
+        self.requested = self.done = 0
         self.rested = asyncio.Event()
         self.rested.set()
 
     async def ask(self) -> None:
         """Do the work, now or after what runs; done when nothing is left to do."""
-        self.asked += 1
+        self.requested += 1
         if not self.rested.is_set():
             return
         self.rested.clear()
         try:
-            while self.done < self.asked:
-                self.done = self.asked
+            while self.done < self.requested:
+                self.done = self.requested
                 await self.work()
         finally:
             self.rested.set()
@@ -67,7 +67,7 @@ class Newest:
     @property
     def is_last(self) -> bool:
         """Whether nobody has asked anew since the work began."""
-        return self.done == self.asked
+        return self.done == self.requested
 
 
 class Tab:
@@ -197,5 +197,5 @@ def _asked(question: Question, pinned: Pinned | None) -> dict[str, Any]:
 
 def safe_name(name: str) -> str:
     """A dropped file's name without folders, fit to be a file's name here."""
-    kept = "".join(letter for letter in Path(name.replace("\\", "/")).name if letter.isprintable())
-    return kept[-MOST_NAME:].lstrip(".") or "network"
+    printable = "".join(letter for letter in Path(name.replace("\\", "/")).name if letter.isprintable())
+    return printable[-MOST_NAME:].lstrip(".") or "network"

@@ -35,8 +35,8 @@ HALF = 0.5
 def trials(question: Question, stack: Stack, root: Path) -> list[dict[str, Any]]:
     """Every change with its gain per image; `edit` is what the page can make of it, None where it can not."""
     now = situation(question, stack, root)
-    found = [*advise(now), *_smaller(now)]
-    return [{**asdict(one), "sure": one.is_sure, "edit": _edit(question, now, one.edit)} for one in found]
+    advice = [*advise(now), *_smaller(now)]
+    return [{**asdict(one), "sure": one.is_sure, "edit": _edit(question, now, one.edit)} for one in advice]
 
 
 def situation(question: Question, stack: Stack, root: Path) -> AdviceContext:

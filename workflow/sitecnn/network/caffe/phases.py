@@ -23,11 +23,11 @@ def layers_that_run(net: NetParameter, given: Collection[str]) -> tuple[list[Lay
     if not any(chosen):
         chosen = [_included(layer, stages, TRAIN) for layer in net.layer]
     layers = [layer for layer, runs in zip(net.layer, chosen, strict=True) if runs]
-    kept, dropped = without_measures(layers)
-    dropped_names = {id(layer) for layer in layers} - {id(layer) for layer in kept}
+    running, dropped = without_measures(layers)
+    dropped_names = {id(layer) for layer in layers} - {id(layer) for layer in running}
     others = [layer for layer, runs in zip(net.layer, chosen, strict=True) if not runs]
-    added, notes = _makers(kept, others, given)
-    wanted = {id(layer) for layer in (*kept, *added)} - dropped_names
+    added, notes = _makers(running, others, given)
+    wanted = {id(layer) for layer in (*running, *added)} - dropped_names
     return [layer for layer in net.layer if id(layer) in wanted], [*dropped, *notes]
 
 
@@ -49,18 +49,18 @@ def _makers(
     layers: Sequence[LayerParameter], others: Sequence[LayerParameter], given: Collection[str]
 ) -> tuple[list[LayerParameter], list[str]]:
     """Of the layers that do not run, those that make what is read and made by none that does."""
-    made = {top for layer in layers for top in layer.top} | set(given)
-    wanted = [blob for layer in layers for blob in layer.bottom if blob not in made]
+    available = {top for layer in layers for top in layer.top} | set(given)
+    wanted = [blob for layer in layers for blob in layer.bottom if blob not in available]
     added, notes = [], []
     while wanted:
         blob = wanted.pop()
         makers = [layer for layer in others if blob in layer.top and blob not in layer.bottom]
-        if blob in made or not makers:
+        if blob in available or not makers:
             continue
         maker = min(makers, key=_strangeness)
         added.append(maker)
-        made.update(maker.top)
-        wanted += [bottom for bottom in maker.bottom if bottom not in made]
+        available.update(maker.top)
+        wanted += [bottom for bottom in maker.bottom if bottom not in available]
         notes.append(f"layer {maker.name!r} ({maker.type}) is of another phase or stage; no other makes {blob!r}")
     return added, notes
 
@@ -78,8 +78,8 @@ def without_measures(layers: Sequence[LayerParameter]) -> tuple[list[LayerParame
 
     With them goes what only made targets for them: layers that read labels.
     """
-    kept = list(layers)
-    readers = Counter(blob for layer in kept for blob in layer.bottom)
+    remaining = list(layers)
+    readers = Counter(blob for layer in remaining for blob in layer.bottom)
     labelled = _of_labels(layers)
     served: set[str] = set()
     dropped = []
@@ -88,11 +88,11 @@ def without_measures(layers: Sequence[LayerParameter]) -> tuple[list[LayerParame
         unread = not any(readers[top] for top in own)
         serves = bool(own) and bool(layer.bottom) and served.issuperset(own) and labelled.issuperset(own)
         if unread and (_measures(layer) or serves):
-            kept.remove(layer)
+            remaining.remove(layer)
             readers.subtract(layer.bottom)
             served.update(layer.bottom)
             dropped.append(f"layer {layer.name!r} ({layer.type}) is left out: it only measures")
-    return kept, dropped[::-1]
+    return remaining, dropped[::-1]
 
 
 def _of_labels(layers: Sequence[LayerParameter]) -> set[str]:

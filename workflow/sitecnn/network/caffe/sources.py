@@ -61,8 +61,8 @@ def with_inputs(
     for index, layer in enumerate(layers):
         if _reads_data(layer, strict):
             sources.layers[index] = _input_for(layer, all_layers, set(read), given, sources, origin)
-    made = {top for layer in sources.layers for top in layer.top}
-    extra = [blob for blob in dict.fromkeys(read) if blob in given and blob not in made]
+    produced = {top for layer in sources.layers for top in layer.top}
+    extra = [blob for blob in dict.fromkeys(read) if blob in given and blob not in produced]
     sources.layers[:0] = [_input(blob, [blob], [given[blob]]) for blob in extra]
     return sources
 

@@ -150,7 +150,7 @@ def _move_transformation(layer: LayerParameter) -> None:
 def _upgrade_v0(net: NetParameter, origin: str) -> None:
     """`UpgradeV0Net`: padding layers vanish into the layers behind them, then settings go where they belong."""
     made_by = dict.fromkeys(net.input, -1)
-    kept: list[LayerParameter] = []
+    upgraded: list[LayerParameter] = []
     for index, connection in enumerate(net.layers):
         new = _upgrade_v0_layer(connection, origin)
         for position, blob in enumerate(connection.bottom):
@@ -159,9 +159,9 @@ def _upgrade_v0(net: NetParameter, origin: str) -> None:
                 _absorb_padding(new, position, connection, source, origin)
         made_by.update(dict.fromkeys(connection.top, index))
         if connection.layer.type != "padding":
-            kept.append(new)
+            upgraded.append(new)
     del net.layers[:]
-    net.layers.extend(kept)
+    net.layers.extend(upgraded)
 
 
 def _absorb_padding(

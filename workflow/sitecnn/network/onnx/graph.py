@@ -95,10 +95,10 @@ def read_graph(data: bytes, origin: str, batch: int | None, inputs: Mapping[str,
     model.ir_version = max(model.ir_version, CONSTANTS_APART)
     data_inputs = [given for given in model.graph.input if given.name not in weights]
     inner = {name for node in model.graph.node for name in node.output}
-    asked = {name: shape for name, shape in inputs.items() if name not in inner}
-    if unsized := _open_inputs(data_inputs, asked, origin):
+    requested = {name: shape for name, shape in inputs.items() if name not in inner}
+    if unsized := _open_inputs(data_inputs, requested, origin):
         raise NetworkError(_question(unsized, data, origin, batch, inputs))
-    notes = _fix_inputs(data_inputs, batch, asked)
+    notes = _fix_inputs(data_inputs, batch, requested)
     try:
         _check(model)
         model, guessed, sure = guess(fold(onnx.inliner.inline_local_functions(model), weights), inputs)
@@ -166,10 +166,12 @@ def _drop_weights(graph: GraphProto) -> set[str]:
     return names
 
 
-def _open_inputs(data: list[ValueInfoProto], asked: Mapping[str, Shape], origin: str) -> dict[str, list[int | None]]:
+def _open_inputs(
+    data: list[ValueInfoProto], requested: Mapping[str, Shape], origin: str
+) -> dict[str, list[int | None]]:
     """Inputs of which more than the batch is open, an empty list for one without a shape; refuses what has none."""
     names = {given.name for given in data}
-    if unknown := asked.keys() - names:
+    if unknown := requested.keys() - names:
         known = ", ".join(sorted(names)) or "none"
         raise NetworkError(f"{origin}: no input is called {min(unknown)!r}; its inputs are: {known}")
     unsized = {}
@@ -179,7 +181,7 @@ def _open_inputs(data: list[ValueInfoProto], asked: Mapping[str, Shape], origin:
             raise NetworkError(
                 f"{origin}: input {given.name!r} is a {kind}; export the model with a tensor in its place"
             )
-        dims = _dims(given, asked.get(given.name))
+        dims = _dims(given, requested.get(given.name))
         if dims is None or None in dims[1:]:
             unsized[given.name] = [1 if dims[0] is None else dims[0], *dims[1:]] if dims else []
     return unsized
@@ -212,11 +214,11 @@ def _is_taken(
     return all(min(shape, default=1) > 0 for shape in graph.shapes.values())
 
 
-def _fix_inputs(data: list[ValueInfoProto], batch: int | None, asked: Mapping[str, Shape]) -> list[str]:
+def _fix_inputs(data: list[ValueInfoProto], batch: int | None, requested: Mapping[str, Shape]) -> list[str]:
     """Give every input the shape asked for, in place; an open batch is 1."""
     notes = []
     for given in data:
-        dims = _dims(given, asked.get(given.name)) or []
+        dims = _dims(given, requested.get(given.name)) or []
         if dims and (batch or dims[0] is None):
             notes += [f"input {given.name!r} has an open batch, taken as {batch or 1}"] if dims[0] is None else []
             dims[0] = batch or 1
@@ -227,10 +229,10 @@ def _fix_inputs(data: list[ValueInfoProto], batch: int | None, asked: Mapping[st
     return notes
 
 
-def _dims(given: ValueInfoProto, asked: Shape | None) -> list[int | None] | None:
+def _dims(given: ValueInfoProto, requested: Shape | None) -> list[int | None] | None:
     """Dimensions of an input, None where they are open: exporters write names, -1 or 0 for those."""
-    if asked is not None:
-        return list(asked)
+    if requested is not None:
+        return list(requested)
     if not given.type.tensor_type.HasField("shape"):
         return None
     dims = given.type.tensor_type.shape.dim

@@ -116,7 +116,7 @@ def _stride(node: Node) -> int:
 
 def _kind(graph: Graph, node: Node, engine: Engine) -> str:
     """The kind of a node's kernel."""
-    given, made = graph.shape(node.inputs[0]), graph.shape(node.output)
+    in_shape, out_shape = graph.shape(node.inputs[0]), graph.shape(node.output)
     if node.op == "Conv":
         per_group = graph.shape(node.inputs[1])[1]
         group = node.attributes.get("group", 1)
@@ -124,12 +124,12 @@ def _kind(graph: Graph, node: Node, engine: Engine) -> str:
             return f"tflite_{JOINT}"
         if group > 1:
             return "tflite_depthwise_convolution" if per_group == 1 else "tflite_convolution_2d_grouped"
-        is_product = prod(given[2:]) == prod(made[2:]) == 1
+        is_product = prod(in_shape[2:]) == prod(out_shape[2:]) == 1
         whole = f"tflite_{WINOGRAD}" if _is_winograd(graph, node, engine) else "tflite_convolution_2d"
         return "tflite_fully_connected" if is_product else whole
     if node.op == "Gemm" or (node.op == "MatMul" and graph.is_weight(node.inputs[1])):
         return "tflite_fully_connected"
-    if node.op in ("GlobalAveragePool", "ReduceMean") or (node.op == "AveragePool" and prod(made[2:]) == 1):
+    if node.op in ("GlobalAveragePool", "ReduceMean") or (node.op == "AveragePool" and prod(out_shape[2:]) == 1):
         return "tflite_mean"
     pools = {"MaxPool": "pooling_2d", "GlobalMaxPool": "pooling_2d", "AveragePool": "average_pooling_2d"}
     if node.op in pools:
@@ -142,21 +142,21 @@ def _kind(graph: Graph, node: Node, engine: Engine) -> str:
 def _lowered(graph: Graph, node: Node, engine: Engine) -> tuple[LoweredKernel, ...]:
     """A node's kernel, behind one that pads its input where that is not as TensorFlow's SAME does."""
     kind = _kind(graph, node, engine)
-    made = LoweredKernel(_kernel(graph, node, kind), tuple(dict.fromkeys(node.layers)), node.op)
-    padded = made.kernel["height"], made.kernel["width"]
+    main = LoweredKernel(_kernel(graph, node, kind), tuple(dict.fromkeys(node.layers)), node.op)
+    padded = main.kernel["height"], main.kernel["width"]
     shape = graph.shape(node.inputs[0])
     if node.op not in ("Conv", "MaxPool", "AveragePool") or padded == shape[2:]:
-        return (made,)
+        return (main,)
     pad = kernel("tflite_pad", _map_sizes((*shape[:2], *padded), (*shape[:2], *padded)))
-    return (LoweredKernel(pad, made.layers[:1], "Pad"), made)
+    return (LoweredKernel(pad, main.layers[:1], "Pad"), main)
 
 
 def _kernel(graph: Graph, node: Node, kind: str) -> Kernel:
     data = graph.data(node)
-    given, made = graph.shape(data[0] if data else node.inputs[0]), graph.shape(node.output)
-    if node.op in ("Conv", "MaxPool", "AveragePool") and len(given) == 4:
-        given = (*given[:2], *_padded(node, given[2:], made[2:], _window(graph, node)))
-    sizes = _map_sizes(given, made)
+    in_shape, out_shape = graph.shape(data[0] if data else node.inputs[0]), graph.shape(node.output)
+    if node.op in ("Conv", "MaxPool", "AveragePool") and len(in_shape) == 4:
+        in_shape = (*in_shape[:2], *_padded(node, in_shape[2:], out_shape[2:], _window(graph, node)))
+    sizes = _map_sizes(in_shape, out_shape)
     if node.op == "Conv" or kind == "tflite_fully_connected":
         sizes |= _weights(graph, node)
     if node.op in ("Conv", "MaxPool", "AveragePool") and kind != "tflite_mean":
@@ -181,23 +181,24 @@ def _window(graph: Graph, node: Node) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def _padded(node: Node, given: Shape, made: Shape, window: tuple[int, int]) -> Shape:
+def _padded(node: Node, in_size: Shape, out_size: Shape, window: tuple[int, int]) -> Shape:
     """Height and width that are read: with pads where TensorFlow's SAME puts others."""
     pads = tuple(node.attributes.get("pads") or (0, 0, 0, 0))
     wanted = tuple(
-        max((out - 1) * _stride(node) + size - length, 0) for out, size, length in zip(made, window, given, strict=True)
+        max((out - 1) * _stride(node) + size - length, 0)
+        for out, size, length in zip(out_size, window, in_size, strict=True)
     )
     same = tuple(total // 2 for total in wanted) + tuple(total - total // 2 for total in wanted)
     auto = node.attributes.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID", b"NOTSET", b"VALID")
     if auto or not any(pads) or pads == same:
-        return given
-    return (given[0] + pads[0] + pads[2], given[1] + pads[1] + pads[3])
+        return in_size
+    return (in_size[0] + pads[0] + pads[2], in_size[1] + pads[1] + pads[3])
 
 
-def _map_sizes(given: Shape, made: Shape) -> dict[str, int]:
+def _map_sizes(in_shape: Shape, out_shape: Shape) -> dict[str, int]:
     """Images, channels, height and width of both, as the published tables have them: a product's map is 1 × 1."""
-    images, channels, height, width = _as_map(given)
-    _, out_channels, out_height, out_width = _as_map(made)
+    images, channels, height, width = _as_map(in_shape)
+    _, out_channels, out_height, out_width = _as_map(out_shape)
     sizes = {"images": images, "channels": channels, "height": height, "width": width}
     sizes |= {"out_channels": out_channels, "out_height": out_height, "out_width": out_width}
     return sizes | {"in_elements": channels * height * width, "out_elements": out_channels * out_height * out_width}

@@ -114,12 +114,12 @@ def _resized(inputs: Inputs, height: int, width: int, scale: int = 0) -> Inferre
     return Inferred(((*inputs[0][:2], height, width),), settings=Resize((height, width), scale))
 
 
-def _interpolated(size: int, param: InterpParameter, asked: int) -> int:
+def _interpolated(size: int, param: InterpParameter, requested: int) -> int:
     """interp_layer.cpp of DeepLab and PSPNet, for one axis."""
     size += param.pad_beg + param.pad_end
     shrinks, zooms = param.HasField("shrink_factor"), param.HasField("zoom_factor")
     if not (shrinks or zooms):
-        return asked
+        return requested
     shrunk = (size - 1) // max(1, param.shrink_factor) + 1 if shrinks else size
     return shrunk + (shrunk - 1) * (param.zoom_factor - 1) if zooms else shrunk
 

@@ -138,14 +138,14 @@ def _batch_reindex(layer: LayerParameter, inputs: Inputs) -> Inferred:
 
 def _filter(layer: LayerParameter, inputs: Inputs) -> Inferred:
     """filter_layer.cpp: images chosen by the last input, all of them until the first forward pass."""
-    *kept, chosen = inputs
-    require(len(layer.top) == len(kept), f"it gives {len(kept)} tops, has {len(layer.top)}")
+    *outputs, chosen = inputs
+    require(len(layer.top) == len(outputs), f"it gives {len(outputs)} tops, has {len(layer.top)}")
     require(
         prod(chosen[1:]) == 1 and len(chosen) > 0, f"its last input must hold one value an image, is {text(chosen)}"
     )
-    for shape in kept:
+    for shape in outputs:
         require(shape[:1] == chosen[:1], f"its inputs {text(shape)} and {text(chosen)} differ in images")
-    return Inferred(tuple(kept))
+    return Inferred(tuple(outputs))
 
 
 def _unsqueeze(layer: LayerParameter, inputs: Inputs) -> Inferred:

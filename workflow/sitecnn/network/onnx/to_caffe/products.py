@@ -68,8 +68,8 @@ def _pool(task: Task) -> Sequence[LayerParameter] | None:
     method = {"pool": "MAX" if task.operator.type == "MaxPool" else "AVE"}
     params = [method | sizes | {"pad_h": pad[0], "pad_w": pad[1]} | rounding for pad, rounding in tried]
     params.insert(len(whole + smaller), method | {"global_pooling": True})
-    made = ([task.layer("Pooling", pooling_param=param)] for param in params)
-    return next((layers for layers in made if fits(layers, task)), None)
+    candidates = ([task.layer("Pooling", pooling_param=param)] for param in params)
+    return next((layers for layers in candidates if fits(layers, task)), None)
 
 
 def _global_pool(task: Task) -> Sequence[LayerParameter]:

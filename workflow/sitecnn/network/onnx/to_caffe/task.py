@@ -60,18 +60,18 @@ Mapper = Callable[[Task], Sequence[LayerParameter] | None]
 def fits(layers: Sequence[LayerParameter], task: Task) -> bool:
     """Whether Caffe's own rules give the layers the shapes that ONNX's give."""
     shapes = dict(task.graph.shapes)
-    made: dict[str, Shape] = {}
+    inferred: dict[str, Shape] = {}
     for layer in layers:
         try:
             outputs = (
                 LAYER_TYPES[layer.type]
-                .infer(layer, tuple(made.get(b, shapes.get(b, ())) for b in layer.bottom))
+                .infer(layer, tuple(inferred.get(b, shapes.get(b, ())) for b in layer.bottom))
                 .outputs
             )
         except RefusedError:
             return False
-        made.update(zip(layer.top, outputs, strict=True))
-    return all(made[name] == shapes.get(name) for name in task.operator.outputs if name in made)
+        inferred.update(zip(layer.top, outputs, strict=True))
+    return all(inferred[name] == shapes.get(name) for name in task.operator.outputs if name in inferred)
 
 
 def always(type_name: str, **fields: Any) -> Mapper:

@@ -208,10 +208,10 @@ def _pass_split(graph: Graph, node: Node) -> bool:
         axes = node.attributes.get("axes") or graph.values(node, 1)
         if not axes:
             return False
-        gone = sorted(order[int(axis) % len(order)] for axis in axes)
-        kept = [axis for axis in order if axis not in gone]
-        left = tuple(sorted(kept).index(axis) for axis in kept)
-        _set_axes(graph, node, gone)
+        removed_axes = sorted(order[int(axis) % len(order)] for axis in axes)
+        remaining_axes = [axis for axis in order if axis not in removed_axes]
+        left = tuple(sorted(remaining_axes).index(axis) for axis in remaining_axes)
+        _set_axes(graph, node, removed_axes)
     graph.set_input(node, 0, maker.inputs[0])
     graph.remove(maker)
     for position, output in enumerate(list(node.outputs)):
