@@ -5,10 +5,13 @@ from dataclasses import replace
 import pytest
 
 from sitecnn import Copy, Link, load_network
-from sitecnn.estimation.advice import AdviceContext, advise, half_as_wide, time_per_image
+from sitecnn.errors import NetworkError
+from sitecnn.estimation.advice import AdviceContext, advise, time_per_image
+from sitecnn.estimation.variants import with_outputs
 from sitecnn.network import parse_prototxt
-from sitecnn.workload.kernels import layer_kernel
+from sitecnn.network.caffe.writer import write_prototxt
 from tests.estimation.fixtures import NETWORKS, board_model, stack_model
+from tests.network.conftest import as_caffe_says
 
 ALEXNET = NETWORKS / "alexnet.prototxt"
 
@@ -49,16 +52,58 @@ def test_no_batch_is_advised_that_does_not_fit():
     assert not any(change.startswith("batch") for change in by_change(advise(replace(now, board=board))))
 
 
-def test_a_layer_with_half_the_outputs_is_the_layer_of_a_network_that_has_half():
+@pytest.mark.parametrize("name", ["alexnet", "resnet18", "resnet50", "mobilenet-v1", "googlenet"])
+def test_layers_that_are_advised_to_be_halved_alone_leave_a_network_that_caffe_runs(real_caffe, name):
+    """Not one whose outputs are added to others that stay as wide, nor one whose readers' groups do not divide them."""
+    network = load_network(NETWORKS / f"{name}.prototxt")
+    stack = stack_model("cpu")
+    now = AdviceContext(network, board_model("cpu", stacks=[stack]), stack, 0.9)
+    edits = [one.edit for one in advise(now) if one.kind == "outputs"]
+    assert len(edits) == 3
+    for edit in edits:
+        narrow = with_outputs(network, edit.layer, edit.outputs)
+        answer = real_caffe(write_prototxt(narrow))
+        assert "layers" in answer, answer
+        assert answer == as_caffe_says(narrow)
+
+
+TWO_BRANCHES = """
+layer {{ name: "d" type: "Input" top: "d" input_param {{ shape {{ dim: 2 dim: 6 dim: 9 dim: 9 }} }} }}
+layer {{ name: "a" type: "Convolution" bottom: "d" top: "a" convolution_param {{ num_output: {a} kernel_size: 1 }} }}
+layer {{ name: "b" type: "Convolution" bottom: "d" top: "b" convolution_param {{ num_output: {b} kernel_size: 1 }} }}
+layer {{ name: "join" type: "{join}" bottom: "a" bottom: "b" top: "join" }}
+layer {{ name: "c" type: "Convolution" bottom: "join" top: "c"
+         convolution_param {{ num_output: 8 kernel_size: 1 {c} }} }}
+"""
+
+
+def two_branches(join, a=8, b=8, c=""):
+    return parse_prototxt(TWO_BRANCHES.format(join=join, a=a, b=b, c=c), "two")
+
+
+def test_a_branch_is_halved_where_the_join_takes_it():
+    assert with_outputs(two_branches("Concat"), "a", 4) == two_branches("Concat", a=4)
+    with pytest.raises(NetworkError, match="'join'"):
+        with_outputs(two_branches("Eltwise"), "a", 4)
+    with pytest.raises(NetworkError, match="'c'"):
+        with_outputs(two_branches("Concat", c="group: 8"), "a", 4)
+    with pytest.raises(NetworkError, match="a result of the network"):
+        with_outputs(two_branches("Concat"), "c", 4)
+
+
+def test_layers_that_share_their_weights_are_not_halved_alone():
     text = """
-    layer {{ name: "d" type: "Input" top: "d" input_param {{ shape {{ dim: 2 dim: 6 dim: 9 dim: 9 }} }} }}
-    layer {{ name: "c" type: "Convolution" bottom: "d" top: "c"
-             convolution_param {{ num_output: {outputs} kernel_size: 3 group: 2 }} }}
-    layer {{ name: "f" type: "InnerProduct" bottom: "d" top: "f" inner_product_param {{ num_output: {outputs} }} }}
-    """
-    wide, narrow = (parse_prototxt(text.format(outputs=outputs), "test").layers for outputs in (8, 4))
-    for whole, half in zip(wide[2:], narrow[2:], strict=True):
-        assert half_as_wide(whole) == layer_kernel(half)
+    layer { name: "d" type: "Input" top: "d" input_param { shape { dim: 1 dim: 6 } } }
+    layer { name: "e" type: "Input" top: "e" input_param { shape { dim: 1 dim: 6 } } }
+    layer { name: "a" type: "InnerProduct" bottom: "d" top: "a" param { name: "w" } inner_product_param { num_output: 6 } }
+    layer { name: "b" type: "InnerProduct" bottom: "e" top: "b" param { name: "w" } inner_product_param { num_output: 6 } }
+    layer { name: "c" type: "InnerProduct" bottom: "a" top: "c" inner_product_param { num_output: 6 } }
+    layer { name: "f" type: "InnerProduct" bottom: "b" top: "f" inner_product_param { num_output: 6 } }
+    """  # noqa: E501
+    network = parse_prototxt(text, "twins")
+    for name in ("a", "b"):
+        with pytest.raises(NetworkError, match="shares its weights"):
+            with_outputs(network, name, 3)
 
 
 def test_the_answer_itself_is_not_to_be_halved():

@@ -137,26 +137,25 @@ def test_a_width_gains_what_the_narrower_network_saves():
     assert advice_starting(now, "75% of the channels").gain_ms == with_width(now, 0.75).gain_ms
 
 
-def test_the_layers_to_shrink_are_those_that_gain_most_alone():
-    """Not a depthwise one, which is as wide as the layer before it, nor one with a single output, nor the answer."""
-    now = context(small(2, 8, a=64, b=48, c=4000))
-    shrinking = [one for one in advise(now) if one.change.startswith("halve")]
-    alone = {}
-    times = {layer.name: layer.ms.estimate for layer in estimate(now.network, now.board).layers}
-    halves = {"c1": {"a": 32}, "c2": {"b": 24}, "fc": {"c": 2000}}
-    for name, changed in halves.items():
-        other = estimate(small(2, 8, **{"a": 64, "b": 48, "c": 4000, **changed}), now.board).layers
-        alone[name] = (times[name] - next(layer.ms.estimate for layer in other if layer.name == name)) / 2
-    ranked = sorted(alone, key=alone.get, reverse=True)
+def test_the_layers_to_shrink_are_those_whose_network_gains_most():
+    """With the depthwise layers that read them; not one of a single output, nor the answer."""
+    widths = {"a": 64, "b": 48, "c": 4000}
+    now = context(small(2, 8, **widths))
+    shrinking = [one for one in advise(now) if one.kind == "outputs"]
+    of_layer = {"c1": "a", "c2": "b", "fc": "c"}
+    gain_ms = {}
+    for name, width in of_layer.items():
+        half = small(2, 8, **{**widths, width: widths[width] // 2})
+        gain_ms[name] = (forward_ms(now.network, now.model).estimate - forward_ms(half, now.model).estimate) / 2
     assert len(shrinking) == SHRUNK == 3
-    assert [one.edit.layer for one in shrinking] == ranked
+    assert [one.edit.layer for one in shrinking] == sorted(gain_ms, key=gain_ms.get, reverse=True)
     for one in shrinking:
-        assert one.gain_ms.estimate == pytest.approx(now.model.forward_ratio * alone[one.edit.layer])
-    outputs = {"c1": 64, "c2": 48, "fc": 4000}
+        assert one.gain_ms.estimate == pytest.approx(gain_ms[one.edit.layer])
     assert {one.edit: one.change for one in shrinking} == {
-        Outputs(name, count // 2): f"halve the outputs of {name} ({count})" for name, count in outputs.items()
+        Outputs(name, widths[width] // 2): f"halve the outputs of {name} ({widths[width]})"
+        for name, width in of_layer.items()
     }
-    few = [one.edit.layer for one in advise(context(small(1, 8, a=2, b=2, c=1))) if one.change.startswith("halve")]
+    few = [one.edit.layer for one in advise(context(small(1, 8, a=2, b=2, c=1))) if one.kind == "outputs"]
     assert set(few) == {"c1", "c2", "two"}
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from sitecnn.estimation.advice import Width
+from sitecnn.estimation.change import change, layer_changes, rate_change, type_changes
 from sitecnn.estimation.estimate import Milliseconds, estimate
 from sitecnn.explore.answers import load_stacks
-from sitecnn.explore.change import change, layer_changes, rate_change, type_changes
 from sitecnn.explore.edits import applied
 from sitecnn.network.caffe.reader import parse_prototxt
 from tests.explore.chromium import NETWORKS

@@ -3,8 +3,8 @@
 import pytest
 
 from sitecnn.errors import SiteCNNError
-from sitecnn.estimation.advice import Width
-from sitecnn.explore.edits import applied, with_batch, with_inputs, with_outputs
+from sitecnn.estimation.advice import Outputs, Width
+from sitecnn.explore.edits import applied, with_batch, with_inputs
 from sitecnn.explore.prototxt import layer_blocks
 from sitecnn.network.caffe.reader import parse_prototxt
 from tests.explore.chromium import NETWORKS
@@ -43,11 +43,9 @@ def test_strings_comments_and_odd_spellings_are_no_hindrance():
 
 def test_outputs_of_one_layer_are_changed_and_nothing_else():
     text = ODD.replace("layers <", "layer <").replace("type: CONVOLUTION", 'type: "Convolution"')
-    changed = with_outputs(text, "first}", 24)
+    changed = applied(text, Outputs("first}", 24), parse_prototxt(text, "test"))
     assert changed == text.replace("num_output :8", "num_output :24")
     assert outputs(changed)["first}"] == ((1, 24, 62, 62),)
-    with pytest.raises(SiteCNNError, match="nobody"):
-        with_outputs(text, "nobody", 3)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

@@ -51,14 +51,14 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the advice; 0, or 1 where nothing reaches the goal."""
-    from sitecnn.estimation.advice import Batch, advise
+    from sitecnn.estimation.advice import advise
     from sitecnn.estimation.budget_check import Budget
 
-    now, notes = _situation(args)
+    now, notes = _advice_context(args)
     goal = Goal(now, Budget(args.budget_ms, args.budget_fps))
     # A larger batch saves time per image and makes each wait: with a goal it counts only where it reaches that.
-    all_advice = [one for one in advise(now) if goal.limit_ms is None or not isinstance(one.edit, Batch)]
-    if now.server and not any(one.change.startswith("offload") for one in all_advice):
+    all_advice = [one for one in advise(now) if goal.limit_ms is None or one.kind != "batch"]
+    if now.server and not any(one.kind == "offload" for one in all_advice):
         notes.append("offload: over this link nothing is gained")
     if args.json:
         print(json.dumps({**document(now, all_advice, notes), **goal.document()}))
@@ -76,14 +76,14 @@ class Goal:
 
         self.limit_ms, self.budget = budget.limit_ms(now.network.batch), budget
         self.forward_ms = forward_ms(now.network, now.model, now.level)
-        self.kept, self.chance = keeps(budget, self.forward_ms, now.network.batch, now.level)
-        self.changes, self.nearest = ([], None) if self.limit_ms is None or self.kept else reaching(now, budget)
+        self.is_kept, self.chance = keeps(budget, self.forward_ms, now.network.batch, now.level)
+        self.changes, self.nearest = ([], None) if self.limit_ms is None or self.is_kept else reaching(now, budget)
         self.level = now.level
 
     @property
     def is_reached(self) -> bool:
         """Whether it is, as things are or by a change."""
-        return self.kept or bool(self.changes)
+        return self.is_kept or bool(self.changes)
 
     def document(self) -> dict[str, Any]:
         """`goal`, as JSON has it; nothing where none was given."""
@@ -97,7 +97,7 @@ class Goal:
             "goal": {
                 **budget,
                 "limit_ms": self.limit_ms,
-                "kept": self.kept,
+                "kept": self.is_kept,
                 "chance": self.chance,
                 "reached_by": changes,
             }
@@ -112,21 +112,21 @@ class Goal:
 
         if self.limit_ms is None:
             return []
-        asked = f"a pass in {amount(self.limit_ms)} ms; now {amount(self.forward_ms.estimate)} ms"
-        if self.kept:
-            return [f"goal  {asked}: {paint('kept as it is', 'green')} (chance {chance(self.chance)})"]
+        wanted = f"a pass in {amount(self.limit_ms)} ms; now {amount(self.forward_ms.estimate)} ms"
+        if self.is_kept:
+            return [f"goal  {wanted}: {paint('kept as it is', 'green')} (chance {chance(self.chance)})"]
         if not self.changes:
             verdict = paint("no change looked at here reaches it", "red")
             near = self.nearest
             said = f"; nearest: {near.change}, {amount(near.forward_ms.estimate)} ms" if near else ""
-            return [f"goal  {asked}: {verdict}{said}"]
+            return [f"goal  {wanted}: {verdict}{said}"]
         rows = [
             (one.change, EFFORTS[one.effort], f"{amount(one.forward_ms.estimate)}", span(one.forward_ms),
              f"{one.images / one.forward_ms.estimate * 1e3:,.1f}", chance(one.chance), one.note)
             for one in self.changes
         ]  # fmt: skip
         head = ("reached by", "which is", "pass, ms", f"{self.level:.0%} interval", "images/s", "chance", "")
-        return [f"goal  {asked}; the smallest change first", "", table(head, rows, right=(2, 3, 4, 5))]
+        return [f"goal  {wanted}; the smallest change first", "", table(head, rows, right=(2, 3, 4, 5))]
 
 
 def document(now: "AdviceContext", all_advice: "list[Advice]", notes: list[str]) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def document(now: "AdviceContext", all_advice: "list[Advice]", notes: list[str])
     }
 
 
-def _situation(args: argparse.Namespace) -> "tuple[AdviceContext, list[str]]":
+def _advice_context(args: argparse.Namespace) -> "tuple[AdviceContext, list[str]]":
     """What is run now, and what cannot be advised on for want of a model or a link."""
     from sitecnn.estimation.advice import AdviceContext
     from sitecnn.estimation.estimate import forward_ms
@@ -168,7 +168,7 @@ def _situation(args: argparse.Namespace) -> "tuple[AdviceContext, list[str]]":
     gpu = model if board.processor == "gpu" else choose_stack(other, network=network) if other else None
     copy, origin = copy_of(args, gpu) if gpu else (None, "")
     server = load_board(args.server, args.server_processor, root=args.root) if args.server else None
-    situation = AdviceContext(
+    now = AdviceContext(
         network=network,
         board=board,
         model=model,
@@ -185,7 +185,7 @@ def _situation(args: argparse.Namespace) -> "tuple[AdviceContext, list[str]]":
         notes.append(
             f"this is the {board.processor}, the fastest processor of {board.board} (--processor chooses another)"
         )
-    if reason := why_no_smaller_images(situation.network, situation.at_inputs):
+    if reason := why_no_smaller_images(now.network, now.at_inputs):
         notes.append(f"smaller images: {reason}")
     if other is None:
         notes.append(f"other processor and placement: only the {board.processor} of {board.board} has a model")
@@ -193,7 +193,7 @@ def _situation(args: argparse.Namespace) -> "tuple[AdviceContext, list[str]]":
         notes.append(f"copies between the processors: {origin}")
     if server is None:
         notes.append("offload: no --server and --megabits-per-s given")
-    return situation, notes
+    return now, notes
 
 
 def _title(now: "AdviceContext") -> str:

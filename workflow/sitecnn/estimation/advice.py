@@ -1,24 +1,25 @@
 """What to change, ranked by what it is estimated to gain, each gain with its interval."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from sitecnn.errors import NetworkError
 from sitecnn.estimation.aggregate_variance import aggregate
+from sitecnn.estimation.change import gain_per_image
 from sitecnn.estimation.estimate import Milliseconds, difference, estimate_memory
 from sitecnn.estimation.memory_plan import memory_plan
 from sitecnn.estimation.offload import Link, offload
 from sitecnn.estimation.placement import Copy, place
-from sitecnn.estimation.variants import can_be_narrower, narrower, smaller
-from sitecnn.estimation.work import Work, can_run, work_of, work_of_kernels
+from sitecnn.estimation.variants import can_be_narrower, narrower, smaller, with_outputs
+from sitecnn.estimation.work import can_run, work_of
 from sitecnn.models.board_model import BoardModel, StackModel
 from sitecnn.models.lookup import choose_stack, free_bytes
-from sitecnn.network.graph import Layer, Network, Shape
-from sitecnn.network.settings import Convolution
+from sitecnn.network.graph import Network, Shape
 from sitecnn.workload.engines import CAFFE, engine_of_stack
-from sitecnn.workload.kernels import Kernel, kernel, layer_kernel
 from sitecnn.workload.stack_names import stack_label, telling_labels
 
 BATCHES = (2, 4, 8, 16, 32)
@@ -62,14 +63,18 @@ class Outputs:
 Edit = Batch | InputShapes | Width | Outputs
 
 
+Kind = Literal["processor", "stack", "placement", "batch", "images", "width", "outputs", "offload", "memory"]
+
+
 @dataclass(frozen=True)
 class Advice:
-    """One thing to change. `gain_ms` is per image, `saves_bytes` of the process.
+    """One thing to change: `kind` says what sort of change it is, `change` describes it.
 
-    One of `gain_ms` and `saves_bytes` is None. `note` says what it costs or supposes, `edit` what becomes of the
-    network's definition: None where it stays as it is.
+    `gain_ms` is per image, `saves_bytes` of the process; one of the two is None. `note` says what it costs or supposes,
+    `edit` what becomes of the network's definition: None where it stays as it is.
     """
 
+    kind: Kind
     change: str
     gain_ms: Milliseconds | None
     saves_bytes: int | None
@@ -128,19 +133,6 @@ def time_per_image(network: Network, model: StackModel) -> tuple[float, float]:
     return float(ns[0]) / network.batch, float(sd_ns[0]) / network.batch
 
 
-def _change(before: Work, images: int, after: Work, images_after: int, model: StackModel, level: float) -> Milliseconds:
-    """The gain per image when kernels become others on the same stack; errors of like kernels cancel."""
-    count, later = len(before.kinds), len(after.kinds)
-    kinds = np.concatenate([before.kinds, after.kinds])
-    sizes = {name: np.concatenate([before.sizes[name], after.sizes[name]]) for name in before.sizes}
-    weight = np.repeat([1 / images, -1 / images_after], [count, later])
-    # Kernel for kernel the same layers, or an engine that fuses others at other sizes.
-    paired = np.array_equal(before.kinds, after.kinds)
-    layer = np.tile(np.arange(count), 2) if paired else np.arange(count + later)
-    ns, sd_ns = aggregate(model, kinds, sizes, np.zeros(count + later, dtype=np.int_), 1, weight, layer)
-    return difference(float(ns[0]), float(sd_ns[0]), level)
-
-
 def _instead(now: AdviceContext, model: StackModel) -> Milliseconds:
     """What another stack gains: two models, whose errors have nothing in common."""
     (ns, sd_ns), (then_ns, then_sd_ns) = (time_per_image(now.network, one) for one in (now.model, model))
@@ -151,7 +143,9 @@ def _other_processor(now: AdviceContext) -> list[Advice]:
     if now.other is None:
         return []
     stack = choose_stack(now.other, network=now.network)
-    return [Advice(f"run on the {now.other.processor}", _instead(now, stack), None, stack_label(stack.stack))]
+    return [
+        Advice("processor", f"run on the {now.other.processor}", _instead(now, stack), None, stack_label(stack.stack))
+    ]
 
 
 def _other_stacks(now: AdviceContext) -> list[Advice]:
@@ -164,7 +158,7 @@ def _other_stacks(now: AdviceContext) -> list[Advice]:
         named = labels[stack.stack]
         threads = "" if stack.threads == now.model.threads or "thread" in named else f", {stack.threads} threads"
         what = f"use {named}{threads} instead of {labels[now.model.stack]}"
-        advice.append(Advice(what, _instead(now, stack), None, ""))
+        advice.append(Advice("stack", what, _instead(now, stack), None, ""))
     return advice
 
 
@@ -181,7 +175,7 @@ def _placement(now: AdviceContext) -> list[Advice]:
     copies = f"{placement.copies} copies" if now.copy.ns(1) else "zero-copy"
     note = copies if placement.worthwhile else f"{copies}; no gain worth the trouble over all on the {home}"
     what = f"place {moved} of {len(placement.on_gpu)} layers on the {'gpu' if home == 'cpu' else 'cpu'}"
-    return [Advice(what, _scaled(gain, 1 / now.network.batch), None, note)]
+    return [Advice("placement", what, _scaled(gain, 1 / now.network.batch), None, note)]
 
 
 def _batch(now: AdviceContext) -> list[Advice]:
@@ -190,7 +184,6 @@ def _batch(now: AdviceContext) -> list[Advice]:
         return []
     larger = []
     free = free_bytes(now.board)
-    here = work_of(now.network, now.model)
     for images in (batch for batch in BATCHES if batch > now.network.batch):
         try:
             network = now.at_batch(images)
@@ -199,11 +192,10 @@ def _batch(now: AdviceContext) -> list[Advice]:
             break
         if free is not None and estimate_memory(network, now.model, now.board.processor).total > free:
             break
-        there = work_of(network, now.model)
-        gain = _change(here, now.network.batch, there, network.batch, now.model, now.level)
+        gain = gain_per_image(now.network, network, now.model, now.level)
         pass_ms = time_per_image(network, now.model)[0] * network.batch / 1e6
         note = f"per image; a pass then takes {pass_ms:,.1f} ms"
-        larger.append(Advice(f"batch {images}", gain, None, note, Batch(images)))
+        larger.append(Advice("batch", f"batch {images}", gain, None, note, Batch(images)))
     best = max(larger, key=lambda one: one.gain_ms.estimate if one.gain_ms else 0.0, default=None)
     return [best] if best else []
 
@@ -220,7 +212,8 @@ def with_images(now: AdviceContext, change: str, network: Network) -> Advice:
     """What the network for smaller images gains, `change` as `variants.smaller` has it."""
     shapes = {layer.tops[0]: layer.outputs[0] for layer in network.layers if layer.type == "Input"}
     note = "check the accuracy; FC layers have to be trained anew"
-    return Advice(change, _as_other_kernels(now, network), None, note, InputShapes(shapes))
+    gain = gain_per_image(now.network, network, now.model, now.level)
+    return Advice("images", change, gain, None, note, InputShapes(shapes))
 
 
 def _narrower(now: AdviceContext) -> list[Advice]:
@@ -229,48 +222,36 @@ def _narrower(now: AdviceContext) -> list[Advice]:
 
 def with_width(now: AdviceContext, share: float) -> Advice:
     """What `share` of all channels gains."""
-    gain = _as_other_kernels(now, narrower(now.network, share))
-    return Advice(f"{share:.0%} of the channels in all layers", gain, None, "has to be trained anew", Width(share))
-
-
-def _as_other_kernels(now: AdviceContext, network: Network) -> Milliseconds:
-    """The gain of the same layers with other sizes."""
-    before, after = (work_of(one, now.model) for one in (now.network, network))
-    return _change(before, now.network.batch, after, network.batch, now.model, now.level)
+    gain = gain_per_image(now.network, narrower(now.network, share), now.model, now.level)
+    return Advice(
+        "width", f"{share:.0%} of the channels in all layers", gain, None, "has to be trained anew", Width(share)
+    )
 
 
 def _shrinking(now: AdviceContext) -> list[Advice]:
+    """The layers that gain most with half the outputs, of those that can have them while all others stay."""
     if engine_of_stack(now.model.stack).name != CAFFE:
-        # Of other engines a layer alone is no kernel.
+        # Of other engines each of these networks would have to be lowered anew, which takes seconds.
         return []
-    weighted = [layer for layer in now.network.layers if layer.type in ("Convolution", "InnerProduct")]
-    advice = []
-    # The last one's outputs are the network's answer, which is not ours to halve.
-    for layer in weighted[:-1]:
-        if layer.modelled and layer.outputs[0][1] > 1 and not _is_depthwise(layer):
-            images = now.network.batch
-            one, half = work_of_kernels([layer_kernel(layer)]), work_of_kernels([half_as_wide(layer)])
-            gain = _change(one, images, half, images, now.model, now.level)
-            note = "its readers gain, too, not counted; check the accuracy"
-            outputs = layer.outputs[0][1]
-            edit = Outputs(layer.name, outputs // 2)
-            advice.append(Advice(f"halve the outputs of {layer.name} ({outputs})", gain, None, note, edit))
-    advice.sort(key=lambda one: one.gain_ms.estimate if one.gain_ms else 0.0, reverse=True)
-    return advice[:SHRUNK]
-
-
-def _is_depthwise(layer: Layer) -> bool:
-    """Whether it has as many outputs as groups: it can only be narrower with the layer before it."""
-    return isinstance(layer.settings, Convolution) and 1 < layer.settings.group == layer.settings.num_output
-
-
-def half_as_wide(layer: Layer) -> Kernel:
-    """The kernel of a convolution or FC layer with half the outputs."""
-    whole = layer_kernel(layer)
-    sizes = dict(whole.sizes)
-    for name in ("out_channels", "out_elements", "parameters"):
-        sizes[name] = max(sizes[name] // 2, 1)
-    return kernel(whole.kind, sizes, whole.variant)
+    halved = []
+    for layer in now.network.layers:
+        if layer.type in ("Convolution", "InnerProduct") and layer.modelled and layer.outputs[0][1] > 1:
+            with suppress(NetworkError):  # another layer, or a result of the network, keeps its width
+                outputs = layer.outputs[0][1]
+                network = with_outputs(now.network, layer.name, outputs // 2)
+                halved.append((time_per_image(network, now.model)[0], layer.name, outputs, network))
+    halved.sort(key=lambda one: one[0])
+    return [
+        Advice(
+            "outputs",
+            f"halve the outputs of {name} ({outputs})",
+            gain_per_image(now.network, network, now.model, now.level),
+            None,
+            "has to be trained anew",
+            Outputs(name, outputs // 2),
+        )
+        for _, name, outputs, network in halved[:SHRUNK]
+    ]
 
 
 def _offload(now: AdviceContext) -> list[Advice]:
@@ -282,7 +263,7 @@ def _offload(now: AdviceContext) -> list[Advice]:
     away = len(offloaded.best.on_board) - sum(offloaded.best.on_board)
     sent = f"sends {offloaded.best.sent_bytes / 1e6:,.2f} MB over {now.link.megabits_per_s:g} Mbit/s"
     what = f"offload {away} of {len(offloaded.best.on_board)} layers"
-    return [Advice(what, _scaled(offloaded.gain_ms, 1 / now.network.batch), None, sent)]
+    return [Advice("offload", what, _scaled(offloaded.gain_ms, 1 / now.network.batch), None, sent)]
 
 
 def _memory(now: AdviceContext) -> list[Advice]:
@@ -292,9 +273,15 @@ def _memory(now: AdviceContext) -> list[Advice]:
     plan = memory_plan(now.network)
     copy = estimate_memory(now.network, now.model, now.board.processor).zero_copy_saving
     return [
-        Advice("zero-copy", None, copy, "weights stand once in the memory that CPU and GPU share"),
-        Advice("share one im2col buffer", None, plan.sharing_saving, "they run one after another"),
-        Advice("free every value and im2col buffer after its last use", None, plan.freeing_saving, "includes that"),
+        Advice("memory", "zero-copy", None, copy, "weights stand once in the memory that CPU and GPU share"),
+        Advice("memory", "share one im2col buffer", None, plan.sharing_saving, "they run one after another"),
+        Advice(
+            "memory",
+            "free every value and im2col buffer after its last use",
+            None,
+            plan.freeing_saving,
+            "includes that",
+        ),
     ]
 
 

@@ -1,10 +1,13 @@
-"""The same network for smaller images, or with fewer channels: what its layers then are."""
+"""The same network for smaller images, or with fewer channels in all layers or in one."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from sitecnn.errors import NetworkError
+from sitecnn.network.caffe.layers import LAYER_TYPES
+from sitecnn.network.caffe.layers.base import RefusedError
+from sitecnn.network.caffe.writer import definition
 from sitecnn.network.graph import Layer, Network, Parameter, Shape
 from sitecnn.network.settings import Convolution, InnerProduct
 from sitecnn.workload.engines import CAFFE, engine_of_network, engine_of_stack
@@ -82,6 +85,61 @@ def narrower(network: Network, share: float) -> Network:
             narrow.difference_update(layer.tops)
         layers.append(_narrow_layer(layer, given, gives, share))
     return replace(network, layers=tuple(layers))
+
+
+def with_outputs(network: Network, name: str, outputs: int) -> Network:
+    """The network whose layer `name` has so many outputs, with the depthwise convolutions that read them.
+
+    All other layers keep their settings. Raises NetworkError where one of them cannot (an Eltwise whose other input
+    stays as wide, groups that do not divide the outputs, shared weights) or a result of the network would change.
+    """
+    owners = {parameter.owner for layer in network.layers for parameter in layer.parameters}
+    changed: dict[str, Shape] = {}
+    unread: set[str] = set()
+    layers = []
+    for layer in network.layers:
+        unread.difference_update(layer.bottoms)
+        before = layer.outputs
+        if layer.name == name or not changed.keys().isdisjoint(layer.bottoms):
+            if layer.name in owners or any(parameter.owner for parameter in layer.parameters):
+                raise NetworkError(f"layer {layer.name!r} ({layer.type}): it shares its weights")
+            inputs = tuple(changed.get(blob, shape) for blob, shape in zip(layer.bottoms, layer.inputs, strict=True))
+            layer = _inferred(_resettled(layer, inputs, outputs if layer.name == name else None), inputs)
+        for blob, shape, old_shape in zip(layer.tops, layer.outputs, before, strict=True):
+            if shape == old_shape:
+                changed.pop(blob, None)
+            else:
+                changed[blob] = shape
+                unread.add(blob)
+        layers.append(layer)
+    if unread:
+        raise NetworkError(f"layer {name!r}: {min(unread)!r}, a result of the network, would have another shape")
+    return replace(network, layers=tuple(layers))
+
+
+def _resettled(layer: Layer, inputs: tuple[Shape, ...], outputs: int | None) -> Layer:
+    """The layer set to so many outputs; a depthwise one to as many as it reads."""
+    settings: Any = layer.settings
+    if outputs is not None:
+        return replace(layer, settings=replace(settings, num_output=outputs))
+    if isinstance(settings, Convolution) and 1 < settings.group == settings.num_output == layer.inputs[0][1]:
+        return replace(layer, settings=replace(settings, num_output=inputs[0][1], group=inputs[0][1]))
+    return layer
+
+
+def _inferred(layer: Layer, inputs: tuple[Shape, ...]) -> Layer:
+    """The layer with other inputs, by its type's own shape rule; NetworkError where Caffe would refuse it."""
+    place = f"layer {layer.name!r} ({layer.type})"
+    if layer.type not in LAYER_TYPES or layer.guessed:
+        raise NetworkError(f"{place}: what it makes of other inputs is not known")
+    try:
+        inferred = LAYER_TYPES[layer.type].infer(definition(layer, {}, shares=False), inputs)
+    except RefusedError as refused:
+        raise NetworkError(f"{place}: {refused}") from None
+    parameters = tuple(map(Parameter, inferred.parameters))
+    return replace(
+        layer, inputs=inputs, outputs=inferred.outputs, parameters=parameters, settings=inferred.settings, node=None
+    )
 
 
 def _is_weighted(layer: Layer) -> bool:

@@ -1,6 +1,5 @@
 """The kernels that a stack runs of a network, as columns for its model, with the layers at which their times stand."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +12,6 @@ from sitecnn.models.features import Array
 from sitecnn.network.graph import Network
 from sitecnn.workload.columns import Kinds, Sizes, columns, layer_columns
 from sitecnn.workload.engines import CAFFE, JOINT, ONNXRUNTIME, WINOGRAD, engine_of_stack
-from sitecnn.workload.kernels import Kernel
 from sitecnn.workload.lowering import EngineMemory, lower_whole
 
 ONNXRUNTIME_KINDS = "ort_"
@@ -76,9 +74,3 @@ def can_run(network: Network, model: StackModel) -> bool:
     except NetworkError:
         return False
     return True
-
-
-def work_of_kernels(kernels: Sequence[Kernel]) -> Work:
-    """Kernels as if each were a layer of its own."""
-    kinds, sizes = columns(kernels)
-    return Work(kinds, sizes, np.arange(len(kernels)), (None,) * len(kernels))

@@ -8,9 +8,9 @@ from typing import Any
 
 from sitecnn.errors import ModelError, NetworkError
 from sitecnn.estimation.budget_check import verdict
+from sitecnn.estimation.change import Change, change, rate_change
 from sitecnn.estimation.estimate import Estimate, estimate
 from sitecnn.estimation.work import can_run
-from sitecnn.explore.change import Change, change, rate_change
 from sitecnn.explore.question import Question
 from sitecnn.explore.reading import budget_of, network_of
 from sitecnn.models.board_model import BoardModel, StackModel, load

@@ -7,9 +7,9 @@ from typing import Any
 
 from sitecnn.errors import SiteCNNError
 from sitecnn.estimation.budget_check import check_budget
+from sitecnn.estimation.change import layer_changes, type_changes
 from sitecnn.estimation.work import can_run
 from sitecnn.explore.answers import Stack
-from sitecnn.explore.change import layer_changes, type_changes
 from sitecnn.explore.layout import draw
 from sitecnn.explore.question import Question
 from sitecnn.explore.reading import at_batch, budget_of, network_of

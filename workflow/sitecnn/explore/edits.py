@@ -6,7 +6,7 @@ from typing import Any
 
 from sitecnn.errors import NetworkError
 from sitecnn.estimation.advice import Batch, Edit, InputShapes, Outputs, Width
-from sitecnn.estimation.variants import narrower
+from sitecnn.estimation.variants import narrower, with_outputs
 from sitecnn.explore.prototxt import Block, Field, edited, layer_blocks, scan
 from sitecnn.explore.question import Question, Source
 from sitecnn.network.graph import Network, Shape
@@ -43,15 +43,7 @@ def applied(text: str, edit: Edit, network: Network) -> str:
         case Width(share):
             return with_widths_of(text, narrower(network, share))
         case Outputs(layer, outputs):
-            return with_outputs(text, layer, outputs)
-
-
-def with_outputs(text: str, layer: str, outputs: int) -> str:
-    """`layer` with so many outputs; NetworkError if it has no `num_output` in the text."""
-    for block in layer_blocks(text):
-        if block.name == layer and (field := block.first("num_output")):
-            return edited(text, [(field, str(outputs))])
-    raise NetworkError(f"layer {layer!r} has no num_output in the text")
+            return with_widths_of(text, with_outputs(network, layer, outputs))
 
 
 def with_batch(text: str, images: int) -> str:

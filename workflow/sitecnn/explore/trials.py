@@ -20,7 +20,7 @@ from sitecnn.estimation.advice import (
     with_width,
 )
 from sitecnn.estimation.placement import ZERO_COPY, measured_copy
-from sitecnn.estimation.variants import can_be_narrower, narrower, smaller
+from sitecnn.estimation.variants import can_be_narrower, narrower, smaller, with_outputs
 from sitecnn.explore.answers import Stack
 from sitecnn.explore.edits import question_after
 from sitecnn.explore.question import Question
@@ -34,12 +34,12 @@ HALF = 0.5
 
 def trials(question: Question, stack: Stack, root: Path) -> list[dict[str, Any]]:
     """Every change with its gain per image; `edit` is what the page can make of it, None where it can not."""
-    now = situation(question, stack, root)
+    now = advice_context(question, stack, root)
     advice = [*advise(now), *_smaller(now)]
     return [{**asdict(one), "sure": one.is_sure, "edit": _edit(question, now, one.edit)} for one in advice]
 
 
-def situation(question: Question, stack: Stack, root: Path) -> AdviceContext:
+def advice_context(question: Question, stack: Stack, root: Path) -> AdviceContext:
     """What the advice is about: the stack that was chosen, and the board's other processor."""
     network = network_of(question)
     other = other_processor(stack.board, root)
@@ -88,7 +88,7 @@ def _is_meant(after: Network, edit: Edit, now: AdviceContext) -> bool:
         case Width(share):
             return _sizes(after) == _sizes(narrower(now.network, share))
         case Outputs(name, outputs):
-            return any(layer.name == name and layer.outputs[0][1] == outputs for layer in after.layers)
+            return _sizes(after) == _sizes(with_outputs(now.network, name, outputs))
     return False
 
 

@@ -1,5 +1,6 @@
 """Network → prototxt: canonical Caffe V2 text that reads back to the same network."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from google.protobuf import text_format
@@ -28,7 +29,7 @@ def write_prototxt(network: Network) -> str:
             what = f"{network.name}: layer {layer.name!r} ({layer.type})"
             raise NetworkError(f"{what}: no layer of Caffe is equal to it, so the network has no prototxt")
         else:
-            lines.append(f"layer {{ {_one_line(_definition(layer, copies, layer.name in owners))} }}\n")
+            lines.append(f"layer {{ {_one_line(definition(layer, copies, layer.name in owners))} }}\n")
     return "".join(lines)
 
 
@@ -36,7 +37,11 @@ def _one_line(message: LayerParameter | NetParameter) -> str:
     return text_format.MessageToString(message, as_one_line=True, as_utf8=True)
 
 
-def _definition(layer: Layer, copies: dict[str, str], shares: bool) -> LayerParameter:
+def definition(layer: Layer, copies: Mapping[str, str], shares: bool) -> LayerParameter:
+    """The message of a layer whose type is in LAYER_TYPES, from which its rule infers the same layer again.
+
+    `copies` names the blobs that automatic Splits copy; `shares` says whether other layers use its parameters.
+    """
     bottoms = [copies.get(bottom, bottom) for bottom in layer.bottoms]
     fields: dict[str, Any] = LAYER_TYPES[layer.type].write(layer.settings)
     if not bottoms:
