@@ -32,7 +32,7 @@ def add_parser(subparsers: Any) -> None:
         help="how the stack begins: caffe, or onnxruntime-1.27.0+nchwc-16 with the channels of a block (0, 8 or 16)",
     )
     probes = parser.add_argument_group("probe networks", "measured in rounds, each in a process of its own")
-    probes.add_argument("--probes", type=int, metavar="N", help="so many (default: 45 for Caffe, 48 for ONNX Runtime)")
+    probes.add_argument("--probes", type=int, metavar="N", help="so many (default: 45 for Caffe, 60 for ONNX Runtime)")
     probes.add_argument("--rounds", type=int, metavar="N", help="rounds (default: 4 and 5)")
     probes.add_argument("--seed", type=int, default=1, metavar="N", help="what they are drawn from (default: 1)")
     probes.add_argument(
