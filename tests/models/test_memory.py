@@ -84,3 +84,23 @@ def test_a_network_is_estimated_without_itself() -> None:
     after = evaluate(changed, 0.9).memory.set_index("network")
     assert after.loc["net-3", "estimate_bytes"] == before.loc["net-3", "estimate_bytes"]
     assert after.loc["net-4", "estimate_bytes"] != before.loc["net-4", "estimate_bytes"]
+
+
+def test_a_gpus_part_is_added_where_it_was_seen_apart_and_weights_stand_there_twice() -> None:
+    rows = made_rows(2, "caffe-1+cuda").assign(total_bytes=[100.0, 200.0], touched_bytes=[60.0, 70.0])
+    rows = rows.assign(weights_bytes=[5.0, 6.0], gpu_total_bytes=[50.0, np.nan], gpu_base_bytes=[20.0, np.nan])
+    on_gpu, on_cpu = (measured_memory(rows, processor) for processor in ("gpu", "cpu"))
+    assert on_gpu["total_bytes"].tolist() == on_cpu["total_bytes"].tolist() == [130.0, 200.0]
+    assert on_gpu["network_bytes"].tolist() == [65.0, 76.0] and on_cpu["network_bytes"].tolist() == [60.0, 70.0]
+
+
+def test_a_network_that_was_measured_again_counts_once_with_its_median_at_each_batch() -> None:
+    rows = pd.concat([made_rows(1).assign(total_bytes=total) for total in (10.0, 30.0, 80.0, np.nan)])
+    measured = measured_memory(pd.concat([rows, rows.assign(batch=2), rows.assign(subject="layer")]), "cpu")
+    assert measured[["batch", "total_bytes"]].values.tolist() == [[1, 30.0], [2, 30.0]]
+
+
+def test_a_base_is_never_less_than_nothing() -> None:
+    rows = made_rows(3, "caffe-1+cpu").assign(total_bytes=100.0, touched_bytes=300.0)
+    assert stack_memory(rows, "cpu", "caffe-1+cpu") == (0, {})
+    assert estimated_bytes(measured_memory(rows, "cpu"), 40, {}).tolist() == [340.0] * 3

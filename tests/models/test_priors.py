@@ -143,3 +143,40 @@ def test_nothing_is_known_of_a_stack_of_which_nothing_was_measured():
     assert coefficient_priors("convolution", "gpu", Speeds()) == WAITS
     assert set(coefficient_priors("inner_product", "cpu", Speeds(mac=1.0))) == {"macs"}
     assert coefficient_priors("relu", "gpu", Speeds(1.0, 1.0, 1.0)) == {}
+
+
+# (processor, kind, feature): what four boards took, in copies of an element, as the fits of their public times say.
+AS_FOUND = {
+    ("cpu", "inner_product", "weights_elements"): (2.3, 3.7),
+    ("cpu", "inner_product", "many_rows_weights"): (0.2, 1.8),
+    ("cpu", "lrn", "window_elements"): (47 / 5, 155 / 5),
+    ("cpu", "pooling", "window_elements"): (5, 25),
+    ("gpu", "inner_product", "weights_elements"): (0.47, 0.56),
+    ("gpu", "average_pooling", "window_elements"): (1, 4),
+    ("cpu", "convolution", "im2col_elements"): (1.3, 2.1),
+    ("cpu", "convolution", "packed_elements"): (0.6, 3.5),
+    ("cpu", "convolution", "weights_elements"): (0.8, 3.1),
+    ("cpu", "convolution", "out_elements"): (0.3, 1.6),
+    ("gpu", "convolution", "out_elements"): (1.5, 1.8),
+    ("gpu", "convolution", "parameters"): (0.5, 1.4),
+    ("gpu", "convolution", "im2col_elements"): (0.6, 1.0),
+}
+
+
+@pytest.mark.parametrize("place", AS_FOUND, ids="-".join)
+def test_a_prior_lies_among_what_boards_took_and_is_about_as_wide_as_they_differ(place):
+    processor, kind, feature = place
+    least, most = AS_FOUND[place]
+    prior = coefficient_priors(kind, processor, Speeds(copy=1.0))[feature]
+    assert least <= prior.ns <= most
+    assert (most - least) / 4 <= prior.sd_ns <= 2 * max(most - least, 0.1)
+
+
+# Transfers of a layer's forward code ÷ the 2 of a copy (batch_norm_layer.cpp, scale_layer.cpp, eltwise_layer.cpp).
+@pytest.mark.parametrize(("kind", "transfers"), [("batch_norm", 10), ("scale", 6), ("eltwise", 7)])
+def test_kinds_that_no_network_had_take_the_transfers_of_their_code(kind, transfers):
+    rows = board(6, noise=0.0)
+    rows = rows[rows["kind"] == "relu"].assign(median_ns=lambda some: some["out_elements"].astype(float))
+    model = fit_stack(rows, "x")
+    coefficients = dict(zip(model.kinds[kind].features, model.kinds[kind].coefficients_ns, strict=True))
+    assert coefficients["out_elements"] == pytest.approx(transfers / 2)
