@@ -1,0 +1,247 @@
+"""What a plan asks of a board, counted, and how its probes' sizes are drawn, against SciPy's sequences."""
+
+import random
+from collections import Counter
+from functools import cache
+
+import numpy as np
+import pytest
+from scipy.stats import kstest, qmc
+
+from sitecnn.boards.plan import Amount, gemm_sizes, plan, plan_lines, sweep_products
+from sitecnn.boards.probes import caffe_probes, probe_models
+from sitecnn.boards.probes.drawing import Deck, EvenDraws
+from sitecnn.boards.probes.graph import Graph
+from sitecnn.boards.probes.probe import WIDTHS, Probe, resolution
+from sitecnn.errors import NetworkError
+from sitecnn.network import parse_prototxt
+from sitecnn.network.graph import Network
+from sitecnn.network.onnx import parse_onnx
+from sitecnn.workload.engines import Engine
+from sitecnn.workload.kernels import Kernel, gemm, layer_kernel, macs
+from sitecnn.workload.memory import footprint_bytes
+
+CAFFE, RUNTIME = Engine(), Engine("onnxruntime", "1.32.0", 16)
+LAYERS = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 3 dim: %d dim: %d } } }
+layer { name: "c" type: "Convolution" bottom: "x" top: "c" convolution_param { num_output: 4 kernel_size: 3 } }
+layer { name: "p" type: "InnerProduct" bottom: "c" top: "p" inner_product_param { num_output: 10 } }
+"""
+
+
+def network(size: int = 8) -> Network:
+    return parse_prototxt(LAYERS % (size, size), f"net-{size}")
+
+
+def counts(tasks: list[dict[str, object]]) -> Counter[tuple[object, object]]:
+    return Counter((task.get("engine", "caffe"), task["task"]) for task in tasks)
+
+
+def test_a_sweep_has_an_engines_own_number_of_probes_and_rounds() -> None:
+    """45 of Caffe in 4 rounds, and one for each of two layers of forks; 60 of ONNX Runtime in 5 (docs/measuring.md)."""
+    forks = len(caffe_probes(1, 0))
+    assert counts(plan({CAFFE: [network()]}, sweep=True)) == {
+        ("caffe", "probe"): (45 + forks) * 4,
+        ("caffe", "network"): 4,
+        ("caffe", "memory"): 1,
+        ("caffe", "gemm"): len(list(sweep_products())),
+    }
+    few = counts(plan({CAFFE: [network()], RUNTIME: [network()]}, Amount(probes=3, rounds=2), sweep=True))
+    assert few[("onnxruntime", "probe")] == 6 and few[("caffe", "probe")] == (3 + forks) * 2
+    assert few[("onnxruntime", "network")] == few[("caffe", "network")] == 2
+    alone = counts(plan({RUNTIME: [network()]}, Amount(probes=1), sweep=True))
+    assert (alone[("onnxruntime", "probe")], alone[("onnxruntime", "network")]) == (5, 5)
+    assert ("caffe", "gemm") not in alone
+
+
+def test_engines_with_different_numbers_of_rounds_begin_together() -> None:
+    tasks = plan({CAFFE: [network()], RUNTIME: [network()]}, Amount(probes=0), sweep=False)
+    turns = [(task["round"], task.get("engine", "caffe")) for task in tasks if "round" in task]
+    both = [(number, engine) for number in range(4) for engine in ("caffe", "onnxruntime")]
+    assert turns == [*both, (4, "onnxruntime")]
+
+
+def test_without_a_sweep_there_are_probes_only_if_their_number_is_given() -> None:
+    without = counts(plan({CAFFE: [network()]}, sweep=False))
+    assert ("caffe", "probe") not in without and without[("caffe", "network")] == 4
+    assert counts(plan({CAFFE: [network()]}, Amount(probes=1, rounds=1), sweep=False))[("caffe", "probe")] >= 1
+    assert ("caffe", "probe") not in counts(plan({CAFFE: [network()]}, Amount(probes=0), sweep=True))
+
+
+def test_only_the_probes_that_were_chosen_are_measured_and_a_seed_draws_others() -> None:
+    names = ["caffe-probe-002", "caffe-probe-003"]
+    for engines in ({CAFFE: []}, {RUNTIME: []}):
+        prefix = "caffe-" if CAFFE in engines else ""
+        chosen = [f"{prefix}probe-002", f"{prefix}probe-003"]
+        tasks = plan(engines, Amount(probes=4, rounds=1, chosen=chosen), sweep=True)
+        assert [task["network"] for task in tasks if task["task"] == "probe"] == chosen
+    one, other = (
+        plan({CAFFE: []}, Amount(probes=3, rounds=1, seed=seed, chosen=names), sweep=False) for seed in (1, 2)
+    )
+    assert one == plan({CAFFE: []}, Amount(probes=3, rounds=1, chosen=names), sweep=False) != other
+
+
+@pytest.mark.parametrize("spare", [0, -1])
+def test_a_network_that_just_fits_is_measured(spare: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its process: 120 MiB of Python, Caffe and its libraries, and what the network takes."""
+    need = (120 << 20) + footprint_bytes(network(200))
+    tasks = plan({CAFFE: [network(200)]}, Amount(probes=0, memory_bytes=need + spare), sweep=False)
+    assert bool(counts(tasks)[("caffe", "network")]) == (spare == 0)
+    said = capsys.readouterr().err
+    mib = f"{need / 2**20:,.0f} MiB"
+    told = f"net-200: left out: caffe takes {mib} for it, the board leaves {mib} to a process\n"
+    assert said == ("" if spare == 0 else told)
+
+
+def test_the_products_of_a_sweep_are_one_size_at_a_time() -> None:
+    """Doubled from 16 to 4096 beside 512 × 512, and m and n in steps of 4 up to 80 beside 256 × 256."""
+    expected = set()
+    for size in (16, 32, 64, 128, 256, 512, 1024, 2048, 4096):
+        expected |= {(size, 512, 512), (512, size, 512), (512, 512, size)}
+    for size in range(4, 84, 4):
+        expected |= {(size, 256, 256), (256, size, 256)}
+    found = [(kernel["m"], kernel["n"], kernel["k"]) for kernel in gemm_sizes()]
+    assert set(found) == expected and len(found) == len(expected)
+    tasks = list(sweep_products())
+    assert all(task["mode"] == "warm" for task in tasks[: len(found)])
+    overhead = tasks[len(found) :]
+    assert [task["iterations"] for task in overhead] == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
+    assert all((task["mode"], task["kernel"]) == ("overhead", gemm(64, 49, 64).as_dict()) for task in overhead)
+
+
+def test_products_of_networks_are_their_layers_own_once_the_largest_first() -> None:
+    tasks = plan({CAFFE: [network(8), network(8), network(16)]}, sweep=False)
+    kernels = [task["kernel"] for task in tasks if task["task"] == "gemm"]
+    found = [(one["m"], one["n"], one["k"]) for one in kernels]
+    # Of 3 × 3 × 3 weights on 6 × 6 and 14 × 14 positions, products of 144 and 784 values, and their biases.
+    expected = {(4, 36, 27), (4, 196, 27), (1, 10, 144), (1, 10, 784), (4, 36, 1), (4, 196, 1), (1, 10, 1)}
+    assert set(found) == expected and len(found) == len(expected)
+    work = [m * n * k for m, n, k in found]
+    assert work == sorted(work, reverse=True)
+    assert plan_lines(tasks[:2]).count("\n") == 2 and " " not in plan_lines(tasks[-1:])
+
+
+def test_what_an_engine_is_to_run_it_is_given_whole() -> None:
+    tasks = plan({RUNTIME: [network()]}, Amount(probes=0, rounds=1), sweep=False)
+    passes, memory = tasks
+    assert set(passes) == {"task", "engine", "network", "batch", "model", "weights_bytes", "kernels", "round"}
+    assert set(memory) == {"task", "engine", "network", "batch", "model", "weights_bytes", "parts"}
+    assert set(memory["parts"]) >= {"weights", "activations", "kernels"}
+    with pytest.raises(NetworkError, match="net-8: the file is fp32, and only int8 is measured yet"):
+        plan({Engine("onnxruntime", precision="int8"): [network()]}, Amount(probes=0), sweep=False)
+
+
+def test_a_decks_cards_come_in_the_proportions_of_their_weights_before_any_comes_again() -> None:
+    deck = Deck(random.Random(3), {"a": 3, "b": 1, "c": 0.5, "d": 0})
+    drawn = []
+    while len(drawn) < 4000 or deck.left:
+        drawn.append(deck.draw())
+        if not deck.left:
+            since = Counter(drawn[-5:] if drawn[-5:].count("a") == 3 and "c" in drawn[-5:] else drawn[-4:])
+            assert since["a"] == 3 and since["b"] == 1 and since["c"] <= 1
+    found = Counter(drawn)
+    rounds = found["b"]
+    assert found["a"] == 3 * rounds and found["d"] == 0
+    assert found["c"] == pytest.approx(rounds / 2, abs=4 * np.sqrt(rounds / 4))
+
+
+def test_even_draws_are_scipys_van_der_corput_sequence_shifted_for_each_purpose() -> None:
+    draws = EvenDraws(random.Random(5))
+    numbers = {name: np.array([draws.draw(name) for _ in range(50)]) for name in ("one", "other")}
+    sequence = qmc.Halton(1, scramble=False).random(51)[1:, 0]
+    for values in numbers.values():
+        shift = (values - sequence) % 1
+        assert np.allclose(np.exp(2j * np.pi * shift), np.exp(2j * np.pi * shift[0]))
+        assert ((values >= 0) & (values < 1)).all()
+    assert not np.allclose(numbers["one"], numbers["other"])
+
+
+def test_log_uniform_draws_are_even_in_their_logarithm() -> None:
+    draws = EvenDraws(random.Random(7))
+    values = np.array([draws.log_uniform("x", 8, 512) for _ in range(512)])
+    assert values.min() >= 8 and values.max() < 512
+    assert kstest(np.log(values / 8) / np.log(64), "uniform").statistic < 0.01
+    assert draws.log_uniform("y", 9, 3) == 9
+
+
+def drawn_probe(grains: tuple[int, ...] = (8,), most_macs: float = 1e7, seed: int = 1) -> Probe:
+    generator = random.Random(seed)
+    fused = Deck(generator, {"relu": 1})
+    return Probe(Graph("p", 32), generator, EvenDraws(generator), fused, fused, Deck(generator, {}), grains, most_macs)
+
+
+@pytest.mark.parametrize(
+    ("height", "fewest", "most"),
+    [(224, 8, 256), (96, 8, 256), (95, 16, 512), (48, 16, 512), (47, 24, 1024), (24, 24, 1024), (23, 32, 1536),
+     (12, 32, 1536), (11, 48, 2048), (1, 48, 2048)],
+)  # fmt: skip
+def test_channels_reach_from_the_fewest_to_the_most_at_each_resolution(height: int, fewest: int, most: int) -> None:
+    probe = drawn_probe()
+    found = [probe.channels("x", height) for _ in range(300)]
+    assert resolution(height) == [8, 16, 24, 32, 48].index(fewest)
+    assert all(count % 8 == 0 and count > 0 for count in found)
+    assert fewest <= min(found) <= fewest + 8 and 0.95 * most <= max(found) <= most
+    # Even in logarithms: half of them below the geometric mean.
+    assert np.mean(np.array(found) < np.sqrt(fewest * most)) == pytest.approx(0.5, abs=0.1)
+    assert max(probe.channels("y", height, 1, 0.5) for _ in range(100)) <= most / 2
+
+
+def test_a_layer_has_no_more_multiplications_than_its_probe_allows() -> None:
+    probe = drawn_probe(most_macs=1e7)
+    found = [probe.limited(10_000, 28, 3, 64) for _ in range(200)]
+    allowed = 1e7 / (9 * 64 * 28**2)
+    assert allowed / 2 - 4 <= min(found) and allowed * 0.85 <= max(found) <= allowed + 4
+    assert probe.limited(10_000, 500, 7, 512) == 8
+    assert probe.limited(24, 4, 1, 8) == 24
+    assert [drawn_probe(grains=(16,)).whole(channels) for channels in (1, 16, 23, 25, 40.1)] == [16, 16, 16, 32, 48]
+
+
+def test_a_tensor_is_led_to_channels_that_it_does_not_have() -> None:
+    probe = drawn_probe()
+    tensor = probe.to_channels("image", 24)
+    assert probe.shape(tensor) == (24, 32) and probe.to_channels(tensor, 24) == tensor
+    changed = [probe.shape(probe.perhaps(tensor, 16))[0] == 16 for _ in range(400)]
+    assert np.mean(changed) == pytest.approx(0.6, abs=0.08)
+    assert all(probe.shape(probe.perhaps(probe.to_channels("image", 40), 8))[0] == 8 for _ in range(20))
+
+
+@cache
+def probes_of(engine: str) -> tuple[Network, ...]:
+    if engine == "caffe":
+        return tuple(parse_prototxt(text, name) for name, text in caffe_probes(1, 45).items())
+    models = probe_models(1, 40)
+    return tuple(parse_onnx(model.SerializeToString(), model.graph.name) for model in models)
+
+
+def convolutions(engine: str) -> list[Kernel]:
+    layers = [layer for one in probes_of(engine) for layer in one.layers if layer.type in ("Convolution", "Conv")]
+    return [layer_kernel(layer) for layer in layers]
+
+
+@pytest.mark.parametrize("engine", ["caffe", "onnxruntime"])
+@pytest.mark.parametrize("place", range(5))
+def test_probes_convolve_at_each_resolution_with_few_and_with_many_channels(engine: str, place: int) -> None:
+    """What a CNN does at a resolution, probes do there, by 1×1, 3×3 and each channel by itself.
+
+    From the fewest channels there to a third of the most, or of what a layer of 150 million multiplications can have.
+    """
+    least, fewest, most = WIDTHS[place]
+    at = [one for one in convolutions(engine) if resolution(one["out_height"]) == place]
+    for kernel in (1, 3):
+        same = [one for one in at if one["kernel_h"] == kernel and one["group"] == 1]
+        assert len(same) >= 10, (kernel, len(same))
+        assert min(one["out_channels"] for one in same) <= 2 * fewest
+        reach = min(most, 150e6**0.5 / kernel / max(least, 4))
+        assert max(one["out_channels"] for one in same) >= reach / 3
+    assert sum(one["group"] == one["channels"] > 1 for one in at) >= 3
+
+
+@pytest.mark.parametrize(("engine", "most"), [("caffe", 150e6), ("onnxruntime", 400e6)])
+def test_hardly_a_layer_of_a_probe_has_more_multiplications_than_the_largest_probe_allows(
+    engine: str, most: float
+) -> None:
+    """Layers with a fixed number of outputs, as DenseNets have, are the exceptions; others reach that size."""
+    layers = [layer for one in probes_of(engine) for layer in one.layers if layer.type.startswith("Conv")]
+    work = np.array([macs(layer) for layer in layers])
+    assert np.mean(work > 1.1 * most) < 0.01
+    assert most / 4 < np.max(work[work <= 1.1 * most])
