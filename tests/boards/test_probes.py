@@ -212,6 +212,11 @@ def test_caffe_probes_have_every_kind_that_caffe_networks_have():
         assert by_kind[kind] >= 8, kind
     for kind in ("softmax", "deconvolution", *RARE_KINDS):
         assert by_kind[kind] >= 3, kind
+    for kind in ("ReLU", "BatchNorm", "Scale"):
+        in_place = [layer.bottoms == layer.tops for layer in every if layer.type == kind]
+        assert min(sum(in_place), len(in_place) - sum(in_place)) >= 20, kind
+    gates = [layer for layer in every if layer.type == "Scale" and len(layer.bottoms) == 2]
+    assert len(gates) >= 5, "squeeze-and-excite multiplies by what a network computed"
     convolutions = [kernel for kernel in kinds if kernel.kind == "convolution"]
     assert max(map(macs, every)) > 100e6
     assert sum(kernel["group"] == kernel["channels"] for kernel in convolutions) >= 8

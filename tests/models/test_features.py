@@ -93,6 +93,7 @@ def test_what_a_blas_reads_is_counted_a_gemm_at_a_time(given):
     multiplications = list(gemms(sizes))
     assert work("convolution", "weights_elements", sizes) == sum(m * k for m, _, k in multiplications)
     assert work("convolution", "packed_elements", sizes) == sum(n * k for m, n, k in multiplications if m > 1)
+    assert work("convolution", "row_elements", sizes) == sum(n * k for m, n, k in multiplications if m == 1)
     assert work("convolution", "gemm_calls", sizes) == len(multiplications)
     assert work("convolution", "depth", sizes) == sum(k for _, _, k in multiplications)
     assert work("convolution", "calls", sizes) == 1
@@ -103,6 +104,29 @@ def test_only_what_no_cache_keeps_is_far():
     large = convolution_sizes(1, 256, 56, 56, 64, 3, 3, 1, 1, 1)
     assert work("convolution", "far_packed_elements", near) == 0  # 4·576·3136 bytes: 7 MiB
     assert work("convolution", "far_packed_elements", large) == 256 * 9 * 56 * 56  # 28 MiB
+
+
+def test_the_matrices_that_im2col_writes_of_all_groups_leave_the_near_caches_together():
+    columns = 728 * 9 * 19 * 19  # 9 MiB, whatever the groups
+    for group in (1, 728):
+        sizes = convolution_sizes(1, 728, 19, 19, 728, 3, 3, 1, 1, group)
+        assert work("convolution", "far_columns_elements", sizes) == columns
+        assert work("convolution", "far_columns_elements", sizes | {"channels": 128, "group": 1}) == 0
+    half = convolution_sizes(1, 128, 7, 160, 128, 3, 3, 1, 1, 1)  # 4.9 MiB, between 2 and 8
+    assert 0 < work("convolution", "far_columns_elements", half) < 128 * 9 * 7 * 160
+
+
+@pytest.mark.parametrize("kind", ["relu", "batch_norm", "scale"])
+def test_a_layer_that_is_not_in_place_writes_a_blob_more(kind):
+    sizes = {"in_elements": 500, "out_elements": 500, "bias": 1}
+    assert work(kind, "out_elements", sizes) == work(kind, "out_elements", sizes | {"in_place": 1}) == 500
+    if kind == "scale":  # it copies what it overwrites, for a backward pass
+        assert work(kind, "kept_elements", sizes) == 0
+        assert work(kind, "kept_elements", sizes | {"in_place": 1}) == 500
+        assert [work(kind, "biased_elements", sizes | {"bias": bias}) for bias in (0, 1)] == [0, 500]
+    else:
+        assert work(kind, "own_elements", sizes) == 500
+        assert work(kind, "own_elements", sizes | {"in_place": 1}) == 0
 
 
 def test_products_read_a_weight_for_each_input_and_output():

@@ -75,3 +75,10 @@ def test_layers_with_other_windows_are_other_kernels():
 
 def test_kernel_refuses_no_size_it_knows_and_orders_them():
     assert kernel("gemm", {"k": 3, "m": 1, "n": 2}).sizes == (("m", 1), ("n", 2), ("k", 3))
+
+
+@pytest.mark.parametrize("kind", ["ReLU", "BatchNorm", "Scale"])
+def test_a_kernel_tells_whether_its_layer_writes_into_what_it_reads(kind):
+    in_place, own = (dict(layer_kernel(layer(f'type: "{kind}" top: "{top}"')).sizes) for top in ("x", "y"))
+    assert in_place["in_place"] == 1
+    assert "in_place" not in own

@@ -11,6 +11,7 @@ from functools import cache
 
 import numpy as np
 
+from sitecnn.models.caches import share_beyond
 from sitecnn.models.feature import CALL, Array, Feature, Sizes
 from sitecnn.models.onnxruntime_features import ONNXRUNTIME_FEATURES, onnxruntime_features
 from sitecnn.models.tflite_features import NAMED as TFLITE_NAMED
@@ -21,6 +22,9 @@ __all__ = ["CALL", "Array", "Feature", "Sizes", "features_of"]
 
 FAR_BYTES = 16 << 20
 """More than a core has of a last level that all share: TX1 and RK3399 have none, a server 32 MiB for eight cores."""
+
+NEAR_COLUMNS = (2 << 20, 8 << 20)
+"""Bytes of im2col's matrix from which on it leaves the second-level cache, and by which a share of the last one."""
 
 DIRECT_TILE = 32
 """Edges that CLBlast's direct kernel fills (WGD 8 to 64: CLBlast, src/tuning/kernels/xgemm_direct.cpp)."""
@@ -92,11 +96,23 @@ def _far_packed_elements(sizes: Sizes) -> Array:
     return np.where(4 * n * k > FAR_BYTES, _packed_elements(sizes), 0.0)
 
 
+def _row_elements(sizes: Sizes) -> Array:
+    """Elements of gemms' B where A has one row: each is packed for one multiplication, as in depthwise convolutions."""
+    _, m, _, _ = _gemm(sizes)
+    return np.where(m == 1, _columns_elements(sizes), 0.0)
+
+
 def _im2col_elements(sizes: Sizes) -> Array:
     """As `_columns_elements`, but none for 1×1, stride 1, unpadded: Caffe multiplies the input itself there."""
     window = sizes["kernel_h"] * sizes["kernel_w"] * sizes["stride_h"] * sizes["stride_w"]
     is_pointwise = (window == 1) & (sizes["pad_h"] + sizes["pad_w"] == 0)
     return np.where(is_pointwise, 0.0, _columns_elements(sizes))
+
+
+def _far_columns_elements(sizes: Sizes) -> Array:
+    """Those that are no longer near when they are multiplied: im2col writes the matrices of all groups first."""
+    columns = _im2col_elements(sizes)
+    return share_beyond(NEAR_COLUMNS, 4 * columns / sizes["images"]) * columns
 
 
 def _tile_macs(edge: int) -> Callable[[Sizes], Array]:
@@ -211,6 +227,20 @@ def _early_window_elements(sizes: Sizes) -> Array:
     return np.where(sizes["height"] >= EARLY_ROWS, _window_elements(sizes), 0.0)
 
 
+def _own_elements(sizes: Sizes) -> Array:
+    """Elements written into a blob that is not the one that was read: one more is moved through the caches."""
+    return np.where(sizes["in_place"] == 1, 0.0, sizes["out_elements"])
+
+
+def _kept_elements(sizes: Sizes) -> Array:
+    """Elements that a layer in place copies first, as its backward pass would need them (scale_layer.cpp)."""
+    return np.where(sizes["in_place"] == 1, sizes["out_elements"], 0.0)
+
+
+def _biased_elements(sizes: Sizes) -> Array:
+    return np.where(sizes["bias"] == 1, sizes["out_elements"], 0.0)
+
+
 IN = Feature("in_elements", "element read", lambda sizes: sizes["in_elements"])
 OUT = Feature("out_elements", "element written", lambda sizes: sizes["out_elements"])
 WINDOW_OUT = Feature("window_elements", "element in a window", _window_elements)
@@ -226,6 +256,8 @@ CONVOLUTION = (
     IM2COL,
     Feature("packed_elements", "element of gemm's B that is packed", _packed_elements),
     Feature("far_packed_elements", "element of a gemm's B beyond the caches", _far_packed_elements),
+    Feature("row_elements", "element of gemm's B for a single row of A", _row_elements),
+    Feature("far_columns_elements", "element of im2col's matrix beyond near caches", _far_columns_elements),
     Feature("weights_elements", "element of gemm's A", _weights_read),
     OUT,
     GEMM_CALLS,
@@ -273,6 +305,8 @@ GEMM = (
     Feature("calls", "call", lambda sizes: np.ones_like(sizes["m"])),
 )
 ELEMENTWISE = (IN, OUT, CALL)
+OWN = Feature("own_elements", "element written into a blob of its own", _own_elements)
+KEPT = Feature("kept_elements", "element kept before it is overwritten", _kept_elements)
 
 BACKWARDS = {
     **{side: f"out_{side}" for side in ("channels", "height")},
@@ -313,6 +347,9 @@ FEATURES: dict[str, tuple[Feature, ...]] = {
     ),
     "average_pooling": (WINDOW_OUT, OUT, CALL),
     **dict.fromkeys(("lrn", KINDS_ON_ZEROS["lrn"]), (WINDOW_OUT, *ELEMENTWISE)),
+    # In place or not (relu_layer.cpp, batch_norm_layer.cpp, which copies what it reads first).
+    **dict.fromkeys(("relu", "batch_norm"), (*ELEMENTWISE, OWN)),
+    "scale": (*ELEMENTWISE, KEPT, Feature("biased_elements", "element that a bias is added to", _biased_elements)),
     **dict.fromkeys(FREE_KINDS, (CALL,)),
     **ONNXRUNTIME_FEATURES,
     **TFLITE_FEATURES,

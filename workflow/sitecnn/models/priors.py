@@ -99,6 +99,13 @@ CALLS = {
 }
 """What kinds that compute more than they move took on a server core, in copies of their output: rough elsewhere."""
 
+BUFFERS = {
+    "relu": {"own_elements": Prior(1.0, 0.5)},
+    "batch_norm": {"own_elements": Prior(1.0, 0.5)},
+    "scale": {"kept_elements": Prior(1.0, 0.5), "biased_elements": Prior(1.0, 0.5)},
+}
+"""What layers of a CPU take more in place or not, in copies: a board whose networks have one of both tells no more."""
+
 UNSEEN_COPIES = {
     "cpu": {**TRANSFERS, **CALLS},
     # A GPU computes while it waits for memory; values in another order take it longer than a copy.
@@ -152,6 +159,8 @@ def coefficient_priors(kind: str, processor: str, speeds: Speeds) -> Mapping[str
     priors = {}
     if speeds.copy:
         copies = CONVOLUTION_COPIES[processor] if kind == "convolution" else COPIES[processor].get(kind, {})
+        if processor == "cpu":
+            copies = {**copies, **BUFFERS.get(kind, {})}
         for name, prior in copies.items():
             priors[name] = Prior(prior.ns * speeds.copy, prior.sd_ns * speeds.copy)
     if kind == "convolution" and processor == "gpu":

@@ -18,6 +18,7 @@ from sitecnn.network.settings import (
     Pooling,
     Power,
     Recurrent,
+    Scale,
     Settings,
 )
 from sitecnn.workload.onnx_products import products
@@ -34,13 +35,14 @@ SIZE_NAMES = (
     *("images", "channels", "height", "width", "out_channels", "out_height", "out_width"),
     *("kernel_h", "kernel_w", "stride_h", "stride_w", "pad_h", "pad_w", "dilation_h", "dilation_w"),
     *("group", "bias", "window", "inputs", "outputs", "in_elements", "out_elements", "parameters"),
-    *("activation", "pass_bytes"),
+    *("activation", "pass_bytes", "in_place"),
 )
 """Every size a kernel can have, in the order of the dataset's columns; all are integers.
 
 `activation` is the class of the one that a kernel takes in: 0 none or free, 1 a minimum and a
 maximum, 2 a product more, 3 an exponential.
 `pass_bytes` is what passes through the caches until the kernel's weights are read again: see `lowering.lowered`.
+`in_place` is 1 where a layer of Caffe writes into the blob that it reads, and missing elsewhere.
 """
 
 
@@ -104,6 +106,7 @@ def layer_kernel(layer: Layer) -> Kernel:
         "out_elements": sum(map(prod, layer.outputs)),
         "parameters": sum(parameter.count for parameter in layer.parameters),
     }
+    sizes |= {"in_place": 1} if layer.bottoms == layer.tops and not isinstance(layer.settings, OnnxOperator) else {}
     return kernel(kind_of(layer), sizes | _setting_sizes(layer), variant_of(layer))
 
 
@@ -220,6 +223,8 @@ def _setting_sizes(layer: Layer) -> dict[str, int]:
             return {**windows, "window": prod(pool.kernel)}
         case LRN() as lrn:
             return {"window": lrn.local_size}
+        case Scale() as scale:
+            return {"bias": scale.bias}
         case InnerProduct() as product:
             rows = prod(layer.inputs[0][: product.axis])
             # Rows stand only where they are not the images, so that what was measured before keeps its identity.

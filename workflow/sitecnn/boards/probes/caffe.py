@@ -93,6 +93,12 @@ def _sum(probe: Probe, tensor: str) -> str:
     return layers.add(probe.graph, tensor, inner, probe.generator.choice(("relu", "")))
 
 
+def _gated(probe: Probe, tensor: str) -> str:
+    """Squeeze-and-excite (Hu et al. 2018)."""
+    inner = probe.whole(probe.shape(tensor)[0] / probe.generator.choice((4, 8, 16)))
+    return layers.squeeze_excite(probe.graph, tensor, inner, (probe.generator.choice(("relu", "silu")), "sigmoid"))
+
+
 def _local_response(probe: Probe, tensor: str) -> str:
     channels, height = probe.shape(tensor)
     few = channels * height**2 <= 2 * DEAR_ELEMENTS
@@ -119,18 +125,19 @@ CAFFE_BLOCKS: dict[str, tuple[float, Block]] = {
     "pool": (4, _pool),
     "inception": (3.5, _inception),
     "sum": (1.5, _sum),
+    "gated": (1.5, _gated),
     "local response": (3, _local_response),
     "means": (1, _means),
     "bilinear": (1, _bilinear),
     "dear": (2.5, _rare(DEAR, DEAR_ELEMENTS)),
-    "rare": (2.5, _rare(CHEAP, 3 * DEAR_ELEMENTS)),
+    "rare": (3, _rare(CHEAP, 3 * DEAR_ELEMENTS)),
 }
 
 RECIPE = Recipe(
     name="caffe-probe",
     graph=CaffeGraph,
     blocks=CAFFE_BLOCKS,
-    fused={"relu": 12, "": 1, "leaky_relu": 0.5},
+    fused={"relu": 12, "": 1, "leaky_relu": 0.5, "silu": 1},
     own={"relu": 1},
     pools={
         **{("max", 3, 2, 0): 6, ("max", 2, 2, 0): 3, ("max", 3, 2, 1): 1},
@@ -159,6 +166,7 @@ class CaffeGenerator(Generator):
         kernel, stride = self.stems.draw()
         assert isinstance(probe.graph, CaffeGraph)
         probe.graph.normalised = self.generator.random() < 0.4
+        probe.graph.in_place = self.generator.random() < 0.7
         if size > WIDE:
             probe.most_macs = min(probe.most_macs, WIDE_MACS)
         most = 64 if stride > 1 or size <= WIDE else 16

@@ -7,19 +7,13 @@ from typing import Any
 from sitecnn.boards.probes.graph import INPUT, Graph
 from sitecnn.network.graph import Shape
 
-IN_PLACE = {
-    "Relu": 'type: "ReLU"',
-    "LeakyRelu": 'type: "ReLU" relu_param { negative_slope: 0.1 }',
-    "Elu": 'type: "ELU"',
-    "Sigmoid": 'type: "Sigmoid"',
-    "Tanh": 'type: "TanH"',
-    "PRelu": 'type: "PReLU"',
-}
-"""What networks let work on the blob that it is given."""
+IN_PLACE = {"Relu": 'type: "ReLU"', "LeakyRelu": 'type: "ReLU" relu_param { negative_slope: 0.1 }'}
+"""What networks let work on the blob that it is given, where that is read nowhere else."""
 
 PLAIN = {
     "Flatten": 'type: "Flatten"',
     "Softmax": 'type: "Softmax"',
+    "Sigmoid": 'type: "Sigmoid"',
     "LRN": 'type: "LRN" lrn_param { local_size: 5 }',
     "Concat": 'type: "Concat"',
     "Add": 'type: "Eltwise"',
@@ -35,13 +29,15 @@ MOST_LAYERS, MOST_ELEMENTS = 90, 12e6
 class CaffeGraph(Graph):
     """As Graph, of Caffe's layers; of a tensor of weights only the shape matters.
 
-    With `normalised`, convolutions have no bias but a BatchNorm and a Scale behind them, in place, as in ResNets.
+    With `normalised`, convolutions have no bias but a BatchNorm and a Scale behind them, as in ResNets. With
+    `in_place`, these and activations work on the blob that they are given, as in networks written for Caffe; those
+    converted from ONNX have a blob for each layer.
     """
 
     def __init__(self, name: str, size: int) -> None:
         """A network of this name on an image of 3 × `size` × `size`."""
         super().__init__(name, size)
-        self.normalised = False
+        self.normalised, self.in_place = False, True
         self.read: set[str] = set()
         self.rectified: set[str] = set()
         self.lines = [f'name: "{name}"']
@@ -87,23 +83,26 @@ class CaffeGraph(Graph):
         given = inputs[0]
         if operator == "Relu" and given in self.rectified:
             return given
-        if operator in IN_PLACE and given in self.read:
-            return self.added(IN_PLACE[operator], [given], shape)
-        if operator == "Relu":
-            self.rectified.add(given)
         if operator in IN_PLACE:
-            self.layer(IN_PLACE[operator], [given], [given])
-            return given
+            top = self.mapped(IN_PLACE[operator], given, shape)
+            self.rectified |= {top} if operator == "Relu" else set()
+            return top
         if operator in PLAIN:
             data = inputs if operator in ("Concat", "Add") else [given]
             return self.added(PLAIN[operator], data, shape)
         write = _WRITERS[operator]
         return write(self, inputs, shape, attributes)
 
-    def scaled(self, given: str) -> str:
-        """A Scale with a bias, in place."""
-        self.layer('type: "Scale"', [given], [given], "scale_param { bias_term: true }")
+    def mapped(self, kind: str, given: str, shape: Shape, settings: str = "") -> str:
+        """A layer that works element by element, in place where it may; its top's name."""
+        if not self.in_place or given in self.read:
+            return self.added(kind, [given], shape, settings)
+        self.layer(kind, [given], [given], settings)
         return given
+
+    def scaled(self, given: str, shape: Shape) -> str:
+        """A Scale with a bias."""
+        return self.mapped('type: "Scale"', given, shape, "scale_param { bias_term: true }")
 
 
 def _convolution(graph: CaffeGraph, inputs: Sequence[str], shape: Shape, attributes: Mapping[str, Any]) -> str:
@@ -115,8 +114,7 @@ def _convolution(graph: CaffeGraph, inputs: Sequence[str], shape: Shape, attribu
     settings += "" if len(inputs) > 2 and not graph.normalised else " bias_term: false"
     top = graph.added('type: "Convolution"', inputs[:1], shape, f"convolution_param {{ {settings} }}")
     if graph.normalised:
-        graph.layer('type: "BatchNorm"', [top], [top])
-        graph.scaled(top)
+        top = graph.scaled(graph.mapped('type: "BatchNorm"', top, shape), shape)
     return top
 
 
@@ -132,7 +130,16 @@ def _product(graph: CaffeGraph, inputs: Sequence[str], shape: Shape, _: Mapping[
 
 def _normalisation(graph: CaffeGraph, inputs: Sequence[str], shape: Shape, _: Mapping[str, Any]) -> str:
     """A blob of its own, as others may still read what was given."""
-    return graph.scaled(graph.added('type: "BatchNorm"', inputs[:1], shape))
+    return graph.scaled(graph.added('type: "BatchNorm"', inputs[:1], shape), shape)
+
+
+def _multiplication(graph: CaffeGraph, inputs: Sequence[str], shape: Shape, _: Mapping[str, Any]) -> str:
+    """Of two blobs of one shape, or of each channel with its factor."""
+    values, factors = inputs
+    if graph.shapes[factors] == shape:
+        return graph.added('type: "Eltwise"', inputs, shape, "eltwise_param { operation: PROD }")
+    flat = graph.added('type: "Flatten"', [factors], shape[:2])
+    return graph.added('type: "Scale"', [values, flat], shape, "scale_param { axis: 0 }")
 
 
 def _pooling(method: str) -> Callable[[CaffeGraph, Sequence[str], Shape, Mapping[str, Any]], str]:
@@ -148,6 +155,7 @@ def _pooling(method: str) -> Callable[[CaffeGraph, Sequence[str], Shape, Mapping
 
 _WRITERS = {
     **{"Conv": _convolution, "ConvTranspose": _transposed, "Gemm": _product, "BatchNormalization": _normalisation},
+    "Mul": _multiplication,
     **{"MaxPool": _pooling("MAX"), "AveragePool": _pooling("AVE")},
 }
 
