@@ -131,7 +131,7 @@ def test_a_gpu_and_clocks_that_are_asked_for_have_to_be_there(asked) -> None:
 
 @pytest.mark.parametrize(
     ("free_mb", "well", "said"),
-    [("10", True, "10 MB free"), ("9", False, "9 MB free, 10 MB are needed"), 
+    [("10", True, "10 MB free"), ("9", False, "9 MB free, 10 MB are needed"),
      ("", False, "`df` gave no answer: df: no such")],
 )  # fmt: skip
 def test_a_board_has_room_for_the_agent(asked, free_mb: str, well: bool, said: str) -> None:
