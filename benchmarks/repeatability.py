@@ -10,12 +10,10 @@ import json
 import sys
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from sitecnn.cli.tables import table
 from sitecnn.models.rounds import lower_quartile
 
-Record = dict[str, Any]
 Times = dict[tuple[str, ...], float]
 PURPOSES = ("timed", "warm_up", "inputs", "files", "other")
 

@@ -14,12 +14,6 @@ layer { name: "data" type: "Data" top: "data" data_param { batch_size: 2 } }
 layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
         convolution_param { num_output: 4 kernel_size: 3 } }
 """
-ROOTS = {
-    "describe": ["describe", "NET"],
-    "board list": ["board", "list"],
-    "dataset verify": ["dataset", "verify"],
-    "config": ["config"],
-}
 
 
 def leaves():

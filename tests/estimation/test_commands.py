@@ -81,7 +81,7 @@ def test_the_verdict_comes_first_then_types_memory_and_layers_on_request(sitecnn
     lines = out.splitlines()
     assert lines[0].startswith("AlexNet, batch 1, on tx1 gpu by caffe, fp32 (caffe-cublas)")
     assert "fits 50.0 ms (chance >99%)" in lines[1]
-    assert "this is caffe-cublas; others on this processor: caffe-cudnn" in out
+    assert "estimated for caffe-cublas; others on this processor: caffe-cudnn" in out
     assert "forward pass" in out
     assert "relu6" not in out
     _, with_layers, _ = sitecnn("estimate", ALEXNET, "--board", "tx1", "--processor", "gpu", "--layers")
@@ -102,7 +102,7 @@ def test_without_a_processor_the_fastest_comes_first_and_others_are_named(sitecn
     _, alone, _ = sitecnn("estimate", ALEXNET, "--board", "tx1", "--processor", "cpu", "--json")
     assert json.loads(alone) == {**other, "others": []}
     _, text, _ = sitecnn("estimate", ALEXNET, "--board", "tx1")
-    assert "this is the gpu, the fastest; the cpu: " in text
+    assert "estimated for the gpu, the fastest; the cpu: " in text
 
 
 def test_a_stack_that_one_processor_has_is_found_there(sitecnn):
@@ -115,7 +115,7 @@ def test_a_stack_that_one_processor_has_is_found_there(sitecnn):
 def test_a_budget_that_only_the_slower_processor_keeps_is_kept(sitecnn):
     """The GPU needs AlexNet's weights twice."""
     status, out, _ = sitecnn("estimate", ALEXNET, "--board", "tx1", "--budget-mb", 400)
-    assert (status, "this is the cpu, the one that fits; the gpu" in out) == (0, True)
+    assert (status, "estimated for the cpu, the one that fits; the gpu" in out) == (0, True)
 
 
 def test_offload_starts_from_the_fastest_processor(sitecnn):
@@ -130,7 +130,7 @@ def test_offload_starts_from_the_fastest_processor(sitecnn):
 
 def test_compare_sets_apart_what_is_mostly_extrapolated(sitecnn):
     _, out, _ = sitecnn("compare", VGG, "--board", "tx1,lonely")
-    founded, _, others = out.partition("set apart, as more than half of the time is guessed")
+    founded, _, others = out.partition("do not rank these: more than half of the time is guessed")
     assert "tx1 gpu" in founded and "lonely" not in founded
     assert "lonely" in others and "tx1" not in others
     _, out, _ = sitecnn("compare", VGG, "--board", "tx1,lonely", "--json")
@@ -140,7 +140,7 @@ def test_compare_sets_apart_what_is_mostly_extrapolated(sitecnn):
 
 def test_a_network_that_is_hardly_modelled_gets_no_bare_total(sitecnn):
     _, out, _ = sitecnn("estimate", VGG, "--board", "lonely")
-    assert "there is no total" in out
+    assert "no total: nothing is known about layers" in out
     status, out, _ = sitecnn("estimate", VGG, "--board", "lonely", "--budget-ms", 1)
     assert (status, "guessing the rest it does not fit 1.00 ms" in out) == (1, True)
     assert "forward pass" not in out
@@ -185,14 +185,14 @@ def test_placement_says_where_each_layer_goes(sitecnn):
     assert {layer["processor"] for layer in document["layers"]} == {"cpu", "gpu"}
     assert document["placed_ms"]["estimate"] <= min(document["all_cpu_ms"], document["all_gpu_ms"])
     _, text, _ = sitecnn("placement", ALEXNET, "--board", "tx1")
-    assert "no gain worth the trouble" in text
+    assert "not worth it" in text
     assert "no copy was measured on this board" in text
 
 
 def test_placement_without_the_other_processor_says_so_in_one_line(sitecnn):
     status, out, err = sitecnn("placement", ALEXNET, "--board", "lonely")
     assert (status, out, err.count("\n")) == (2, "", 1)
-    assert "only its cpu has a model" in err
+    assert "only its cpu has one" in err
     _, out, _ = sitecnn("advise", ALEXNET, "--board", "lonely")
     assert "other processor and placement: only the cpu of lonely has a model" in out
 

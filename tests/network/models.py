@@ -14,7 +14,7 @@ SHIPPED = sorted((Path(onnx.__file__).parent / "backend/test/data/light").glob("
 class Builder:
     """Nodes and weights of a model in the making; every method gives back the name of the tensor it makes."""
 
-    def __init__(self, opset: int, shape: Sequence[int | str], channels_axis: int = 1) -> None:
+    def __init__(self, opset: int, shape: Sequence[int | str]) -> None:
         self.opset, self.shape = opset, list(shape)
         self.nodes: list[NodeProto] = []
         self.weights: list[TensorProto] = []

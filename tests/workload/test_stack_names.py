@@ -1,6 +1,6 @@
 """Stacks as people call them."""
 
-from sitecnn.workload.stack_names import telling_labels
+from sitecnn.workload.stack_names import full_label, telling_labels
 
 
 def test_stacks_are_told_apart_in_few_words():
@@ -14,3 +14,12 @@ def test_stacks_are_told_apart_in_few_words():
 def test_stacks_that_people_call_the_same_keep_that_name():
     clocks = ["caffe-1.0+1-threads", "caffe-1.0+1-threads+clock-unknown"]
     assert telling_labels(clocks) == dict.fromkeys(clocks, "Caffe 1.0, 1 thread")
+
+
+def test_a_full_label_says_engine_and_precision_once():
+    assert full_label("tflite-gpu+fp16", "tflite-gpu", "fp16") == "TFLite GPU, fp16"
+    assert (
+        full_label("caffe-1.0.0+openblas-0.3.21+1-threads", "caffe", "fp32")
+        == "Caffe 1.0, OpenBLAS 0.3.21, 1 thread, fp32"
+    )
+    assert full_label("2017", "caffe", "fp32") == "Caffe, 2017, fp32"

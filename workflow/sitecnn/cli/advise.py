@@ -34,15 +34,16 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "advise",
         help="what to change, ranked by what it gains",
-        description="Processor, placement, stack, batch, image size, width, layers to shrink, offload, memory: "
-        "what each would gain; with a goal, which of them reach it.",
+        description="List what could change (processor, placement, stack, batch, image size, width,\n"
+        "single layers, offload, memory), with the gain of each. With a budget, start with the\n"
+        "changes that reach it.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_network(parser)
     add_board(parser)
     add_level(parser)
-    add_time_budget(parser, "a goal: exit 1 if nothing keeps that")
+    add_time_budget(parser, "exit 1 if no change reaches it")
     add_copy(parser)
     add_link(parser, required=False)
     parser.add_argument("--json", action="store_true", help="one JSON document")
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     # A larger batch saves time per image and makes each wait: with a goal it counts only where it reaches that.
     all_advice = [one for one in advise(now) if goal.limit_ms is None or one.kind != "batch"]
     if now.server and not any(one.kind == "offload" for one in all_advice):
-        notes.append("offload: over this link nothing is gained")
+        notes.append("offload: nothing is gained over this link")
     if args.json:
         print(json.dumps({**document(now, all_advice, notes), **goal.document()}))
     else:
@@ -114,9 +115,9 @@ class Goal:
             return []
         wanted = f"a pass in {amount(self.limit_ms)} ms; now {amount(self.forward_ms.estimate)} ms"
         if self.is_kept:
-            return [f"goal  {wanted}: {paint('kept as it is', 'green')} (chance {chance(self.chance)})"]
+            return [f"goal  {wanted}: {paint('met without a change', 'green')} (chance {chance(self.chance)})"]
         if not self.changes:
-            verdict = paint("no change looked at here reaches it", "red")
+            verdict = paint("no change that was tried reaches it", "red")
             near = self.nearest
             said = f"; nearest: {near.change}, {amount(near.forward_ms.estimate)} ms" if near else ""
             return [f"goal  {wanted}: {verdict}{said}"]
@@ -183,7 +184,7 @@ def _advice_context(args: argparse.Namespace) -> "tuple[AdviceContext, list[str]
     notes = []
     if len(candidates) > 1:
         notes.append(
-            f"this is the {board.processor}, the fastest processor of {board.board} (--processor chooses another)"
+            f"for the {board.processor}, the fastest processor of {board.board}; choose another with --processor"
         )
     if reason := why_no_smaller_images(now.network, now.at_inputs):
         notes.append(f"smaller images: {reason}")
@@ -192,7 +193,7 @@ def _advice_context(args: argparse.Namespace) -> "tuple[AdviceContext, list[str]
     elif copy is None:
         notes.append(f"copies between the processors: {origin}")
     if server is None:
-        notes.append("offload: no --server and --megabits-per-s given")
+        notes.append("offload: to include it, give --server and --megabits-per-s")
     return now, notes
 
 
@@ -214,12 +215,12 @@ def _gains(now: "AdviceContext", all_advice: "list[Advice]", notes: list[str]) -
     for one in all_advice:
         if one.gain_ms:
             gain = f"{one.gain_ms.estimate:,.2f} ms"
-            interval = f"{one.gain_ms.low:,.2f} to {one.gain_ms.high:,.2f}{'' if one.is_sure else ', perhaps none'}"
+            interval = f"{one.gain_ms.low:,.2f} to {one.gain_ms.high:,.2f}{'' if one.is_sure else ', may be none'}"
             rows.append((gain, f"{one.gain_ms.estimate / here:.0%}", interval, one.change, one.note))
         else:
             rows.append((mebibytes(one.saves_bytes or 0), "", "", one.change, one.note))
     lines = [
-        table(("gain", "of it", f"{now.level:.0%} interval", "change", ""), rows, right=(0, 1)),
+        table(("gain", "of total", f"{now.level:.0%} interval", "change", ""), rows, right=(0, 1)),
         *(f"note: {note}" for note in notes),
     ]
     return "\n".join(lines)

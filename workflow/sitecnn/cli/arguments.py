@@ -26,10 +26,12 @@ def add_board_name(parser: argparse.ArgumentParser, *, several: bool = False, re
 def add_board(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
     """--board, --processor, --stack, --engine and --threads: whose model answers."""
     add_board_name(parser, several=several)
-    parser.add_argument("--processor", choices=("cpu", "gpu"), help="(default: all with a model, fastest first)")
+    parser.add_argument(
+        "--processor", choices=("cpu", "gpu"), help="(default: every one with a model, the fastest first)"
+    )
     parser.add_argument("--stack", metavar="TEXT", help="a part of the stack's name (default: the model's first)")
-    add_engine(parser, "of the board's stacks one of this engine (default: the one that the network was written for)")
-    parser.add_argument("--threads", type=int, metavar="T", help="the stack with so many threads")
+    add_engine(parser, "use a stack of this engine (default: the engine that the network's file format suggests)")
+    parser.add_argument("--threads", type=int, metavar="T", help="use the stack with T threads")
 
 
 NETWORK_HELP = "a .prototxt or .onnx file, or - for stdin"
@@ -52,7 +54,7 @@ def add_input(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME:1x3x224x224",
-        help="shape of an input, or of any blob whose shape the file does not tell; again for each",
+        help="shape of an input, or of a blob whose shape the file does not give; repeat for each",
     )
 
 
@@ -81,14 +83,14 @@ def add_engine(parser: argparse.ArgumentParser, text: str) -> None:
 def add_batch(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
     """--batch: images per pass, one number or several with commas."""
     shape, kind = ("N[,N…]", batch_list) if several else ("N", single_batch)
-    parser.add_argument("--batch", type=kind, metavar=shape, help="images per pass (default: as the file says)")
+    parser.add_argument("--batch", type=kind, metavar=shape, help="images per pass (default: from the file)")
 
 
 def add_copy(parser: argparse.ArgumentParser) -> None:
     """What moving a value between CPU and GPU costs."""
-    parser.add_argument("--zero-copy", action="store_true", help="both processors read the same memory: no copies")
-    parser.add_argument("--copy-gb-per-s", type=positive, metavar="X", help="copy speed in 10⁹ bytes/s, if you know it")
-    parser.add_argument("--copy-us", type=not_negative, metavar="X", help="µs for each copy besides (default: 0)")
+    parser.add_argument("--zero-copy", action="store_true", help="CPU and GPU share memory: copies cost nothing")
+    parser.add_argument("--copy-gb-per-s", type=positive, metavar="X", help="copy speed in 10⁹ bytes/s")
+    parser.add_argument("--copy-us", type=not_negative, metavar="X", help="extra µs for each copy (default: 0)")
 
 
 def copy_of(args: argparse.Namespace, gpu: "StackModel") -> "tuple[Copy | None, str]":
@@ -96,12 +98,12 @@ def copy_of(args: argparse.Namespace, gpu: "StackModel") -> "tuple[Copy | None, 
     from sitecnn.estimation.placement import ZERO_COPY, Copy, measured_copy
 
     if args.zero_copy:
-        return ZERO_COPY, "zero-copy, as asked"
+        return ZERO_COPY, "zero-copy, as given"
     if args.copy_gb_per_s or args.copy_us:
         return Copy((args.copy_us or 0) * 1e3, 1 / args.copy_gb_per_s if args.copy_gb_per_s else 0.0), "as given"
     if measured := measured_copy(gpu):
         return measured, "as measured on the board"
-    return None, "zero-copy supposed, as no copy was measured on this board (--copy-gb-per-s, --copy-us)"
+    return None, "assumed to cost nothing: no copy was measured on this board; give --copy-gb-per-s and --copy-us"
 
 
 def add_link(parser: argparse.ArgumentParser, *, required: bool) -> None:
@@ -112,7 +114,7 @@ def add_link(parser: argparse.ArgumentParser, *, required: bool) -> None:
     server.completer = complete_board
     parser.add_argument("--server-processor", choices=("cpu", "gpu"), default="gpu", help="(default: gpu)")
     parser.add_argument(
-        "--megabits-per-s", type=positive, required=required, metavar="X", help="the link's bandwidth, both ways"
+        "--megabits-per-s", type=positive, required=required, metavar="X", help="the link's bandwidth in each direction"
     )
     parser.add_argument(
         "--round-trip-ms", type=not_negative, default=0.0, metavar="X", help="the link's round trip (default: 0)"
@@ -120,15 +122,18 @@ def add_link(parser: argparse.ArgumentParser, *, required: bool) -> None:
 
 
 def add_time_budget(parser: argparse.ArgumentParser, consequence: str) -> None:
-    """--budget-ms and --budget-fps."""
-    parser.add_argument("--budget-ms", type=positive, metavar="X", help=f"{consequence} a pass takes longer")
-    text = f"{consequence} it is fewer images per second"
+    """--budget-ms and --budget-fps; `consequence` says what happens if a budget is exceeded."""
+    text = f"budget for a pass in ms; {consequence}"
+    parser.add_argument("--budget-ms", type=positive, metavar="X", help=text)
+    text = f"budget in images per second; {consequence}"
     parser.add_argument("--budget-fps", type=positive, metavar="X", help=text)
 
 
 def add_level(parser: argparse.ArgumentParser) -> None:
     """--level of the intervals."""
-    parser.add_argument("--level", type=level, default=0.9, help="probability of the intervals (default: 0.9)")
+    parser.add_argument(
+        "--level", type=level, default=0.9, help="probability that an interval contains the true value (default: 0.9)"
+    )
 
 
 def level(text: str) -> float:

@@ -9,40 +9,54 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sitecnn.estimation.inventory import Entry
 
+NAME_HELP = "a board with a file in config/boards"
+
 
 def add_parser(subparsers: Any) -> None:
     """Register the command and its actions."""
     parser = subparsers.add_parser(
         "board",
-        help="list boards, add one, ask one what it has",
+        help="list boards, add one, check one",
         epilog="example: sitecnn board add tx1 --ssh nvidia@tx1",
     )
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    listing = actions.add_parser(
-        "list", help="boards that have a file in config/boards or a model, own and shipped: what is known of each"
-    )
+    listing = actions.add_parser("list", help="your boards and those that ship, and what is known about each")
     listing.add_argument("--json", action="store_true", help="one JSON document")
     listing.set_defaults(run=run_list)
     probing = actions.add_parser("probe", help="CPU, GPU, memory, libraries and versions of a board, as JSON")
-    probing.add_argument("board", metavar="NAME")
+    probing.add_argument("board", metavar="NAME", help=NAME_HELP)
     probing.set_defaults(run=run_probe)
-    doctor = actions.add_parser("doctor", help="whether a board is fit to measure, each line ok or the fix")
-    doctor.add_argument("board", metavar="NAME")
+    doctor = actions.add_parser(
+        "doctor", help="check whether a board is ready to be measured, and how to fix what is not"
+    )
+    doctor.add_argument("board", metavar="NAME", help=NAME_HELP)
     doctor.set_defaults(run=run_doctor)
     schema = actions.add_parser("schema", help="every key of a board's file, as a JSON schema")
     schema.set_defaults(run=run_schema)
     adding = actions.add_parser("add", help="probe a board and write its file in config/boards")
-    adding.add_argument("board", metavar="NAME")
+    adding.add_argument("board", metavar="NAME", help="the new board's name")
     way = adding.add_mutually_exclusive_group()
-    way.add_argument("--ssh", metavar="[USER@]HOST", help="reached by ssh")
-    way.add_argument("--slurm", metavar="CONSTRAINT", help="a Slurm node with this feature")
-    adding.add_argument("--port", type=int, help="of its sshd")
+    way.add_argument("--ssh", metavar="[USER@]HOST", help="reach the board by ssh")
+    way.add_argument("--slurm", metavar="CONSTRAINT", help="reach the board as a Slurm node with this feature")
+    adding.add_argument("--port", type=int, help="port of the board's sshd")
     adding.add_argument("--ssh-config", metavar="FILE", help="an ssh configuration instead of ~/.ssh/config")
     adding.add_argument("--python", default="python3", help="the Python on the board (default: python3)")
-    adding.add_argument("--python-path", action="append", default=[], metavar="DIR", help="where pycaffe is")
-    adding.add_argument("--library-path", action="append", default=[], metavar="DIR", help="where libraries are")
-    adding.add_argument("--description", default="", metavar="TEXT")
-    adding.add_argument("--force", action="store_true", help="replace a file that is there")
+    adding.add_argument(
+        "--python-path",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="folder of pycaffe, for PYTHONPATH; repeat for each",
+    )
+    adding.add_argument(
+        "--library-path",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="folder of libraries, for LD_LIBRARY_PATH; repeat for each",
+    )
+    adding.add_argument("--description", default="", metavar="TEXT", help="one line for the report")
+    adding.add_argument("--force", action="store_true", help="replace an existing file")
     adding.set_defaults(run=run_add)
 
 
@@ -67,7 +81,7 @@ def run_list(args: argparse.Namespace) -> int:
         )
         for entry in entries
     ]
-    head = ("board", "processor", "reached by", "model", "of", "measured", "± networks", "stack")
+    head = ("board", "processor", "reached by", "model", "from", "measured", "± networks", "stack")
     print(table(head, rows) if rows else "no boards: `sitecnn board add NAME` describes one")
     return 0
 

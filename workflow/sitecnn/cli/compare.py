@@ -23,7 +23,7 @@ def add_parser(subparsers: Any) -> None:
         "compare",
         help="networks side by side on boards, processors and stacks",
         description="One row for each network, batch, board, processor and stack, the fastest first; "
-        "what is mostly extrapolated is set apart.",
+        "rows that are mostly extrapolated are listed separately.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -56,7 +56,10 @@ def _answers(args: argparse.Namespace) -> "list[BudgetCheck]":
 
     models = known_models(args.root)
     if not models:
-        raise ModelError("no board has a model yet: `./run report` makes this machine's, `sitecnn import` others'")
+        raise ModelError(
+            "no board has a model yet; make one of this machine with `./run report`, "
+            "of another with `sitecnn import` and `sitecnn fit`"
+        )
     wanted = args.board.split(",") if args.board else sorted({board for board, _ in models})
     for board in wanted:
         if not any(board == name for name, _ in models):

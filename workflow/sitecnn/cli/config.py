@@ -7,7 +7,7 @@ from typing import Any
 def add_parser(subparsers: Any) -> None:
     """Register the command."""
     parser = subparsers.add_parser(
-        "config", help="check config/ and say what it asks for", epilog="example: sitecnn config"
+        "config", help="check the configuration and print it", epilog="example: sitecnn config"
     )
     parser.set_defaults(run=run)
 

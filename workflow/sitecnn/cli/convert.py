@@ -15,16 +15,15 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "convert",
         help="write a network as a prototxt that Caffe loads, or as ONNX",
-        description="Write an ONNX file or a prototxt of any generation as today's prototxt, so that Caffe on a "
-        "board can run it; or, where FILE ends with .onnx, as ONNX with random weights. Shapes stay as they are; "
-        "weights are not carried over.",
+        description="Convert an ONNX file or an old prototxt to a current prototxt that Caffe can run, "
+        "or, if FILE ends in .onnx, to ONNX with random weights. Shapes stay the same. Weights are not converted.",
         epilog="example: sitecnn convert net.onnx -o net.prototxt --input data:1x3x224x224",
     )
     add_network(parser)
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="where to (default: stdout)")
-    parser.add_argument("--name", help="name the network so (default: its own)")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="file to write (default: stdout)")
+    parser.add_argument("--name", help="name of the network (default: the file's own)")
     parser.add_argument(
-        "--layers", type=Path, metavar="FILE", help="a Parquet table of its layers; without -o, that alone"
+        "--layers", type=Path, metavar="FILE", help="also write its layers as a Parquet table; without -o, only that"
     )
     parser.set_defaults(run=run)
 
@@ -47,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     for layer in lacking:
         print(f"{args.network}: layer {layer.name!r} ({layer.type}): {layer.note}", file=sys.stderr)
     if lacking:
-        print(f"{args.network}: only a Caffe that has these layers loads what was written", file=sys.stderr)
+        print(f"{args.network}: only a Caffe with these layers can load the written file", file=sys.stderr)
     if args.output:
         write_text(args.output, text)
     else:

@@ -22,14 +22,16 @@ def add_parser(subparsers: Any) -> None:
         export.add_argument(f"--{name}", nargs="+", metavar="NAME", help=f"only rows whose {name} is one of these")
     export.add_argument("-o", "--output", required=True, type=Path, metavar="FILE", help="ends in .csv or .parquet")
     export.set_defaults(run=run_export)
-    verify = kinds.add_parser("verify", help="schema, keys, checksums and impossible values; status 1 if any is wrong")
+    verify = kinds.add_parser(
+        "verify", help="schema, keys, checksums and impossible values; exits with 1 if something is wrong"
+    )
     verify.set_defaults(run=run_verify)
     query = kinds.add_parser(
         "query",
         help="the rows of one SELECT over measurements, runs and networks",
         epilog="example: sitecnn dataset query 'SELECT board, count(*) FROM measurements GROUP BY ALL'",
     )
-    query.add_argument("sql", metavar="SQL", help="DuckDB's; it reads the dataset and nothing else")
+    query.add_argument("sql", metavar="SQL", help="a DuckDB SELECT; it can read only the dataset")
     query.add_argument("--json", action="store_true", help="one JSON document: a list of rows")
     query.set_defaults(run=run_query)
     _add_diff(kinds)
@@ -38,10 +40,10 @@ def add_parser(subparsers: Any) -> None:
 def _add_diff(kinds: Any) -> None:
     diff = kinds.add_parser(
         "diff",
-        help="what became slower between two stacks or two datasets (rank tests); status 1 if anything did",
+        help="what became slower between two stacks or two datasets (rank tests); exits with 1 if something did",
         epilog="example: sitecnn dataset diff --board tx1 --processor gpu --stack cuda --against cudnn",
     )
-    diff.add_argument("--board", required=True, metavar="NAME")
+    diff.add_argument("--board", required=True, metavar="NAME", help="the board that was measured")
     diff.add_argument("--processor", required=True, choices=("cpu", "gpu"))
     diff.add_argument("--stack", metavar="TEXT", help="before: a part of the stack's name (default: the only one)")
     diff.add_argument("--against", metavar="TEXT", help="after: a part of the stack's name (default: that of before)")

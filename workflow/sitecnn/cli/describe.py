@@ -31,8 +31,8 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--engine",
         metavar="E",
-        help="what this engine runs of it, too: caffe or onnxruntime, for another processor or version as a stack's "
-        "name has it, onnxruntime-1.17+nchwc-8 (default: the newest, blocks of 16 channels)",
+        help="also list the kernels that this engine runs: caffe or onnxruntime; for an older release or another "
+        "processor onnxruntime-1.17+nchwc-8 (default: the newest release, blocks of 16 channels)",
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON document (a list for several networks)")
@@ -66,7 +66,7 @@ def described_engine(text: str) -> "Engine":
 
     engine = engine_of_stack(text)
     if not text.startswith(engine.name):
-        raise SiteCNNError(f"--engine {text!r}: there is no such engine; there are: {', '.join(ENGINES)}")
+        raise SiteCNNError(f"--engine {text!r}: unknown engine; choose one of: {', '.join(ENGINES)}")
     return engine if "+nchwc-" in text else replace(engine, nchwc_block=USUAL_BLOCK)
 
 
@@ -92,7 +92,7 @@ def _print_csv(documents: list[dict[str, Any]]) -> None:
 
 
 def _precision(precision: str) -> str:
-    return "" if precision == "fp32" else f"; the file is {precision}, data and workspace are those of fp32"
+    return "" if precision == "fp32" else f"; the file is {precision}, but data and workspace are for fp32"
 
 
 def _text(document: dict[str, Any]) -> str:

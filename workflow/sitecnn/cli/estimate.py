@@ -25,17 +25,23 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "estimate",
         help="time and memory of a network on a board",
-        description="Does it fit in time and memory, what takes longest, how sure is that? Nothing is run.",
+        description="Estimate time and memory, name what takes longest, and say how sure that is.\n"
+        "The network is not run.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_network(parser, several=True, batches=True)
     add_board(parser, several=True)
     add_level(parser)
-    add_time_budget(parser, "exit 1 if")
-    parser.add_argument("--budget-mb", type=positive, metavar="Y", help="exit 1 if it needs more memory, in 10⁶ bytes")
+    add_time_budget(parser, "exit 1 if the network exceeds it")
+    parser.add_argument(
+        "--budget-mb",
+        type=positive,
+        metavar="Y",
+        help="budget for memory in 10⁶ bytes; exit 1 if the network exceeds it",
+    )
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--layers", action="store_true", help="a table of every layer, too")
+    form.add_argument("--layers", action="store_true", help="also print a table of every layer")
     form.add_argument("--json", action="store_true", help="one JSON document (a list for several estimates)")
     form.add_argument("--csv", action="store_true", help="one row per layer")
     parser.set_defaults(run=run)
@@ -47,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
     batches = args.batch or [None]
     if "-" in args.networks and len(batches) > 1:
-        raise SiteCNNError("--batch: several batches need a file, as standard input can be read only once")
+        raise SiteCNNError("--batch: several batches need a file, because standard input can be read only once")
     groups = [group for source in args.networks for batch in batches for group in _on_boards(args, source, batch)]
     answers = [answer for group in groups for answer in group]
     if args.json:

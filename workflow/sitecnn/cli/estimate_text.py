@@ -55,13 +55,13 @@ def compared(answers: Sequence[BudgetCheck]) -> str:
     others = [answer for answer in answers if answer.is_mostly_extrapolated]
     parts = [comparison(founded)] if founded else []
     if others:
-        title = "set apart, as more than half of the time is guessed or beyond what was measured: not to be ranked"
+        title = "do not rank these: more than half of the time is guessed or extrapolated"
         parts.append(f"{paint(title, 'yellow')}\n{comparison(others)}")
     return "\n\n".join(parts)
 
 
 def amount(ms: float, like: float | None = None) -> str:
-    """Milliseconds with as many decimals as `like` needs to show three digits, at least one."""
+    """Milliseconds with three digits of `like` (default: of itself), and at least one decimal."""
     size = abs(ms if like is None else like)
     return f"{ms:,.{1 if size >= 10 else 2 if size >= 1 else 3}f}"
 
@@ -85,10 +85,12 @@ def _verdict(answer: BudgetCheck, others: Sequence[BudgetCheck]) -> str:
     for other in (other.estimate for other in others):
         time = f"{amount(other.forward_ms.estimate)} ms ({span(other.forward_ms)} ms)" if other.is_whole else "no total"
         faster = "the fastest" if one.forward_ms.estimate <= other.forward_ms.estimate else "the one that fits"
-        lines.append(f"processors  this is the {one.processor}, {faster}; the {other.processor}: {time}, {other.stack}")
+        lines.append(
+            f"processors  estimated for the {one.processor}, {faster}; the {other.processor}: {time}, {other.stack}"
+        )
     if answer.other_stacks:
         stacks = ", ".join(f"{name} {amount(ms.estimate)} ms" for name, ms in answer.other_stacks)
-        lines.append(f"stacks      this is {one.stack}; others on this processor: {stacks}")
+        lines.append(f"stacks      estimated for {one.stack}; others on this processor: {stacks}")
     lines += [f"note        {doubt}" for doubt in one.doubts]
     return "\n".join(lines)
 
@@ -96,7 +98,7 @@ def _verdict(answer: BudgetCheck, others: Sequence[BudgetCheck]) -> str:
 def _time_lines(answer: BudgetCheck) -> list[str]:
     one = answer.estimate
     if not one.is_whole:
-        missing = f"nothing is known of layers with {1 - one.known_macs_fraction:.0%} of the MACs, so there is no total"
+        missing = f"no total: nothing is known about layers with {1 - one.known_macs_fraction:.0%} of the MACs"
         known = sum(layer.ms.estimate for layer in one.layers if layer.modelled)
         return [
             f"time        {paint(missing, 'yellow')}; the modelled layers alone take {amount(known)} ms{_guess(answer)}"
@@ -111,7 +113,7 @@ def _usual(one: Estimate) -> list[str]:
     more = one.usual_ratio - 1
     if more < LEAST_SHOWN:
         return []
-    return [f"            undisturbed; typically {more:.0%} more on this board as it was when measured"]
+    return [f"            undisturbed; a typical pass took {more:.0%} longer on this board when it was measured"]
 
 
 def _guess(answer: BudgetCheck) -> str:
@@ -141,17 +143,17 @@ def _memory_verdict(answer: BudgetCheck) -> str:
     total = answer.estimate.memory_bytes.total
     verdicts = [] if answer.estimate.memory_bytes.base else ["without the process itself, which was not measured"]
     if answer.budget.memory_bytes is not None:
-        verdicts.append(_held_against(total, answer.budget.memory_bytes, "the budget's"))
+        verdicts.append(_against_limit(total, answer.budget.memory_bytes, "the budget of"))
     if answer.free_bytes is not None:
-        verdicts.append(_held_against(total, answer.free_bytes, "the board's free"))
+        verdicts.append(_against_limit(total, answer.free_bytes, "the board's free memory of"))
     if answer.largest_batch:
         verdicts.append(f"largest batch to fit: {answer.largest_batch:,}")
     return "".join(f", {verdict}" for verdict in verdicts)
 
 
-def _held_against(total: int, limit: int, whose: str) -> str:
+def _against_limit(total: int, limit: int, name: str) -> str:
     word = paint("fits", "green") if total <= limit else paint("exceeds", "red")
-    return f"{word} {whose} {mebibytes(limit)}"
+    return f"{word} {name} {mebibytes(limit)}"
 
 
 def _bottleneck(one: Estimate) -> str:
@@ -165,10 +167,10 @@ def _coverage(one: Estimate) -> str:
     parts = [f"{guessed} of the time is guessed: {_some(one.unmodelled)}" if one.unmodelled else "no layer is guessed"]
     beyond = [layer.name for layer in one.layers if layer.extrapolated and layer.modelled]
     if beyond:
-        share = f"{one.extrapolated_fraction:.0%} of the time is beyond what was measured"
+        share = f"{one.extrapolated_fraction:.0%} of the time is extrapolated beyond the sizes that were measured"
         parts.append(f"{share}: {_some(beyond)}")
     if one.on_zeros:
-        parts.append(f"as `caffe time` without fillers: on images {_some(one.on_zeros)} take about half as long again")
+        parts.append(f"`caffe time` feeds zeros: on images {_some(one.on_zeros)} take about 50% longer than here")
     return "; ".join(parts)
 
 
@@ -219,9 +221,9 @@ def _shared_memory(one: Estimate) -> str:
     parts = one.memory_bytes
     rest = parts.total - parts.weights - parts.data - parts.base
     rows = [
-        ("weights", mebibytes(parts.weights), "as the engine keeps them"),
-        ("values", mebibytes(parts.data), "buffers that they share"),
-        ("base", mebibytes(parts.base) if parts.base else "", "the process" if parts.base else "was not measured"),
+        ("weights", mebibytes(parts.weights), "as the engine stores them"),
+        ("values", mebibytes(parts.data), "in buffers that they share"),
+        ("base", mebibytes(parts.base) if parts.base else "", "the process" if parts.base else "not measured"),
         *([("rest", mebibytes(rest), "kernels, and what the allocator adds")] if rest else []),
         ("total", mebibytes(parts.total), ""),
     ]
@@ -238,9 +240,13 @@ def _caffe_memory(one: Estimate, plan: MemoryPlan) -> str:
         ("workspace", mebibytes(parts.workspace), f"{mebibytes(plan.shared_workspace)} if one buffer serves all"),
         *([("weights' host copy", mebibytes(copy), "none with zero-copy")] if copy else []),
         ("base", mebibytes(parts.base), "" if parts.base else "not measured on this board"),
-        ("counted twice", mebibytes(parts.total - counted), "layers in place, less what layers keep for themselves"),
-        ("total", mebibytes(parts.total), f"{mebibytes(parts.base + parts.weights + plan.least)} with all of that"),
-        ("while loading", mebibytes(parts.load_peak), "for a .caffemodel file is read whole"),
+        ("counted twice", mebibytes(parts.total - counted), "in-place layers, minus what layers keep for themselves"),
+        (
+            "total",
+            mebibytes(parts.total),
+            f"{mebibytes(parts.base + parts.weights + plan.least)} with all of the above",
+        ),
+        ("while loading", mebibytes(parts.load_peak), "Caffe reads all of a .caffemodel file first"),
     ]
     return table(
         ("memory", "needs", "could need"), [row for row in rows if copy or row[0] != "weights' host copy"], (1,)

@@ -18,15 +18,13 @@ def add_parser(subparsers: Any) -> None:
     """Register the command."""
     parser = subparsers.add_parser(
         "evaluate",
-        help="estimate each network from a model that never saw it, beside what was measured and simpler methods",
+        help="estimate each network with a model that has not seen it, and print the errors",
         epilog="example: sitecnn evaluate --board local --processor cpu",
     )
-    parser.add_argument("--board", required=True, metavar="NAME")
+    parser.add_argument("--board", required=True, metavar="NAME", help="the board that was measured")
     parser.add_argument("--processor", required=True, choices=("cpu", "gpu"))
     add_level(parser)
-    parser.add_argument(
-        "--held-out", nargs="+", default=[], metavar="NAME", help="networks measured to be estimated, never fitted"
-    )
+    parser.add_argument("--held-out", nargs="+", default=[], metavar="NAME", help="networks to estimate and never fit")
     parser.add_argument(
         "-o", "--output", type=Path, metavar="DIR", help=f"folder for {', '.join(f'{name}.parquet' for name in TABLES)}"
     )
@@ -45,13 +43,13 @@ def run(args: argparse.Namespace) -> int:
             with atomic_path(args.output / f"{name}.parquet") as path:
                 getattr(evaluation, name).to_parquet(path, index=False)
     if evaluation.networks.empty:
-        print("no two networks with layers: none can be held out")
+        print("there are no two networks with layers, so none can be left out")
     for stack, summary in evaluation.summary.groupby("stack", sort=False) if len(evaluation.summary) else ():
         print(f"{args.board} {args.processor}, {stack}")
         if stack in set(evaluation.networks.get("stack", ())):
             print(_networks(evaluation.networks[evaluation.networks["stack"] == stack]), end="\n\n")
         if _is_alike(summary, "network", "family"):
-            print("every network is a family of its own, so leaving out families is the same")
+            print("every network is its own family, so leaving out families gives the same figures")
             summary = summary[summary["split"] != "family"]
         print(_methods(summary), end="\n\n")
         for row in summary[summary["method"] == OURS].itertuples():

@@ -22,12 +22,12 @@ def add_parser(subparsers: Any) -> None:
     """Register the command."""
     parser = subparsers.add_parser(
         "explore",
-        help="a page to edit a network and see its time and memory on every board",
-        description="Serves a page to this machine alone, until Ctrl+C. Needs the extra sitecnn[explore].",
+        help="open a page to edit a network and see its time and memory on every board",
+        description="Serve a page to this machine only, until Ctrl+C. Needs the extra sitecnn[explore].",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("network", nargs="?", metavar="NETWORK", help="a .prototxt or .onnx file to begin with")
+    parser.add_argument("network", nargs="?", metavar="NETWORK", help="the .prototxt or .onnx file to open first")
     add_batch(parser)
     add_input(parser)
     add_board_name(parser, several=True, required=False)
@@ -79,6 +79,9 @@ def _network(name: str) -> Path:
 
 def _check_boards(boards: list[str], known: set[str]) -> None:
     if not known:
-        raise ModelError("no board has a model yet: `./run report` makes this machine's, `sitecnn import` others'")
+        raise ModelError(
+            "no board has a model yet; make one of this machine with `./run report`, "
+            "of another with `sitecnn import` and `sitecnn fit`"
+        )
     if missing := [board for board in boards if board not in known]:
-        raise ModelError(f"no model of board {missing[0]!r}; there are: {', '.join(sorted(known))}")
+        raise ModelError(f"board {missing[0]!r} has no model; boards with one: {', '.join(sorted(known))}")

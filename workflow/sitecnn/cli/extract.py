@@ -16,7 +16,7 @@ def add_parser(subparsers: Any) -> None:
         epilog="example: sitecnn extract config/networks/vgg16.prototxt -o kernels.parquet",
     )
     add_network(parser)
-    parser.add_argument("--name", help="name the network so (default: its own)")
+    parser.add_argument("--name", help="name of the network (default: the file's own)")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
     parser.set_defaults(run=run)
 

@@ -23,21 +23,23 @@ def add_parser(subparsers: Any) -> None:
         help="fit a board's model from its measurements",
         epilog="example: sitecnn fit --board tx1 --processor gpu --exclude-network alexnet",
     )
-    parser.add_argument("--board", required=True, metavar="NAME")
+    parser.add_argument("--board", required=True, metavar="NAME", help="the board that was measured")
     parser.add_argument("--processor", required=True, choices=("cpu", "gpu"))
-    parser.add_argument("--exclude-network", nargs="+", default=[], metavar="NAME", help="networks it must not see")
+    parser.add_argument(
+        "--exclude-network", nargs="+", default=[], metavar="NAME", help="networks that it must not use"
+    )
     parser.add_argument(
         "--held-out", nargs="+", default=[], metavar="NAME",
-        help="networks measured to be estimated: their passes are not used, kernels that others have are",
+        help="networks to estimate: their passes are not used; kernels that other networks have as well are",
     )  # fmt: skip
+    parser.add_argument("--like", metavar="BOARD", help="scale the model of this similar board to the measurements")
     parser.add_argument(
-        "--like", metavar="BOARD", help="scale the model of this similar board to the few measurements there are"
-    )
-    parser.add_argument(
-        "--networks", type=Path, metavar="DIR", help="definitions of networks of which only sums by type are known"
+        "--networks", type=Path, metavar="DIR", help="definitions of networks whose times are known only by layer type"
     )
     add_input(parser)
-    parser.add_argument("--source", default="", metavar="TEXT", help="where the times come from and what to beware of")
+    parser.add_argument(
+        "--source", default="", metavar="TEXT", help="where the times come from, and their limits; estimates show it"
+    )
     parser.set_defaults(run=run)
 
 

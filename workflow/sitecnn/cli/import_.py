@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 def add_parser(subparsers: Any) -> None:
     """Register the command."""
-    parser = subparsers.add_parser("import", help="take over times measured elsewhere")
+    parser = subparsers.add_parser("import", help="import times measured elsewhere")
     kinds = parser.add_subparsers(metavar="FORMAT", required=True)
     table = _add(kinds, "table", "per-layer times as CSV or Parquet", "FILE", None)
     table.add_argument(
         "--networks", required=True, type=Path, metavar="DIR", help="definitions: DIR/{network}.prototxt or .onnx"
     )
-    table.add_argument("--library", metavar="NAME", help="only rows whose column `library` says so")
+    table.add_argument("--library", metavar="NAME", help="only rows with this name in the column `library`")
     kernels = _add(
         kinds, "kernels", "kernels with sizes and times as CSV or Parquet, without definitions", "FILE", None
     )
@@ -41,9 +41,9 @@ def add_parser(subparsers: Any) -> None:
 def _add(kinds: Any, name: str, text: str, metavar: str, files: str | None) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = kinds.add_parser(name, help=text)
     parser.add_argument("file", type=Path, nargs=files, metavar=metavar)
-    parser.add_argument("--board", required=True, metavar="NAME")
+    parser.add_argument("--board", required=True, metavar="NAME", help="the board that was measured")
     parser.add_argument("--processor", required=True, choices=("cpu", "gpu"))
-    parser.add_argument("--stack", required=True, metavar="TEXT", help="what executed: engine, BLAS, versions")
+    parser.add_argument("--stack", required=True, metavar="TEXT", help="what ran the network: engine, BLAS, versions")
     add_input(parser)
     parser.set_defaults(run=run, format=name)
     return parser

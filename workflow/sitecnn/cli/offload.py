@@ -115,7 +115,7 @@ def _text(title: str, way: Way, others: list[Way], level: float) -> str:
         paint(title, "bold"),
         f"verdict     {verdict}",
         f"time        {amount(offload.total_ms.estimate)} ms ({level:.0%}: {span(offload.total_ms)} ms),"
-        f" the link taken to be exactly as given",
+        f" if the link is exactly as given",
         f"gain        {amount(gain.estimate)} ms {interval} over the board alone",
         f"link        {best.sent_bytes / 1e6:,.2f} MB up, {best.returned_bytes / 1e6:,.2f} MB back",
     ]

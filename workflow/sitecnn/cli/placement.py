@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     other = other_processor(one, args.root)
     if other is None:
         raise ModelError(
-            f"board {one.board!r}: only its {one.processor} has a model and placement needs both processors'; "
+            f"board {one.board!r}: placement needs models of both processors, and only its {one.processor} has one; "
             f"measure the other or import its times (`sitecnn import`)"
         )
     models = {board.processor: board for board in (one, other)}
@@ -77,7 +77,7 @@ def _text(network: "Network", cpu: "BoardModel", gpu: "BoardModel", placement: "
     if placement.worthwhile:
         verdict = paint(f"worth it: move {len(moved)} layers from the {home}", "green")
     else:
-        verdict = paint(f"no gain worth the trouble: leave everything on the {home}", "yellow")
+        verdict = paint(f"not worth it: leave everything on the {home}", "yellow")
     lines = [
         paint(f"{network.name}, batch {network.batch}, on {placement.board}: {stacks}", "bold"),
         f"verdict     {verdict}",

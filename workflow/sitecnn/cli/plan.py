@@ -19,40 +19,53 @@ def add_parser(subparsers: Any) -> None:
     """Register the command."""
     parser = subparsers.add_parser(
         "plan",
-        help="the measurements that networks ask of a board",
+        help="list the measurements that networks need from a board",
         epilog="example: sitecnn plan config/networks/*.prototxt --sweep -o plan.jsonl",
     )
     add_network(parser, several=True)
-    parser.add_argument("--sweep", action="store_true", help="and probe networks and matrix products of many sizes")
+    parser.add_argument(
+        "--sweep", action="store_true", help="also measure probe networks and matrix products of many sizes"
+    )
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--board", metavar="NAME", help="the engines of this board's file; it is asked what it has")
+    which.add_argument(
+        "--board",
+        metavar="NAME",
+        help="plan for the engines in this board's file; the board is asked for their versions",
+    )
     which.add_argument(
         "--engine",
         metavar="STACK",
-        help="how the stack begins: caffe, or onnxruntime-1.27.0+nchwc-16 with the channels of a block (0, 8 or 16)",
+        help="plan for this engine: caffe, or onnxruntime-1.27.0+nchwc-16 with the block size (0, 8 or 16 channels)",
     )
     probes = parser.add_argument_group("probe networks", "measured in rounds, each in a process of its own")
-    probes.add_argument("--probes", type=int, metavar="N", help="so many (default: 45 for Caffe, 60 for ONNX Runtime)")
-    probes.add_argument("--rounds", type=int, metavar="N", help="rounds (default: 4 and 5)")
-    probes.add_argument("--seed", type=int, default=1, metavar="N", help="what they are drawn from (default: 1)")
+    probes.add_argument("--probes", type=int, metavar="N", help="how many (default: 45 for Caffe, 60 for ONNX Runtime)")
+    probes.add_argument(
+        "--rounds", type=int, metavar="N", help="how many rounds (default: 4 for Caffe, 5 for ONNX Runtime)"
+    )
+    probes.add_argument("--seed", type=int, default=1, metavar="N", help="random seed (default: 1)")
     probes.add_argument(
         "--memory-mb",
         type=positive,
         metavar="MB",
-        help="leave out what takes more memory (default: 80 %% of what a board that is asked has free)",
+        help="leave out networks that need more memory (default with --board: 80 %% of what is free there)",
     )
     chosen = parser.add_argument_group(
-        "a choice", "only the probes of Caffe that tell most of the networks' times per second of measuring"
+        "fewer probes", "those Caffe probes that say most about the networks' times for each second of measuring"
     )
-    chosen.add_argument("--select", type=int, metavar="N", help="so many probes")
-    chosen.add_argument("--minutes", type=positive, metavar="M", help="probes for so long, besides the passes")
+    chosen.add_argument("--select", type=int, metavar="N", help="choose N probes")
+    chosen.add_argument(
+        "--minutes",
+        type=positive,
+        metavar="M",
+        help="choose probes for M minutes, not counting the networks' own passes",
+    )
     chosen.add_argument(
         "--like",
         default="tx1",
         metavar="BOARD",
-        help="a board with a model of its CPU, for expected times (default: tx1)",
+        help="a board whose CPU model gives the expected times (default: tx1)",
     )
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="file to write")
     parser.set_defaults(run=run)
 
 

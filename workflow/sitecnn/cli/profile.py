@@ -14,9 +14,9 @@ def add_parser(subparsers: Any) -> None:
         help="run a plan's remaining measurements on a board",
         epilog="example: sitecnn profile --board local --plan results/campaigns/local/plan.jsonl",
     )
-    parser.add_argument("--board", required=True, metavar="NAME")
-    parser.add_argument("--plan", type=Path, required=True, metavar="FILE")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="where the mark of completion goes")
+    parser.add_argument("--board", required=True, metavar="NAME", help="a board with a file in config/boards")
+    parser.add_argument("--plan", type=Path, required=True, metavar="FILE", help="what `sitecnn plan` wrote")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="also write the printed JSON to this file")
     parser.set_defaults(run=run)
 
 
@@ -33,6 +33,6 @@ def run(args: argparse.Namespace) -> int:
     print(text)
     planned = any(stack["planned"] for stack in done.values())
     if planned and not any(stack["usable"] for stack in done.values()):
-        print(f"sitecnn: board {args.board}: no measurement is usable, all failed", file=sys.stderr)
+        print(f"sitecnn: board {args.board}: all measurements failed; none is usable", file=sys.stderr)
         return 1
     return 0

@@ -1,4 +1,4 @@
-"""`sitecnn report`: everything that was found, as one HTML file."""
+"""`sitecnn report`: all results as one HTML file."""
 
 import argparse
 from pathlib import Path

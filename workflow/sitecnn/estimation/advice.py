@@ -173,7 +173,7 @@ def _placement(now: AdviceContext) -> list[Advice]:
     gain = placement.gain_over_cpu_ms if home == "cpu" else placement.gain_over_gpu_ms
     moved = sum(there == (home == "cpu") for there in placement.on_gpu)
     copies = f"{placement.copies} copies" if now.copy.ns(1) else "zero-copy"
-    note = copies if placement.worthwhile else f"{copies}; no gain worth the trouble over all on the {home}"
+    note = copies if placement.worthwhile else f"{copies}; not worth it: all layers on the {home} are about as fast"
     what = f"place {moved} of {len(placement.on_gpu)} layers on the {'gpu' if home == 'cpu' else 'cpu'}"
     return [Advice("placement", what, _scaled(gain, 1 / now.network.batch), None, note)]
 
@@ -211,7 +211,7 @@ def _smaller_images(now: AdviceContext) -> list[Advice]:
 def with_images(now: AdviceContext, change: str, network: Network) -> Advice:
     """What the network for smaller images gains, `change` as `variants.smaller` has it."""
     shapes = {layer.tops[0]: layer.outputs[0] for layer in network.layers if layer.type == "Input"}
-    note = "check the accuracy; FC layers have to be trained anew"
+    note = "check the accuracy; retrain the FC layers"
     gain = gain_per_image(now.network, network, now.model, now.level)
     return Advice("images", change, gain, None, note, InputShapes(shapes))
 
@@ -224,7 +224,7 @@ def with_width(now: AdviceContext, share: float) -> Advice:
     """What `share` of all channels gains."""
     gain = gain_per_image(now.network, narrower(now.network, share), now.model, now.level)
     return Advice(
-        "width", f"{share:.0%} of the channels in all layers", gain, None, "has to be trained anew", Width(share)
+        "width", f"{share:.0%} of the channels in all layers", gain, None, "retrain the network", Width(share)
     )
 
 
@@ -247,7 +247,7 @@ def _shrinking(now: AdviceContext) -> list[Advice]:
             f"halve the outputs of {name} ({outputs})",
             gain_per_image(now.network, network, now.model, now.level),
             None,
-            "has to be trained anew",
+            "retrain the network",
             Outputs(name, outputs // 2),
         )
         for _, name, outputs, network in halved[:SHRUNK]
@@ -273,14 +273,14 @@ def _memory(now: AdviceContext) -> list[Advice]:
     plan = memory_plan(now.network)
     copy = estimate_memory(now.network, now.model, now.board.processor).zero_copy_saving
     return [
-        Advice("memory", "zero-copy", None, copy, "weights stand once in the memory that CPU and GPU share"),
-        Advice("memory", "share one im2col buffer", None, plan.sharing_saving, "they run one after another"),
+        Advice("memory", "zero-copy", None, copy, "CPU and GPU share one copy of the weights"),
+        Advice("memory", "share one im2col buffer", None, plan.sharing_saving, "convolutions run one after another"),
         Advice(
             "memory",
             "free every value and im2col buffer after its last use",
             None,
             plan.freeing_saving,
-            "includes that",
+            "includes sharing the im2col buffer",
         ),
     ]
 

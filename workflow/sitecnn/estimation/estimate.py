@@ -265,7 +265,10 @@ def _of_another_precision(network: Network, engine: Engine) -> tuple[str, ...]:
     """A doubt where a file's weights and arithmetic are not the stack's."""
     if _runs_precision(engine, network.precision):
         return ()
-    return (f"the file is {network.precision}: all figures are for {engine.precision}, as no stack of its is measured",)
+    return (
+        f"the file is {network.precision}: all figures are for {engine.precision}, "
+        f"because no stack of that precision was measured",
+    )
 
 
 def _runs_precision(engine: Engine, precision: str) -> bool:

@@ -26,7 +26,7 @@ EFFORTS = (
     "a narrower network",
     "another machine",
 )
-"""From the least to the most that a change asks of a person; a narrower network has to be trained anew."""
+"""From the least to the most that a change asks of a person; a narrower network retrain the network."""
 
 
 @dataclass(frozen=True)
@@ -127,20 +127,20 @@ def _batches(now: AdviceContext) -> Iterator[Change]:
             return
         if free is not None and estimate_memory(network, now.model, now.board.processor).total > free:
             return
-        yield _change(now, f"batch {images}", 2, network, now.model, "each image waits for its whole pass")
+        yield _change(now, f"batch {images}", 2, network, now.model, "each image waits for its whole batch")
 
 
 def _smaller(now: AdviceContext) -> Iterator[Change]:
     if now.at_inputs is None:
         return
     for name, network in smaller(now.network, now.at_inputs):
-        yield _change(now, name, 3, network, now.model, "check the accuracy; FC layers have to be trained anew")
+        yield _change(now, name, 3, network, now.model, "check the accuracy; retrain the FC layers")
 
 
 def _narrower(now: AdviceContext) -> Iterator[Change]:
     for share in WIDTHS if can_be_narrower(now.network, now.model.stack) else ():
         network = narrower(now.network, share)
-        yield _change(now, f"{share:.0%} of the channels", 4, network, now.model, "has to be trained anew")
+        yield _change(now, f"{share:.0%} of the channels", 4, network, now.model, "retrain the network")
 
 
 def _offloaded(now: AdviceContext) -> Iterator[Change]:

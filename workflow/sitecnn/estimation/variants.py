@@ -131,7 +131,7 @@ def _inferred(layer: Layer, inputs: tuple[Shape, ...]) -> Layer:
     """The layer with other inputs, by its type's own shape rule; NetworkError where Caffe would refuse it."""
     place = f"layer {layer.name!r} ({layer.type})"
     if layer.type not in LAYER_TYPES or layer.guessed:
-        raise NetworkError(f"{place}: what it makes of other inputs is not known")
+        raise NetworkError(f"{place}: its output for other inputs is not known")
     try:
         inferred = LAYER_TYPES[layer.type].infer(definition(layer, {}, shares=False), inputs)
     except RefusedError as refused:

@@ -40,7 +40,7 @@ def load_stacks(root: Path, boards: Sequence[str] = ()) -> list[Stack]:
     models = known_models(root)
     if missing := [board for board in boards if all(board != name for name, _ in models)]:
         names = ", ".join(sorted({name for name, _ in models}))
-        raise ModelError(f"no model of board {missing[0]!r}; there are: {names or 'none'}")
+        raise ModelError(f"board {missing[0]!r} has no model; boards with one: {names or 'none'}")
     wanted = [load(file) for (board, _), file in sorted(models.items()) if not boards or board in boards]
     return [Stack(replace(model, stacks=(one,))) for model in wanted for one in model.stacks]
 

@@ -22,7 +22,7 @@ CLICKED_TRIAL = "(e) => { const b = e.target.closest('[data-trial]'); if (b) emi
 def build(service: Service) -> None:
     """The page for the client that asks."""
     if service.is_full:
-        ui.label("So many tabs are open that no other fits; close one of them, then load this page anew.")
+        ui.label("Too many tabs are open. Close one of them, then reload this page.")
         return
     page = Page(service)
     service.tabs.add(id(page))
@@ -60,7 +60,9 @@ class Page:
     def _upload(self) -> ui.upload:
         upload = ui.upload(on_upload=self.dropped, auto_upload=True, max_file_size=MOST_UPLOAD_BYTES)
         upload.on_rejected(
-            lambda: self.show_error(f"a file of more than {MOST_UPLOAD_BYTES >> 20} MiB is not taken", None)
+            lambda: self.show_error(
+                f"the file is larger than {MOST_UPLOAD_BYTES >> 20} MiB, the largest that the page reads", None
+            )
         )
         ui.run_javascript(f"sitecnnDrop({upload.id})")
         return upload.classes("out-of-sight")

@@ -7,7 +7,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from sitecnn.explore import words
-from sitecnn.workload.stack_names import stack_label
+from sitecnn.workload.stack_names import full_label
 
 ENVIRONMENT = Environment(
     loader=PackageLoader("sitecnn.explore", "template"),
@@ -16,7 +16,8 @@ ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-ENVIRONMENT.filters |= {"stack_label": stack_label} | {
+ENVIRONMENT.globals["full_label"] = full_label
+ENVIRONMENT.filters |= {
     name: getattr(words, name)
     for name in ("number", "signed", "megabytes", "signed_megabytes", "percent", "count", "millions", "shape")
 }

@@ -36,8 +36,8 @@ def bind(port: int, *, other: bool = False) -> socket.socket:
         listener.close()
         if other:
             return bind(0)
-        reason = error.strerror if isinstance(error, OSError) else "a port is at most 65535"
-        raise SiteCNNError(f"port {port} of {LOOPBACK}: {reason}; give another one with --port") from None
+        reason = error.strerror if isinstance(error, OSError) else "the highest port is 65535"
+        raise SiteCNNError(f"port {port} of {LOOPBACK}: {reason}; choose another with --port") from None
     return listener
 
 
@@ -61,7 +61,7 @@ def serve(service: Service, listener: socket.socket, *, browser: bool) -> None:
     config = uvicorn.Config(
         Guard(app, port), log_level="warning", access_log=False, timeout_graceful_shutdown=1, server_header=False
     )
-    print(f"sitecnn explore: {address} (Ctrl+C ends it)", file=sys.stderr, flush=True)
+    print(f"sitecnn explore: {address} (press Ctrl+C to end)", file=sys.stderr, flush=True)
     if browser:
         threading.Timer(0.2, webbrowser.open, (address,)).start()
     with contextlib.suppress(KeyboardInterrupt):

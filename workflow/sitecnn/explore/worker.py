@@ -53,7 +53,7 @@ def reply(request: Request, stacks: Sequence[Stack], root: Path) -> dict[str, An
         source = request.get("question", {}).get("source", {})
         return {"error": str(error), "line": line_of(str(error), source.get("text", ""))}
     except (MemoryError, RecursionError):
-        return {"error": "this network needs more memory than the page gives to one", "line": None}
+        return {"error": "this network needs more memory than the page allows for one network", "line": None}
 
 
 def _open(request: Request, stacks: Sequence[Stack], root: Path) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def _open(request: Request, stacks: Sequence[Stack], root: Path) -> dict[str, An
     if len(start) > MOST_TEXT_BYTES:
         raise NetworkError(f"{name}: larger than {MOST_TEXT_BYTES >> 20} MiB, which no network definition is")
     if b"\0" in start:
-        raise NetworkError(f"{name}: neither text nor ONNX: is it a .caffemodel? its .prototxt is needed")
+        raise NetworkError(f"{name}: neither text nor ONNX; if it is a .caffemodel, open its .prototxt instead")
     return {"name": name, "text": start.decode("utf-8-sig", errors="replace"), "file": ""}
 
 

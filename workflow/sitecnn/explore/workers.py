@@ -70,7 +70,9 @@ class Worker:
                 raise Refused(f"no answer within {self.longest_s:g} s, so reading this network was stopped") from None
         if not reply:
             self.stop()
-            raise Refused("reading this network ended the process that reads it or was too much for it; it is left out")
+            raise Refused(
+                "the process that reads this network crashed or ran out of memory, so the network is left out"
+            )
         document = json.loads(reply)
         if "error" in document:
             raise Refused(document["error"], document["line"])

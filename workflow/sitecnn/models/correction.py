@@ -25,8 +25,6 @@ no difference on four phones."""
 FEWEST_ROWS, FEWEST_NETWORKS = 8, 20
 """Of fewer measurements of a kind, or networks, the model of work stands alone."""
 
-SMALLEST = 1e-12
-
 
 @dataclass(frozen=True)
 class Correction:

@@ -21,7 +21,10 @@ LONE_KIND_SD = 0.5
 """How far kinds lie from each other where one alone was measured: the standard deviation of the logarithm."""
 
 SCALED_SD = 0.15
-"""Relative error of networks by a scaled model beyond that of the board it was scaled from (docs/development/evaluation.md)."""
+"""Relative error of networks by a scaled model beyond that of the board it was scaled from.
+
+From docs/development/evaluation.md.
+"""
 
 SUM_WEIGHT = 200
 """Measurements that a sum over all layers of a type counts as: a network's total has to come out right."""

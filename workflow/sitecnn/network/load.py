@@ -92,5 +92,5 @@ def _read_limited(file: BinaryIO, origin: str) -> bytes:
 def _decoded(data: bytes, origin: str) -> str:
     """The text; comments in other encodings than UTF-8 do no harm, bytes that are no text are refused."""
     if b"\0" in data:
-        raise NetworkError(f"{origin}: neither text nor ONNX: is it a .caffemodel? its .prototxt is needed")
+        raise NetworkError(f"{origin}: neither text nor ONNX; if it is a .caffemodel, give its .prototxt instead")
     return data.decode("utf-8-sig", errors="replace")

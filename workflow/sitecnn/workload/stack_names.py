@@ -27,6 +27,14 @@ def stack_label(stack: str) -> str:
     return ", ".join(dict.fromkeys(parts)) or stack
 
 
+def full_label(stack: str, engine: str, precision: str) -> str:
+    """The label of a stack with its engine and its precision, each once: `TFLite GPU, fp16`."""
+    label, name = stack_label(stack), NAMES.get(engine, engine)
+    before = [] if label.startswith(name) else [name]
+    after = [] if precision in label.split(", ") else [precision]
+    return ", ".join([*before, label, *after])
+
+
 def telling_labels(stacks: Iterable[str]) -> dict[str, str]:
     """For each of these stacks what tells it from the others, in few parts; the whole label of a lone one."""
     labels = {stack: stack_label(stack) for stack in dict.fromkeys(stacks)}

@@ -21,7 +21,7 @@ def _onnxruntime() -> "ModuleType":
     try:
         from sitecnn.workload.lowering import onnxruntime
     except ImportError:
-        raise NetworkError("what ONNX Runtime runs needs the onnx package: pip install 'sitecnn[onnx]'") from None
+        raise NetworkError("the kernels of ONNX Runtime need the onnx package: pip install 'sitecnn[onnx]'") from None
     return onnxruntime
 
 
@@ -48,7 +48,7 @@ def lower(network: Network, engine: Engine) -> tuple[LoweredKernel, ...]:
     """
     if engine.name not in LOWERINGS:
         known = ", ".join(LOWERINGS)
-        raise NetworkError(f"engine {engine.name!r}: what it makes of a network is not known here, only of {known}")
+        raise NetworkError(f"engine {engine.name!r}: SiteCNN does not know which kernels it runs; it does for {known}")
     return LOWERINGS[engine.name](network, engine)
 
 

@@ -41,7 +41,6 @@ class Graph:
     def __init__(self, outputs: Iterable[str] = ()) -> None:
         self.nodes: list[Node] = []
         self.shapes: dict[str, Shape] = {}
-        self.dtypes: dict[str, str] = {}
         self.weights: dict[str, Constant] = {}
         self.outputs = set(outputs)
         self.makers: dict[str, Node] = {}
