@@ -21,26 +21,26 @@ def add(root: Path, settings: dict[str, Any], *, force: bool) -> tuple[Path, dic
     path = root / "config" / "boards" / f"{board.name}.yaml"
     if path.exists() and not force:
         raise ConfigError(f"{path}: is there already; --force replaces it")
-    found = probe(root, board)
-    write_text(path, board_yaml(settings, found))
-    return path, found
+    facts = probe(root, board)
+    write_text(path, board_yaml(settings, facts))
+    return path, facts
 
 
-def board_yaml(settings: dict[str, Any], found: dict[str, Any]) -> str:
+def board_yaml(settings: dict[str, Any], facts: dict[str, Any]) -> str:
     """The file's text: comments say what the board is and what it lacks. JSON's values are YAML's."""
-    caffe, blas, gpu = (found.get(name) for name in ("engine", "blas", "gpu"))
-    what = _one_line(found.get("model") or found.get("cpu"))
-    lines = [f"# {what}, {found.get('cpus')} cores, {found.get('machine')}"]
+    caffe, blas, gpu = (facts.get(name) for name in ("engine", "blas", "gpu"))
+    what = _one_line(facts.get("model") or facts.get("cpu"))
+    lines = [f"# {what}, {facts.get('cpus')} cores, {facts.get('machine')}"]
     lines += [f"# Caffe: {_missing(caffe)}", f"# BLAS: {_missing(blas)}", f"# GPU: {_missing(gpu)}"]
-    lines += [f"# ONNX Runtime: {_missing(found.get('onnxruntime'))}"]
+    lines += [f"# ONNX Runtime: {_missing(facts.get('onnxruntime'))}"]
     lines += [f"{name}: {json.dumps(value)}" for name, value in settings.items() if value]
-    engines = [name for name, part in (("caffe", caffe), ("onnxruntime", found.get("onnxruntime"))) if _is_there(part)]
+    engines = [name for name, part in (("caffe", caffe), ("onnxruntime", facts.get("onnxruntime"))) if _is_there(part)]
     lines += [f"engines: [{', '.join(engines or ['caffe'])}]"]
-    threads = sorted({1, int(found.get("cpus") or 1)})
+    threads = sorted({1, int(facts.get("cpus") or 1)})
     lines += ["processors:", f"  cpu: {{threads: {threads}}}"]
     if _is_there(gpu):
         lines += ["  gpu: {threads: [1]}"]
-    pinned = found.get("clocks_to_pin")
+    pinned = facts.get("clocks_to_pin")
     lines += [
         f"clocks: as_found  # pinned holds {len(pinned)} clocks at their highest, as root"
         if pinned

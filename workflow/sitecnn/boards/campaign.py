@@ -139,8 +139,13 @@ def profile(root: Path, board: Board, plan: Path) -> dict[str, Any]:
                     done[stack] = _until_done(root, board, mine, records, processor, threads)
                     done[stack] |= _with_failures(stack, mine, records)
                 except (BoardError, KeyboardInterrupt) as error:
-                    found = {"stack": stack, "owed": records.owed(mine), "planned": len(mine), "reason": str(error)}
-                    write_text(note, json.dumps({"board": board.name, **found}, indent=2) + "\n")
+                    interruption = {
+                        "stack": stack,
+                        "owed": records.owed(mine),
+                        "planned": len(mine),
+                        "reason": str(error),
+                    }
+                    write_text(note, json.dumps({"board": board.name, **interruption}, indent=2) + "\n")
                     raise
     note.unlink(missing_ok=True)
     return done
@@ -174,8 +179,8 @@ def probe(root: Path, board: Board) -> dict[str, Any]:
         reason = (finished.stderr.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
         where = f"config/boards/{board.name}.yaml: python: {board.python}"
         raise BoardError(f"board {board.name}: the agent's probe failed: {reason} ({where})")
-    found: dict[str, Any] = json.loads(finished.stdout)
-    return found
+    facts: dict[str, Any] = json.loads(finished.stdout)
+    return facts
 
 
 def _until_done(
@@ -317,14 +322,14 @@ def _pass_on(source: IO[bytes], last: deque[str]) -> None:
 
 def _raise_if_hopeless(board: Board, status: int, said: str, records: Records) -> None:
     """BoardError for an end that another try would only repeat."""
-    kept = f"what was measured is kept, run the same command again to go on (records: {records.path})"
+    continued = f"what was measured is continued, run the same command again to go on (records: {records.path})"
     if status == CANNOT_START:
-        raise BoardError(f"board {board.name}: the agent stopped with status 2: {said}; {kept}")
+        raise BoardError(f"board {board.name}: the agent stopped with status 2: {said}; {continued}")
     if status in (126, 127) or "Traceback" in said or "can't open file" in said:
         where = f"config/boards/{board.name}.yaml: python: {board.python}"
-        raise BoardError(f"{where}: cannot be started on the board (status {status}): {said}; {kept}")
+        raise BoardError(f"{where}: cannot be started on the board (status {status}): {said}; {continued}")
     if board.transport == "local" and status not in (0, 1) and status > 0:
-        raise BoardError(f"board {board.name}: the agent stopped with status {status}: {said}; {kept}")
+        raise BoardError(f"board {board.name}: the agent stopped with status {status}: {said}; {continued}")
     failure = transports.refused(board, status, said)
     if isinstance(failure, BoardError):
         raise failure
@@ -372,7 +377,7 @@ def commit() -> str:
     """What measures: the checkout's git commit, or the version of an installed SiteCNN."""
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     try:
-        found = subprocess.run(command, check=True, capture_output=True, text=True)
+        finished = subprocess.run(command, check=True, capture_output=True, text=True)
     except (OSError, subprocess.CalledProcessError):
         return f"sitecnn {__version__}"
-    return found.stdout.strip()
+    return finished.stdout.strip()

@@ -29,33 +29,33 @@ class Check:
 
     what: str
     well: bool
-    found: str
+    answer: str
 
 
 def examine(root: Path, board: Board) -> Iterator[Check]:
     """Connection, host key and Python first; without them there is nothing more to ask."""
     start = time.perf_counter()
     try:
-        found = probe(root, board)
+        facts = probe(root, board)
     except BoardError as error:
         yield Check("connection, host key, Python", False, str(error))
         return
     yield Check("connection, host key", True, f"{board.transport}, answered in {time.perf_counter() - start:.1f} s")
-    yield Check("Python", True, f"{board.python}, {found['python']}, {found['machine']}")
-    yield from _libraries(board, found)
-    yield from _state(board, found)
+    yield Check("Python", True, f"{board.python}, {facts['python']}, {facts['machine']}")
+    yield from _libraries(board, facts)
+    yield from _state(board, facts)
     yield _disk(board)
     yield _trial(root, board)
 
 
-def _libraries(board: Board, found: dict[str, Any]) -> Iterator[Check]:
+def _libraries(board: Board, facts: dict[str, Any]) -> Iterator[Check]:
     fixes = {
         "engine": "only matrix multiplications can be measured; point python_path or program_path at Caffe",
         "blas": "install OpenBLAS or point library_path at it",
         "gpu": "point library_path at CUDA, or leave gpu out of processors",
     }
     for name, title in (("engine", "Caffe"), ("blas", "BLAS"), ("gpu", "CUDA")):
-        part = found[name]
+        part = facts[name]
         missing = isinstance(part, dict) and "missing" in part
         if missing and name == "gpu" and "gpu" not in board.processors:
             yield Check(title, True, "none, and none is asked for")
@@ -64,7 +64,7 @@ def _libraries(board: Board, found: dict[str, Any]) -> Iterator[Check]:
         else:
             text = part if isinstance(part, str) else f"{part['name']} {part.get('version', '')}"
             yield Check(title, True, text.strip())
-    runtime = found["onnxruntime"]
+    runtime = facts["onnxruntime"]
     what = f"none: {runtime['missing']}" if "missing" in runtime else f"{runtime['version']}, {_layout(runtime)}"
     yield Check("ONNX Runtime", True, what)
 
@@ -74,8 +74,8 @@ def _layout(runtime: dict[str, Any]) -> str:
     return f"convolutions in blocks of {block} channels" if block else "no blocked layout of convolutions"
 
 
-def _state(board: Board, found: dict[str, Any]) -> Iterator[Check]:
-    now, pinnable = found["conditions"], found["clocks_to_pin"]
+def _state(board: Board, facts: dict[str, Any]) -> Iterator[Check]:
+    now, pinnable = facts["conditions"], facts["clocks_to_pin"]
     governor = now.get("governor", "unknown")
     if board.clocks == "pinned":
         fix = "there is nothing to pin: no cpufreq, devfreq or Tegra clocks are visible; set clocks: as_found"
@@ -83,14 +83,14 @@ def _state(board: Board, found: dict[str, Any]) -> Iterator[Check]:
     else:
         steady = governor in ("performance", "userspace", "unknown")
         fix = f"governor {governor} changes them while measuring; set clocks: pinned, or the governor to performance"
-        yield Check("clocks", steady, f"as found, governor {governor}" if steady else fix)
+        yield Check("clocks", steady, f"as facts, governor {governor}" if steady else fix)
     heat = max(now.get("temperature_c", []), default=None)
     if heat is not None:
         cool = heat < HOT_C
         yield Check("temperature", cool, f"{heat:.0f} °C" + ("" if cool else ", it will throttle: cool it, or wait"))
     idle = now["load"] < 0.5
     yield Check("load", idle, f"{now['load']:.2f}" + ("" if idle else ", something else runs there: stop it"))
-    rails = found.get("power_rails")
+    rails = facts.get("power_rails")
     yield Check("power", True, f"rails {', '.join(rails)}" if rails else "no rails, so no power is recorded")
 
 

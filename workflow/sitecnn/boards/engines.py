@@ -23,27 +23,27 @@ def board_engines(
     if board.engines == [CAFFE]:
         return {Engine(CAFFE): networks}, None
     facts = probe(root, board)
-    found: dict[Engine, Sequence[Network]] = {}
+    measured: dict[Engine, Sequence[Network]] = {}
     if CAFFE in board.engines and _has(board, "Caffe", facts.get("engine")):
-        found[Engine(CAFFE)] = _runnable_by_caffe(networks)
+        measured[Engine(CAFFE)] = _runnable_by_caffe(networks)
     if ONNXRUNTIME in board.engines and _has(board, "ONNX Runtime", facts.get("onnxruntime")):
-        told = facts["onnxruntime"]
-        engine = Engine(ONNXRUNTIME, version=told["version"], nchwc_block=told.get("nchwc_block") or 0)
-        found[engine] = _in_precision(networks, engine)
-    if not found:
+        runtime = facts["onnxruntime"]
+        engine = Engine(ONNXRUNTIME, version=runtime["version"], nchwc_block=runtime.get("nchwc_block") or 0)
+        measured[engine] = _in_precision(networks, engine)
+    if not measured:
         raise BoardError(
             f"board {board.name}: it has none of the engines in config/boards/{board.name}.yaml"
             f" ({', '.join(board.engines)}); install one for {board.python}, or correct `engines:`"
         )
     free = (facts.get("memory") or {}).get("MemAvailable")
-    return found, free if isinstance(free, int) else None
+    return measured, free if isinstance(free, int) else None
 
 
-def _has(board: Board, name: str, found: Any) -> bool:
+def _has(board: Board, name: str, answer: Any) -> bool:
     """Whether the agent found an engine there; if not, the reason is said."""
-    if isinstance(found, dict) and "missing" not in found:
+    if isinstance(answer, dict) and "missing" not in answer:
         return True
-    reason = found.get("missing") if isinstance(found, dict) else "the agent does not say why"
+    reason = answer.get("missing") if isinstance(answer, dict) else "the agent does not say why"
     print(f"board {board.name}: {name} is not measured: {reason}", file=sys.stderr)
     return False
 
@@ -52,8 +52,8 @@ def _in_precision(networks: Sequence[Network], engine: Engine) -> list[Network]:
     """The networks that the engine's stack runs in its own precision; the others are said."""
     for network in networks:
         if network.precision != engine.precision:
-            told = f"the file is {network.precision}, {engine.precision} alone is measured"
-            print(f"{network.name}: ONNX Runtime does not measure it: {told}", file=sys.stderr)
+            reason = f"the file is {network.precision}, {engine.precision} alone is measured"
+            print(f"{network.name}: ONNX Runtime does not measure it: {reason}", file=sys.stderr)
     return [network for network in networks if network.precision == engine.precision]
 
 

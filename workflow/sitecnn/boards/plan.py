@@ -92,26 +92,26 @@ def plan_lines(tasks: Iterable[Task]) -> str:
 def _fitting(probes: Iterable[tuple[Task, int]], amount: Amount) -> list[Task]:
     """The probes whose process fits into the board's memory; how many do not is said."""
     some = list(probes)
-    kept = [task for task, need in some if amount.memory_bytes is None or need <= amount.memory_bytes]
-    if len(kept) < len(some):
-        told = f"{len(some) - len(kept)} of {len(some)} probes are left out: they take up to"
-        print(f"{told} {_mib(max(need for _, need in some))}, {_has_only(amount)}", file=sys.stderr)
-    return kept
+    fitting = [task for task, need in some if amount.memory_bytes is None or need <= amount.memory_bytes]
+    if len(fitting) < len(some):
+        left_out = f"{len(some) - len(fitting)} of {len(some)} probes are left out: they take up to"
+        print(f"{left_out} {_mib(max(need for _, need in some))}, {_has_only(amount)}", file=sys.stderr)
+    return fitting
 
 
 def _networks(networks: Sequence[Network], engine: Engine, amount: Amount) -> list[tuple[Task, Task]]:
     """(passes, memory) of each network whose process fits into the board's memory; of others it is said."""
-    found = []
+    fitting = []
     for network in networks:
         passes, memory, need = _tasks_of(network, engine)
         if amount.memory_bytes is None or need <= amount.memory_bytes:
-            found.append((passes, memory))
+            fitting.append((passes, memory))
         else:
             print(
                 f"{network.name}: left out: {engine.name} takes {_mib(need)} for it, {_has_only(amount)}",
                 file=sys.stderr,
             )
-    return found
+    return fitting
 
 
 def _has_only(amount: Amount) -> str:
@@ -158,9 +158,9 @@ def _tasks_of(network: Network, engine: Engine) -> tuple[Task, Task, int]:
     _refuse_other_precision(network, engine)
     kernels, parts = lower_whole(network, engine)
     common = _common(network, to_onnx(network, "external"), engine) | {"weights_bytes": external_bytes(network)}
-    told = {name.removesuffix("_bytes"): value for name, value in asdict(parts).items()} if parts else {}
+    sizes = {name.removesuffix("_bytes"): value for name, value in asdict(parts).items()} if parts else {}
     passes = {"task": "network", **common, "kernels": _as_profiled(kernels)}
-    return passes, {"task": "memory", **common, "parts": told}, _shared_bytes(parts)
+    return passes, {"task": "memory", **common, "parts": sizes}, _shared_bytes(parts)
 
 
 def _refuse_unmodelled(network: Network) -> None:
@@ -210,8 +210,8 @@ def sweep_products() -> Iterator[Task]:
 
 def _products(networks: Sequence[Network]) -> list[Kernel]:
     """The matrix products of networks' layers, the largest first: a board without Caffe knows nothing else."""
-    found = {kernel for network in networks for kernel in unique_kernels(network.layers) if kernel.kind == "gemm"}
-    return sorted(found, key=lambda kernel: (-kernel["m"] * kernel["n"] * kernel["k"], kernel.sizes))
+    products = {kernel for network in networks for kernel in unique_kernels(network.layers) if kernel.kind == "gemm"}
+    return sorted(products, key=lambda kernel: (-kernel["m"] * kernel["n"] * kernel["k"], kernel.sizes))
 
 
 def _warm(kernel: Kernel) -> Task:

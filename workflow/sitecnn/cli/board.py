@@ -111,7 +111,7 @@ def run_doctor(args: argparse.Namespace) -> int:
     healthy = True
     for check in examine(args.root, load_board_config(args.root, args.board)):
         healthy &= check.well
-        print(f"{'ok  ' if check.well else 'FIX '}  {check.what}: {check.found}", flush=True)
+        print(f"{'ok  ' if check.well else 'FIX '}  {check.what}: {check.answer}", flush=True)
     return 0 if healthy else 1
 
 

@@ -49,11 +49,11 @@ class Bench(object):
 
     def facts(self):
         """Engine, BLAS and GPU, JSON-ready; what is missing carries the reason."""
-        found = {"engine": self.engine.facts() if self.engine else {"missing": self.no_engine}}
-        found["blas"] = self.blas.version()
+        facts = {"engine": self.engine.facts() if self.engine else {"missing": self.no_engine}}
+        facts["blas"] = self.blas.version()
         if self.cuda:
-            found["gpu"] = self.cuda.facts()
-        return found
+            facts["gpu"] = self.cuda.facts()
+        return facts
 
     def synchronize(self):
         """Wait for the GPU, if there is one."""
@@ -78,10 +78,10 @@ class Bench(object):
         with self.cost.of("inputs"):
             call = context.__enter__()  # by hand, so that only making the operands is booked here
         try:
-            found = self.loop(call, task.get("iterations") if task["mode"] == "overhead" else None)
+            result = self.loop(call, task.get("iterations") if task["mode"] == "overhead" else None)
             if emit:
-                self.sustain(call, found["median_ns"], emit)
-            return found
+                self.sustain(call, result["median_ns"], emit)
+            return result
         finally:
             context.__exit__(None, None, None)
 
@@ -169,9 +169,9 @@ class Bench(object):
             loaded = self.engine.memory()
             self.engine.forward_ns(net, 0, len(net.layers) - 1)
             total = self.engine.memory()
-        found = {"base": base["rss"], "loaded": loaded["rss"], "load_peak": loaded["peak"]}
-        found.update(total=total["rss"], peak=total["peak"])
+        sizes = {"base": base["rss"], "loaded": loaded["rss"], "load_peak": loaded["peak"]}
+        sizes.update(total=total["rss"], peak=total["peak"])
         for name in ("gpu", "nvmap"):
             if name in base:
-                found.update({name + "_base": base[name], name + "_loaded": loaded[name], name + "_total": total[name]})
-        return {"memory_bytes": found, "status": "ok", "reason": ""}
+                sizes.update({name + "_base": base[name], name + "_loaded": loaded[name], name + "_total": total[name]})
+        return {"memory_bytes": sizes, "status": "ok", "reason": ""}

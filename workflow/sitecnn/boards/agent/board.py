@@ -16,8 +16,10 @@ ROOT = "/"
 
 def paths(pattern):
     """Files of this board that match an absolute pattern, sorted."""
-    found = glob.glob(os.path.join(ROOT, pattern.lstrip("/")))
-    return sorted(found, key=lambda path: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path)])
+    matches = glob.glob(os.path.join(ROOT, pattern.lstrip("/")))
+    return sorted(
+        matches, key=lambda path: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path)]
+    )
 
 
 def read_text(path):
@@ -38,9 +40,9 @@ def read_number(path):
 def _cpu_model():
     text = read_text("/proc/cpuinfo") or ""
     for name in ("model name", "Hardware", "CPU part"):
-        found = re.search(r"^%s\s*: (.*)$" % name, text, re.M)
-        if found:
-            return found.group(1)
+        match = re.search(r"^%s\s*: (.*)$" % name, text, re.M)
+        if match:
+            return match.group(1)
     return platform.processor() or platform.machine()
 
 
@@ -52,13 +54,13 @@ def memory_bytes():
 
 def cache_bytes():
     """{level and type: bytes} of cpu0's caches, from sysfs."""
-    found = {}
+    sizes = {}
     for folder in paths("/sys/devices/system/cpu/cpu0/cache/index*"):
         size = re.match(r"(\d+)K$", read_text(folder + "/size") or "")
         if size:
             name = "L%s %s" % (read_text(folder + "/level"), read_text(folder + "/type"))
-            found[name] = int(size.group(1)) * 1024
-    return found
+            sizes[name] = int(size.group(1)) * 1024
+    return sizes
 
 
 CPU_CLOCKS = "/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq"
@@ -80,8 +82,8 @@ def conditions():
     """Clocks, temperatures, governor, load and affinity now; what the board does not tell is absent."""
     clocks = [read_number(path) for path in paths(CPU_CLOCKS)]
     if not any(clocks):
-        found = re.findall(r"^cpu MHz\s*: ([\d.]+)", read_text("/proc/cpuinfo") or "", re.M)
-        clocks = [float(mhz) * 1000 for mhz in found]
+        rates_mhz = re.findall(r"^cpu MHz\s*: ([\d.]+)", read_text("/proc/cpuinfo") or "", re.M)
+        clocks = [float(mhz) * 1000 for mhz in rates_mhz]
     zones = [read_number(path) for path in paths("/sys/class/thermal/thermal_zone*/temp")]
     gpu, memory = _first_number(GPU_CLOCKS), _first_number(MEMORY_CLOCKS)
     now = {
@@ -125,14 +127,14 @@ def _milliwatts(current_path, voltage_path):
 
 def status_bytes(name):
     """A size of this process, VmRSS or VmHWM, in bytes; None where the kernel does not tell."""
-    found = re.search(r"^%s:\s+(\d+) kB" % name, read_text("/proc/self/status") or "", re.M)
-    return int(found.group(1)) * 1024 if found else None
+    match = re.search(r"^%s:\s+(\d+) kB" % name, read_text("/proc/self/status") or "", re.M)
+    return int(match.group(1)) * 1024 if match else None
 
 
 def nvmap_bytes():
     """Memory that Tegra's GPU allocator has handed out, all processes; None elsewhere or without root."""
-    found = re.search(r"^total\s+(\d+)(K?)\s*$", read_text("/sys/kernel/debug/nvmap/iovmm/clients") or "", re.M)
-    return int(found.group(1)) * (1024 if found.group(2) else 1) if found else None
+    match = re.search(r"^total\s+(\d+)(K?)\s*$", read_text("/sys/kernel/debug/nvmap/iovmm/clients") or "", re.M)
+    return int(match.group(1)) * (1024 if match.group(2) else 1) if match else None
 
 
 def file_sha256(path):
@@ -143,7 +145,7 @@ def file_sha256(path):
 
 def board_facts():
     """What this board is, as one JSON-ready dict."""
-    found = {
+    return {
         "machine": platform.machine(),
         "kernel": platform.release(),
         "python": platform.python_version(),
@@ -154,4 +156,3 @@ def board_facts():
         "model": (read_text("/proc/device-tree/model") or "").strip("\0"),
         "power_rails": sorted(power_rails()),
     }
-    return found

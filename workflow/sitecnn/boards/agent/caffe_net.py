@@ -132,13 +132,13 @@ class PyCaffe(object):
             net._forward(index, index)
             self.cuda.record(events[index + 1])
         self.cuda.synchronize()
-        found = [self.cuda.elapsed_ns(start, end) for start, end in zip(events, events[1:])]
+        times_ns = [self.cuda.elapsed_ns(start, end) for start, end in zip(events, events[1:])]
         self.cuda.destroy(events)
-        return found
+        return times_ns
 
     def memory(self):
         """Bytes in use now: the process's resident memory, and the GPU's where there is one."""
-        found = {"rss": status_bytes("VmRSS"), "peak": status_bytes("VmHWM")}
+        sizes = {"rss": status_bytes("VmRSS"), "peak": status_bytes("VmHWM")}
         if self.cuda:
-            found.update(gpu=self.cuda.used_bytes(), nvmap=nvmap_bytes())
-        return dict((name, value) for name, value in found.items() if value is not None)
+            sizes.update(gpu=self.cuda.used_bytes(), nvmap=nvmap_bytes())
+        return dict((name, value) for name, value in sizes.items() if value is not None)

@@ -30,8 +30,8 @@ class CaffeBinary(object):
     def facts(self):
         """Name, version and the digest of the tool, JSON-ready."""
         child = subprocess.Popen([self.path, "--version"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        found = re.search(r"version (\S+)", child.communicate()[0].decode("utf-8", "replace"))
-        version = found.group(1) if found else "unknown"
+        match = re.search(r"version (\S+)", child.communicate()[0].decode("utf-8", "replace"))
+        version = match.group(1) if match else "unknown"
         return {"name": "caffe-time", "version": version, "library_sha256": file_sha256(self.path)}
 
     def time(self, prototxt, iterations):

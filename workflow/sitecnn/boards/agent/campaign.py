@@ -110,7 +110,7 @@ class Campaign(object):
 
     def collect(self, task):
         """The worker's result of a task, with power readings while it kept a kernel running on end."""
-        readings, sampling, found = {}, [False], {}
+        readings, sampling, result = {}, [False], {}
 
         def tick():
             self.host.check()
@@ -120,18 +120,18 @@ class Campaign(object):
                 if milliwatts is not None:
                     readings.setdefault(rail, []).append(milliwatts)
 
-        for word, result in self.worker.ask({"do": "measure", "task": task, "power": bool(self.rails)}, tick):
+        for word, reply in self.worker.ask({"do": "measure", "task": task, "power": bool(self.rails)}, tick):
             if word == "end":
-                for purpose, seconds in result.items():
+                for purpose, seconds in reply.items():
                     self.cost.add(purpose, seconds)
             elif word == "power":
-                sampling[0] = result == "sustained"
+                sampling[0] = reply == "sustained"
             else:
-                found = result
+                result = reply
         if readings:
-            found["power_rails"] = sorted(readings)
-            found["power_mw"] = [sum(readings[rail]) / len(readings[rail]) for rail in sorted(readings)]
-        return found
+            result["power_rails"] = sorted(readings)
+            result["power_mw"] = [sum(readings[rail]) / len(readings[rail]) for rail in sorted(readings)]
+        return result
 
     def progress(self):
         """Every few seconds a line on stderr: how far, how long, and the rest at the pace so far."""

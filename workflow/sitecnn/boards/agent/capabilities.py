@@ -17,7 +17,7 @@ from .onnx_bench import OnnxBench
 
 def probe(threads):
     """What this board is and has; parts that are missing carry the reason."""
-    found = dict(board_facts(), conditions=conditions(), clocks_to_pin=[path for path, _ in pinned_clocks()])
+    facts = dict(board_facts(), conditions=conditions(), clocks_to_pin=[path for path, _ in pinned_clocks()])
 
     def engine():
         try:
@@ -34,10 +34,10 @@ def probe(threads):
 
     for name, look in (("engine", engine), ("blas", lambda: Blas(threads).version()), ("gpu", gpu)):
         try:
-            found[name] = look()
+            facts[name] = look()
         except Refused as reason:
-            found[name] = {"missing": str(reason)}
-    return dict(found, **OnnxBench(threads).facts())
+            facts[name] = {"missing": str(reason)}
+    return dict(facts, **OnnxBench(threads).facts())
 
 
 def onnx_stack_of(facts, threads, now):
@@ -52,8 +52,8 @@ def onnx_stack_of(facts, threads, now):
 def stack_of(facts, threads, now):
     """Name of what executes: engine, BLAS, threads, clock policy."""
     engine, blas = facts["engine"], facts["blas"]
-    found = re.match(r"(\w+)\s+([\d.]+)", blas)
-    blas_name = "-".join(found.groups()).lower() if found else blas
+    match = re.match(r"(\w+)\s+([\d.]+)", blas)
+    blas_name = "-".join(match.groups()).lower() if match else blas
     parts = ["%s-%s" % (engine.get("name", "no-engine"), engine.get("version", "0")), blas_name]
     if "gpu" in facts:
         parts.append("cuda-%s" % facts["gpu"]["cuda"])

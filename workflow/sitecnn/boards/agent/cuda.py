@@ -43,13 +43,13 @@ class Cuda(object):
         # cudaGetDeviceProperties writes a struct that grew with CUDA; its first 256 bytes have always been the name.
         properties, value = ctypes.create_string_buffer(8192), ctypes.c_int()
         self.check(self.runtime.cudaGetDeviceProperties(properties, 0), "cudaGetDeviceProperties")
-        found = {"name": properties.raw[:256].split(b"\0")[0].decode("ascii", "replace")}
+        facts = {"name": properties.raw[:256].split(b"\0")[0].decode("ascii", "replace")}
         for name, number in self.attributes.items():
             if self.runtime.cudaDeviceGetAttribute(ctypes.byref(value), number, 0) == 0:
-                found[name] = value.value
+                facts[name] = value.value
         self.check(self.runtime.cudaRuntimeGetVersion(ctypes.byref(value)), "cudaRuntimeGetVersion")
-        found["cuda"] = "%d.%d" % (value.value // 1000, value.value % 1000 // 10)
-        return found
+        facts["cuda"] = "%d.%d" % (value.value // 1000, value.value % 1000 // 10)
+        return facts
 
     def used_bytes(self):
         """Device memory in use by all: total minus free."""

@@ -10,12 +10,12 @@ GEMMS_TOGETHER = 16
 
 def groups(owed):
     """Owed (key, task) pairs in the order of the plan, in lists that are measured by one process each."""
-    found, last = [], None
+    lists, last = [], None
     for key, task in owed:
         place = None if task["task"] == "memory" else (engine_of(task), task["task"] == "gemm", task.get("round"))
-        full = task["task"] == "gemm" and found and len(found[-1]) >= GEMMS_TOGETHER
+        full = task["task"] == "gemm" and lists and len(lists[-1]) >= GEMMS_TOGETHER
         if place is None or place != last or full:
-            found.append([])
-        found[-1].append((key, task))
+            lists.append([])
+        lists[-1].append((key, task))
         last = place
-    return found
+    return lists

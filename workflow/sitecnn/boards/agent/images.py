@@ -9,5 +9,5 @@ def like_an_image(numpy, values):
     fft = numpy.fft
     rows, columns = fft.fftfreq(values.shape[2])[:, None], fft.fftfreq(values.shape[3])[None, :]
     frequency = numpy.maximum((rows**2 + columns**2) ** 0.5, 1.0 / max(values.shape[2:]))
-    found = fft.ifft2(fft.fft2(values) / frequency).real
-    return found / max(found.std(), 1e-12)
+    image = fft.ifft2(fft.fft2(values) / frequency).real
+    return image / max(image.std(), 1e-12)

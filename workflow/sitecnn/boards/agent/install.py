@@ -18,8 +18,8 @@ def install(name, content):
     folder = state_folder()
     path = os.path.join(folder, name)
     try:
-        with os.fdopen(open_own(path, os.O_RDONLY), "rb") as found:
-            if found.read() == content:
+        with os.fdopen(open_own(path, os.O_RDONLY), "rb") as present:
+            if present.read() == content:
                 return path
     except (IOError, OSError):
         pass

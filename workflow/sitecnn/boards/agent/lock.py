@@ -23,16 +23,16 @@ def lock_board(name, folder, check):
     The lock is the name of an abstract Unix socket: every user can take it, it goes with its last holder, and there
     is no file that somebody could have prepared (unix(7)). Only Linux has them; elsewhere it is a file in `folder`.
     """
-    end, told = time.time() + LOCK_SECONDS, False
+    end, named_owner = time.time() + LOCK_SECONDS, False
     while True:
         lock = take_socket(name) if sys.platform.startswith("linux") else take_file(folder)
         if lock:
             break
         if time.time() > end:
             raise Refused("%s has measured on this board for over %d s" % (lock_owner(name), LOCK_SECONDS))
-        if not told:
+        if not named_owner:
             print("agent: waiting for %s on this board" % lock_owner(name), file=sys.stderr)
-            told = True
+            named_owner = True
         check()
         time.sleep(0.5)
     # The worker inherits it: a supervisor that is killed leaves the board locked until its worker has ended too.

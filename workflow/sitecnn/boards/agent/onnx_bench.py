@@ -39,8 +39,8 @@ class OnnxBench(object):
         if self.engine is None:
             return {"onnxruntime": {"missing": self.missing}}
         overhead = {str(self.threads): self.profiler_overhead_ns()}
-        found = {"name": "onnxruntime", "version": self.engine.version(), "nchwc_block": self.nchwc_block()}
-        return {"onnxruntime": dict(found, profiler_overhead_ns=overhead)}
+        facts = {"name": "onnxruntime", "version": self.engine.version(), "nchwc_block": self.nchwc_block()}
+        return {"onnxruntime": dict(facts, profiler_overhead_ns=overhead)}
 
     def nchwc_block(self):
         """Channels in a block of the layout that convolutions run in here: 0, 8 or 16; by which of two are renamed."""
@@ -110,8 +110,8 @@ class OnnxBench(object):
             total = status_bytes("VmRSS")
         if None in (base, loaded, load_peak, total):
             raise Refused("this kernel does not tell a process's memory in /proc/self/status")
-        found = {"base": base, "loaded": loaded, "load_peak": load_peak, "total": total, "peak": status_bytes("VmHWM")}
-        return {"memory_bytes": found, "status": "ok", "reason": ""}
+        sizes = {"base": base, "loaded": loaded, "load_peak": load_peak, "total": total, "peak": status_bytes("VmHWM")}
+        return {"memory_bytes": sizes, "status": "ok", "reason": ""}
 
 
 def _is_enough(count, seconds):

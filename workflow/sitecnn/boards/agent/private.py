@@ -48,26 +48,26 @@ def private_folder(folder):
             raise
     finally:
         os.umask(before)
-    found = os.lstat(folder)
-    if not stat.S_ISDIR(found.st_mode):
+    status = os.lstat(folder)
+    if not stat.S_ISDIR(status.st_mode):
         raise Refused("%s is a link or a file, not a folder: %s" % (folder, fix))
-    if found.st_uid != os.geteuid():
-        raise Refused("%s belongs to user %s, not to %s: %s" % (folder, user(found.st_uid), user(os.geteuid()), fix))
-    if stat.S_IMODE(found.st_mode) != 0o700:
+    if status.st_uid != os.geteuid():
+        raise Refused("%s belongs to user %s, not to %s: %s" % (folder, user(status.st_uid), user(os.geteuid()), fix))
+    if stat.S_IMODE(status.st_mode) != 0o700:
         text = "%s has mode %04o, so others may have written there, not 0700: %s"
-        raise Refused(text % (folder, stat.S_IMODE(found.st_mode), fix))
+        raise Refused(text % (folder, stat.S_IMODE(status.st_mode), fix))
     while parent != os.path.dirname(parent):
-        found = os.lstat(parent)
-        if found.st_uid not in (0, os.geteuid()) or writable_by_others(found):
+        status = os.lstat(parent)
+        if status.st_uid not in (0, os.geteuid()) or writable_by_others(status):
             raise Refused("users other than %s can write in %s: %s" % (user(os.geteuid()), parent, fix))
         parent = os.path.dirname(parent)
     return folder
 
 
-def writable_by_others(found):
+def writable_by_others(status):
     """Whether users beside its owner and this user's own group can replace what stands in a folder."""
-    foreign = stat.S_IWOTH | (stat.S_IWGRP if found.st_gid not in (0, os.getegid()) else 0)
-    return bool(found.st_mode & foreign) and not found.st_mode & stat.S_ISVTX
+    foreign = stat.S_IWOTH | (stat.S_IWGRP if status.st_gid not in (0, os.getegid()) else 0)
+    return bool(status.st_mode & foreign) and not status.st_mode & stat.S_ISVTX
 
 
 def open_own(path, flags, mode=0o600):
@@ -81,8 +81,8 @@ def open_own(path, flags, mode=0o600):
         if error.errno in (errno.ELOOP, errno.ENXIO):  # a link; a pipe or socket that nobody reads
             raise Refused("%s is a link or a pipe: it is not used" % path)
         raise
-    found = os.fstat(descriptor)
-    if stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and found.st_uid in (0, os.geteuid()):
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_uid in (0, os.geteuid()):
         if flags & os.O_TRUNC:
             os.ftruncate(descriptor, 0)
         return descriptor

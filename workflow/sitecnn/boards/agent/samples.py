@@ -99,11 +99,11 @@ def stop_reason(samples, seconds):
 
 def measured(samples, stop, **more):
     """The result of a task from its raw samples; unstable if they leave the median too uncertain."""
-    found = dict(summary(samples), samples_ns=samples, stop=stop, status="ok", reason="", **more)
+    result = dict(summary(samples), samples_ns=samples, stop=stop, status="ok", reason="", **more)
     if precision(samples) > UNSTABLE_PRECISION:
         text = "the median of %d samples is known to %.0f %% only"
-        found.update(status="unstable", reason=text % (len(samples), 100 * precision(samples)))
-    return found
+        result.update(status="unstable", reason=text % (len(samples), 100 * precision(samples)))
+    return result
 
 
 class Cost(object):

@@ -27,8 +27,8 @@ class Stack(object):
 
     def record(self, common):
         """The run's record: who measures what on what, the provenance that every measurement of it points to."""
-        found = dict(common, record="run", run=self.run, board=dict(board_facts(), **self.facts), stack=self.name)
-        return found if self.engine == CAFFE else dict(found, engine=self.engine, precision="fp32")
+        fields = dict(common, record="run", run=self.run, board=dict(board_facts(), **self.facts), stack=self.name)
+        return fields if self.engine == CAFFE else dict(fields, engine=self.engine, precision="fp32")
 
 
 def _facts(engine, arguments, check):
@@ -44,13 +44,13 @@ def _facts(engine, arguments, check):
 def caffe_facts(arguments, check):
     """Caffe's, the BLAS's and the GPU's; without a BLAS nothing can be measured."""
     try:
-        found = _facts(CAFFE, arguments, check)
+        facts = _facts(CAFFE, arguments, check)
     except WorkerDied as death:
         raise Refused("its first process did not start measuring: %s" % death)
-    if "missing" in found["engine"]:
+    if "missing" in facts["engine"]:
         text = "agent: no Caffe here, so only matrix multiplications can be measured: %s"
-        print(text % found["engine"]["missing"], file=sys.stderr)
-    return found
+        print(text % facts["engine"]["missing"], file=sys.stderr)
+    return facts
 
 
 def onnx_facts(arguments, check):
@@ -58,9 +58,9 @@ def onnx_facts(arguments, check):
     if arguments.processor != "cpu":
         return {ONNXRUNTIME: {"missing": "ONNX Runtime is measured on CPUs only"}}
     try:
-        found = _facts(ONNXRUNTIME, arguments, check)
+        facts = _facts(ONNXRUNTIME, arguments, check)
     except (Refused, WorkerDied) as error:
-        found = {ONNXRUNTIME: {"missing": str(error)}}
-    if "missing" in found[ONNXRUNTIME]:
-        print("agent: no ONNX Runtime here: %s" % found[ONNXRUNTIME]["missing"], file=sys.stderr)
-    return found
+        facts = {ONNXRUNTIME: {"missing": str(error)}}
+    if "missing" in facts[ONNXRUNTIME]:
+        print("agent: no ONNX Runtime here: %s" % facts[ONNXRUNTIME]["missing"], file=sys.stderr)
+    return facts

@@ -84,8 +84,8 @@ def install_here() -> str:
 
 def install(board: Board, python: list[str]) -> str:
     """The agent's path on the board, copied there under its digest unless it is there already."""
-    asked = command(board, [*python, "-c", INSTALL, agent_name()])
-    finished = subprocess.run(asked, input=agent_archive(), capture_output=True, check=False)
+    start = command(board, [*python, "-c", INSTALL, agent_name()])
+    finished = subprocess.run(start, input=agent_archive(), capture_output=True, check=False)
     printed = finished.stdout.decode(errors="replace").strip().splitlines()
     if finished.returncode or not printed or not printed[-1].endswith(agent_name()):
         said = finished.stderr.decode(errors="replace")
@@ -114,9 +114,9 @@ def board_python(root: Path, board: Board) -> str:
 
 def environment(board: Board) -> dict[str, str]:
     """The environment to start `agent_command` in; a local agent sees nothing that leads to the host's packages."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
     if board.transport != "local":
-        return kept
+        return variables
     for name, folders in (("PYTHONPATH", board.python_path), ("LD_LIBRARY_PATH", board.library_path)):
-        kept |= {name: ":".join(folders)} if folders else {}
-    return kept | {"PATH": ":".join([*board.program_path, kept.get("PATH", os.defpath)])}
+        variables |= {name: ":".join(folders)} if folders else {}
+    return variables | {"PATH": ":".join([*board.program_path, variables.get("PATH", os.defpath)])}

@@ -12,9 +12,9 @@ def command(settings: Slurm, name: str) -> list[str]:
 
     Its exit status proves nothing (a node that dies gives 0): only the agent's `done` record does.
     """
-    asked = settings.model_dump(exclude_none=True)
-    minutes = asked.pop("time_minutes", None)
-    words = [f"--{option}={value}" for option, value in asked.items()]
+    options = settings.model_dump(exclude_none=True)
+    minutes = options.pop("time_minutes", None)
+    words = [f"--{option}={value}" for option, value in options.items()]
     words += [f"--time={minutes}"] if minutes else []
     words += ["--nodes=1", "--ntasks=1", "--exclusive", "--unbuffered", "--kill-on-bad-exit=1"]
     return ["srun", f"--job-name={job_name(name)}", "--quiet", *words]
