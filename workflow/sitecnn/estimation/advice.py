@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from sitecnn.errors import NetworkError
-from sitecnn.estimation.aggregate_variance import aggregate
+from sitecnn.estimation.aggregate_variance import aggregate_passes
 from sitecnn.estimation.change import gain_per_image
 from sitecnn.estimation.estimate import Milliseconds, difference, estimate_memory
 from sitecnn.estimation.memory_plan import memory_plan
@@ -129,7 +129,7 @@ def advise(now: AdviceContext) -> list[Advice]:
 def time_per_image(network: Network, model: StackModel) -> tuple[float, float]:
     """(ns, standard error) of a forward pass, per image."""
     work = work_of(network, model)
-    ns, sd_ns = aggregate(model, work.kinds, work.sizes, np.zeros_like(work.layer), 1)
+    ns, sd_ns = aggregate_passes(model, work.kinds, work.sizes, np.zeros_like(work.layer), 1)
     return float(ns[0]) / network.batch, float(sd_ns[0]) / network.batch
 
 

@@ -7,7 +7,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from sitecnn.estimation.aggregate_variance import Groups, aggregate
+from sitecnn.estimation.aggregate_variance import Groups, aggregate, once_ns
 from sitecnn.estimation.estimate import Milliseconds, difference
 from sitecnn.estimation.work import Work, work_of
 from sitecnn.models.board_model import StackModel
@@ -29,13 +29,25 @@ class LayerChange:
 
 def change(before: Network, after: Network, model: StackModel, level: float) -> Change:
     """The difference of two forward passes on one stack, in ms."""
-    return _differences(before, after, model, level, [0] * (len(before.layers) + len(after.layers)))[0]
+    return _whole(before, after, model, level, (-1.0, 1.0))
 
 
 def gain_per_image(before: Network, after: Network, model: StackModel, level: float) -> Milliseconds:
     """What an image takes less in a pass of `after` than in one of `before`, in ms."""
+    return _whole(before, after, model, level, (1 / before.batch, -1 / after.batch))
+
+
+def _whole(
+    before: Network, after: Network, model: StackModel, level: float, weights: tuple[float, float]
+) -> Milliseconds:
+    """The weighted sum of two passes, with what each takes once, which is taken to be known."""
     group = [0] * (len(before.layers) + len(after.layers))
-    return _differences(before, after, model, level, group, (1 / before.batch, -1 / after.batch))[0]
+    layers = _differences(before, after, model, level, group, weights)[0]
+    once_ms = sum(
+        weight * once_ns(model, work_of(network, model).sizes) / 1e6
+        for weight, network in zip(weights, (before, after), strict=True)
+    )
+    return Milliseconds(layers.estimate + once_ms, layers.low + once_ms, layers.high + once_ms)
 
 
 def layer_changes(before: Network, after: Network, model: StackModel, level: float) -> list[LayerChange]:

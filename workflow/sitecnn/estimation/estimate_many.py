@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sitecnn.estimation.aggregate_variance import aggregate
+from sitecnn.estimation.aggregate_variance import aggregate_passes
 from sitecnn.estimation.estimate import Milliseconds, estimate_memory
 from sitecnn.estimation.work import work_of
 from sitecnn.models.board_model import BoardModel, interval
@@ -103,7 +103,7 @@ def estimate_many(
     group = np.repeat(np.arange(len(works)), [len(work.kinds) for work in works])
     kinds = np.concatenate([np.array([], dtype=np.str_), *(work.kinds for work in works)])
     sizes = {name: np.concatenate([np.array([]), *(work.sizes[name] for work in works)]) for name in SIZE_NAMES}
-    ns, sd_ns = aggregate(model, kinds, sizes, group, len(given))
+    ns, sd_ns = aggregate_passes(model, kinds, sizes, group, len(given))
     low, high = interval(ns, sd_ns, level)
     return ManyEstimates(
         keys=tuple(keyed),
