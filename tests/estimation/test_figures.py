@@ -369,8 +369,8 @@ def test_a_gain_of_two_percent_over_the_better_processor_is_worthwhile(gain, wor
 
 
 def test_a_gain_is_sure_where_its_whole_interval_is_one():
-    assert [Advice("", Milliseconds(1, low, 2), None, "").is_sure for low in (-0.1, 0.1)] == [False, True]
-    assert Advice("", None, 5, "").is_sure
+    assert [Advice("batch", "", Milliseconds(1, low, 2), None, "").is_sure for low in (-0.1, 0.1)] == [False, True]
+    assert Advice("batch", "", None, 5, "").is_sure
 
 
 def test_what_comes_nearest_to_a_throughput_makes_the_most_images_a_second():

@@ -242,3 +242,21 @@ def test_a_transposed_convolution_has_columns_of_its_own() -> None:
     # At each of 16·16 positions a window of 2·3 values for each of a group's 6 output channels.
     assert scratch_bytes == 4 * (16 * 16) * 6 * (2 * 3)
     assert [graph.nodes[at].op for at, step in enumerate(steps) if step.scratch_bytes] == ["ConvTranspose"]
+
+
+def test_an_arena_holds_packed_weights_a_first_pass_the_block_of_a_second_and_what_it_leaves_out() -> None:
+    """Relu, ConvTranspose, Sigmoid: the order of requests of two passes, written down."""
+    builder = Builder((1, 8, 64, 64))
+    name = builder.op("ConvTranspose", builder.op("Relu", "x"), builder.weight(8, 16, 2, 2), strides=[2, 2])
+    graph = optimised(to_graph(parse_onnx(builder.model(builder.op("Sigmoid", name)), "up")), Engine("onnxruntime"))
+    relu, up, columns = 4 * 8 * 64 * 64, 4 * 16 * 128 * 128, 4 * 16 * 4 * 64 * 64
+    book = Bookkeeper()
+    book.allocate(4 * 8 * 16 * 4)
+    first, second = book.allocate(relu), book.allocate(up)
+    book.release(*book.allocate(columns))
+    for place in (first, second, book.allocate(up)):
+        book.release(*place)
+    book.allocate(relu + up)
+    book.release(*book.allocate(columns))
+    book.release(*book.allocate(up))
+    assert arena_bytes(graph) == 256 * len(book.pages)

@@ -28,6 +28,9 @@ IN_BLOCKS = "reorder"
 """How ONNX Runtime calls tensors in blocks."""
 
 STRETCHING = ("Add", "Sub", "Mul", "Div", "Sum", "Max", "Min", "Pow", "Where", "PRelu")
+WORKING = ("Convolution", "Deconvolution", "InnerProduct", "Pooling", "BatchNorm", "Scale", "Eltwise", "Concat")
+"""Layers whose work no optimiser does away with."""
+
 MOST_WORK = {"Clip": 1, "HardSigmoid": 1, "LeakyRelu": 2, "HardSwish": 2} | dict.fromkeys(("Sigmoid", "Tanh"), 3)
 
 
@@ -105,8 +108,9 @@ def expected(written: Written, node: NodeProto) -> Sized:
         kind, variant = "gemm" if constant else "matmul", activation
         first = written.shapes[node.input[0]]
         depth = first[-2] if attributes.get("transA", 0) else first[-1]
-        columns, rows = made[0][-1], 1 if len(made[0]) < 2 else made[0][-2]
-        images = prod(made[0][:-2])
+        matrices = made[0] if len(written.shapes[node.input[1]]) > 1 else (*made[0], 1)
+        *over, rows, columns = (1, *matrices)
+        images = prod(over)
         sizes = {name: sizes[name] for name in ("inputs", "outputs", "in_elements", "out_elements", "parameters")}
         sizes |= {"m": rows * images if constant else rows, "n": columns, "k": depth}
         sizes |= {"images": 1 if constant else images, "bias": int(len(node.input) > 2)}
@@ -193,6 +197,14 @@ def check(model: bytes, folder: Path, block: int) -> None:
     assert {one["pass_bytes"] for one in sizes} == {bytes_of_a_pass}
     assert memory is not None and memory.kernels == len(written.nodes)
     read = {name for node in written.nodes for name in node.input} & written.weights.keys()
+    working = {index for index, layer in enumerate(network.layers) if layer.type in WORKING}
+    assert working <= {index for one in kernels for index in one.layers}
+    for one in kernels:
+        types = [network.layers[index].type for index in one.layers]
+        if one.op in ("Conv", "FusedConv", "FusedGemm") and "Convolution" in types + ["InnerProduct"] * (
+            "Gemm" in one.op
+        ):
+            assert types[0] in ("Convolution", "InnerProduct"), types
     # Short constants that are equal it keeps once.
     assert memory.weights_bytes == pytest.approx(4 * sum(prod(written.weights[name]) for name in read), abs=64)
 
@@ -213,3 +225,67 @@ def test_sizes_of_parts_are_those_that_onnxruntime_writes(name: str, block: int,
 def test_sizes_of_random_networks_are_those_that_onnxruntime_writes(seed: int, block: int, tmp_path: Path) -> None:
     for size in {block, 0}:
         check(random_network(seed), tmp_path, size)
+
+
+def _one(kind: str, shape: Shape, *weights: Shape, **attributes: Any) -> bytes:
+    """One operator between two others."""
+    builder = Builder(shape)
+    constants = [builder.weight(*one) for one in weights]
+    return builder.model(builder.op("Abs", builder.op(kind, builder.op("Neg", "x"), *constants, **attributes)))
+
+
+UNEVEN = {"strides": [2, 3], "pads": [1, 2, 0, 1]}
+"""Nothing is the same across as down."""
+
+OPERATORS = {
+    "a convolution": _one("Conv", (2, 16, 19, 23), (32, 16, 2, 3), (32,), dilations=[3, 2], **UNEVEN),
+    "a convolution without a bias": _one("Conv", (2, 16, 19, 23), (32, 16, 5, 3), **UNEVEN),
+    "a grouped convolution": _one("Conv", (2, 32, 19, 23), (64, 8, 2, 3), (64,), group=4, **UNEVEN),
+    "a depthwise convolution of 12 channels": _one("Conv", (2, 12, 19, 23), (12, 1, 2, 3), (12,), group=12, **UNEVEN),
+    "a convolution of one axis": _one("Conv", (2, 16, 40), (32, 16, 3), (32,), strides=[2], pads=[1, 0]),
+    "a convolution of three axes": _one("Conv", (1, 4, 6, 7, 8), (8, 4, 2, 3, 1), (8,), pads=[1, 2, 0, 0, 1, 0]),
+    "a pointwise convolution of stride 2": _one("Conv", (1, 16, 8, 8), (32, 16, 1, 1), strides=[2, 2]),
+    "a convolution of one pixel": _one("Conv", (3, 16, 1, 1), (32, 16, 1, 1), (32,)),
+    "a transposed convolution": _one("ConvTranspose", (2, 8, 9, 7), (8, 6, 2, 3), (12,), group=2, **UNEVEN),
+    "a pool": _one("MaxPool", (2, 16, 19, 23), kernel_shape=[2, 4], **UNEVEN),
+    "an average": _one("AveragePool", (2, 5, 19, 23), kernel_shape=[2, 4], **UNEVEN),
+    "a product by a vector": _one("MatMul", (5, 7), (7,)),
+    "a product of three axes": _one("MatMul", (2, 5, 7), (7, 3)),
+    "a product turned": _one("Gemm", (7, 5), (3, 7), (3,), transA=1, transB=1),
+    "a normalisation": _one("LayerNormalization", (2, 3, 5, 7), (7,), (7,)),
+    "a softmax across": _one("Softmax", (2, 3, 5, 7), axis=1),
+    "a sum of rows": _one("Add", (2, 3, 5, 7), (5, 1)),
+    "a sum of planes": _one("Add", (2, 3, 5, 7), (3, 1, 1)),
+    "a sum of columns": _one("Add", (2, 3, 5, 7), (7,)),
+    "a sum of what both stretch": _one("Add", (2, 1, 5, 7), (3, 1, 7)),
+    "a mean of planes": _one("ReduceMean", (2, 3, 5, 7), axes=[2, 3]),
+    "an LRN": _one("LRN", (2, 9, 5, 7), size=3),
+}
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_sizes_of_operators_are_those_that_onnxruntime_writes(name: str, block: int, tmp_path: Path) -> None:
+    check(OPERATORS[name], tmp_path, block)
+
+
+@pytest.mark.parametrize("kind", ["Relu", "Clip", "HardSigmoid", "LeakyRelu", "Sigmoid", "Tanh"])
+def test_a_fused_activation_has_its_class(kind: str, block: int, tmp_path: Path) -> None:
+    builder = Builder()
+    bounds = [builder.constant(0.0), builder.constant(6.0)] if kind == "Clip" else []
+    convolved = builder.op(kind, builder.conv("x", 3, 32, 3), *bounds)
+    flat = builder.op("Flatten", builder.op("GlobalAveragePool", convolved))
+    product = builder.op("Gemm", flat, builder.weight(10, 32), builder.weight(10), transB=1)
+    check(builder.model(builder.op(kind, product, *bounds)), tmp_path, block)
+
+
+def test_networks_that_are_equal_but_for_their_nodes_are_lowered_apart() -> None:
+    engine = Engine("onnxruntime", nchwc_block=8)
+    kinds = []
+    for mode in ("nearest Resize", "cubic Resize"):
+        builder = Builder()
+        network = parse_onnx(builder.model(PARTS[mode](builder, builder.conv("x", 3, 32, 3))), "graph.onnx")
+        kinds.append([one.kernel.kind for one in lower_whole(network, engine)[0]])
+    assert kinds == [
+        ["ort_nchwc_conv_first", "ort_nchwc_upsample", "ort_reorder_output"],
+        ["ort_nchwc_conv_first", "ort_reorder_output", "ort_resize_cubic"],
+    ]

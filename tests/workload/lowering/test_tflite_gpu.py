@@ -10,8 +10,10 @@ import pytest
 from sitecnn import load_board, load_network
 from sitecnn.estimation.estimate import estimate
 from sitecnn.network import parse_prototxt
+from sitecnn.network.onnx import parse_onnx
 from sitecnn.workload.engines import JOINT, WINOGRAD, Engine
 from sitecnn.workload.lowering import lower, lower_whole
+from tests.workload.lowering.graphs import Builder
 
 ROOT = Path(__file__).parents[3]
 NETWORKS = ROOT / "config" / "networks"
@@ -208,6 +210,24 @@ def test_winograd_suits_sixteen_slices_and_32_tiles(edge, channels, outputs, mor
     data = DATA.replace("dim: 64", f"dim: {channels}").replace("dim: 56", f"dim: {edge}")
     kinds = [kind for kind, _ in lowered_sizes(data + convolution("a", "data", outputs, 3, **more), MALI)]
     assert (WINOGRAD in kinds) == is_winograd
+
+
+@pytest.mark.parametrize(
+    ("pads", "stride", "read"),
+    [
+        ([0, 0, 1, 1], 2, None),  # SAME of an even length
+        ([1, 1, 0, 0], 2, (57, 57)),
+        ([1, 1, 1, 1], 1, None),
+        ([2, 1, 0, 3], 1, (58, 60)),
+        ([0, 0, 0, 0], 1, None),
+    ],
+)
+def test_pads_are_of_each_side(pads, stride, read):
+    builder = Builder((1, 8, 56, 56))
+    model = builder.model(builder.conv("x", 8, 16, 3, pads=pads, strides=[stride, stride]))
+    *pad, conv = (one.kernel for one in lower(parse_onnx(model, "n"), ADRENO))
+    assert [(one["height"], one["width"]) for one in pad] == ([read] if read else [])
+    assert (conv["height"], conv["width"]) == (read or (56, 56))
 
 
 def test_memory_is_weights_and_the_largest_neighbours_of_a_chain():
