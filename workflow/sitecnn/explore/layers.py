@@ -5,7 +5,7 @@ from typing import Any
 
 from nicegui import ui
 
-from sitecnn.explore import words
+from sitecnn.explore import number_format
 from sitecnn.explore.render import certainty
 
 NUMBER = {
@@ -91,7 +91,7 @@ def _row(index: int, row: Mapping[str, Any], changes: Mapping[str, Any]) -> dict
         "change_low_ms": change.get("low"),
         "change_high_ms": change.get("high"),
         "share": 100 * row["share"],
-        "output": ", ".join(map(words.shape, row["outputs"])),
+        "output": ", ".join(map(number_format.shape, row["outputs"])),
         "macs": row["macs"] / 1e6,
         "params": row["params"],
         "sure": f"in the kernel of {row['fused_into']}" if row.get("fused_into") else certainty(row),

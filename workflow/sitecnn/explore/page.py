@@ -6,7 +6,7 @@ from typing import Any
 
 from nicegui import background_tasks, events, ui
 
-from sitecnn.explore import controls, render, takeaway
+from sitecnn.explore import controls, export, render
 from sitecnn.explore.controls import Action
 from sitecnn.explore.guard import MOST_UPLOAD_BYTES
 from sitecnn.explore.layers import LayerTable
@@ -41,8 +41,8 @@ class Page:
     def __init__(self, service: Service) -> None:
         self.service = service
         self.tab = Tab(self, service.worker(), Source("network.prototxt"))
-        ui.add_css(takeaway.text("page.css"))
-        ui.add_head_html(f"<script>{takeaway.text('page.js')}</script>")
+        ui.add_css(export.text("page.css"))
+        ui.add_head_html(f"<script>{export.text('page.js')}</script>")
         ui.on("layer", lambda event: self.choose_layer(event.args))
         self.upload = self._upload()
         pick = f"() => getElement({self.upload.id}).$refs.qRef.pickFiles()"
@@ -88,9 +88,9 @@ class Page:
             self.file_name = ui.label("").classes("small")
             self.error = ui.html("", sanitize=False).classes("error").props('role="status" aria-live="polite"')
             self.editor = ui.codemirror("", language="ProtoBuf", theme="basicLight", on_change=self.typed)
-            self.shown = ui.html("", sanitize=False).classes("shown")
+            self.onnx_notice = ui.html("", sanitize=False).classes("shown")
             self.as_prototxt = controls.button("as prototxt", self.convert)
-            self.as_prototxt.visible = self.shown.visible = False
+            self.as_prototxt.visible = self.onnx_notice.visible = False
             ui.html("Esc, then Tab leaves the editor.", sanitize=False, tag="p").classes("small hint")
 
     def _graph(self) -> None:
@@ -114,7 +114,7 @@ class Page:
             with ui.element("div").classes("scroller").props('tabindex="0" role="region" aria-label="table of boards"'):
                 self.answers = ui.html("", sanitize=False)
             self.answers.on("click", lambda event: self.tab.choose(event.args), js_handler=CLICKED_KEY)
-            self.news = ui.html("", sanitize=False).classes("unseen").props('aria-live="polite"')
+            self.announcement = ui.html("", sanitize=False).classes("unseen").props('aria-live="polite"')
 
     def _details(self) -> None:
         with ui.element("section").props('aria-labelledby="details-title"').classes("card"):
@@ -171,11 +171,11 @@ class Page:
         source = self.tab.question.source
         self.file_name.text = source.name
         self.editor.visible = not source.file
-        self.shown.visible = self.as_prototxt.visible = bool(source.file)
+        self.onnx_notice.visible = self.as_prototxt.visible = bool(source.file)
         self.editor.decorations = []
         self.editor.value = source.text
         if source.file:
-            self.shown.content = render.fragment("shown", name=source.name)
+            self.onnx_notice.content = render.fragment("onnx_notice", name=source.name)
 
     async def typed(self, event: events.ValueChangeEventArguments[str]) -> None:
         """The text has changed, by a key or by the page."""
@@ -235,7 +235,7 @@ class Page:
         """The boards' numbers."""
         assert tab.answers is not None
         self.answers.content = render.answers_html(tab.answers, tab.key)
-        self.news.content = render.fragment("news", rows=tab.answers["rows"])
+        self.announcement.content = render.fragment("announcement", rows=tab.answers["rows"])
         self.pinned.content = render.fragment("pinned", pinned=tab.pinned) if tab.pinned else ""
         self.error.content = ""
         if self.editor.decorations and any(one["class"] == "error-line" for one in self.editor.decorations):
@@ -269,7 +269,7 @@ class Page:
         tab = self.tab
         await tab.settled()
         if tab.answers and tab.details:
-            html = takeaway.page(tab.answers, tab.details, tab.trials, tab.key, self._command())
+            html = export.page(tab.answers, tab.details, tab.trials, tab.key, self._command())
             ui.download.content(html, f"{self._stem()}.html", "text/html")
 
     def download_network(self) -> None:
@@ -282,13 +282,13 @@ class Page:
         """The table of boards."""
         await self.tab.settled()
         if self.tab.answers and self.tab.answers["rows"]:
-            ui.download.content(takeaway.boards_csv(self.tab.answers), f"{self._stem()}-boards.csv", "text/csv")
+            ui.download.content(export.boards_csv(self.tab.answers), f"{self._stem()}-boards.csv", "text/csv")
 
     async def download_layers(self) -> None:
         """The layers on the chosen stack."""
         await self.tab.settled()
         if self.tab.details:
-            ui.download.content(takeaway.layers_csv(self.tab.details), f"{self._stem()}-layers.csv", "text/csv")
+            ui.download.content(export.layers_csv(self.tab.details), f"{self._stem()}-layers.csv", "text/csv")
 
     def show_command(self) -> None:
         """The command line, to be copied."""
@@ -299,7 +299,7 @@ class Page:
         answers, tab = self.tab.answers, self.tab
         rows = answers["rows"] if answers else []
         row: Any = next((one for one in rows if one["key"] == tab.key), None)
-        return takeaway.command_line(tab.answered or tab.question, row) if row else shlex.join(["sitecnn", "estimate"])
+        return export.command_line(tab.answered or tab.question, row) if row else shlex.join(["sitecnn", "estimate"])
 
     def _stem(self) -> str:
         return Path(self.tab.question.source.name).stem or "network"

@@ -6,7 +6,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from sitecnn.explore import words
+from sitecnn.explore import number_format
+from sitecnn.explore.number_format import count, number, percent, shape, signed
 from sitecnn.workload.stack_names import full_label
 
 ENVIRONMENT = Environment(
@@ -18,7 +19,7 @@ ENVIRONMENT = Environment(
 )
 ENVIRONMENT.globals["full_label"] = full_label
 ENVIRONMENT.filters |= {
-    name: getattr(words, name)
+    name: getattr(number_format, name)
     for name in ("number", "signed", "megabytes", "signed_megabytes", "percent", "count", "millions", "shape")
 }
 
@@ -100,7 +101,7 @@ def _box(box: Document, layers: Sequence[Document]) -> dict[str, Any]:
         "share": share,
         "step": sum(share >= limit for limit in SHARES),
         "doubtful": not all(member["modelled"] for member in members),
-        "shapes": [words.shape(shape) for shape in box["shapes"]],
+        "shapes": list(map(shape, box["shapes"])),
         "x": _x(box["column"]),
         "y": _y(box["row"]),
         "alive_bytes": box["alive_bytes"],
@@ -151,19 +152,22 @@ def _card(row: Document, change: Document | None) -> list[list[str]]:
     ms = row["ms"]
     card = [
         ["type", row["type"]],
-        ["time", f"{words.number(ms['estimate'])} ms ({words.number(ms['low'])} to {words.number(ms['high'])})"],
-        ["share of the time", words.percent(row["share"])],
-        ["input", ", ".join(map(words.shape, row["inputs"])) or "–"],
-        ["output", ", ".join(map(words.shape, row["outputs"])) or "–"],
-        ["multiply-accumulates", words.count(row["macs"])],
-        ["parameters", words.count(row["params"])],
+        [
+            "time",
+            f"{number(ms['estimate'])} ms ({number(ms['low'])} to {number(ms['high'])})",
+        ],
+        ["share of the time", percent(row["share"])],
+        ["input", ", ".join(map(shape, row["inputs"])) or "–"],
+        ["output", ", ".join(map(shape, row["outputs"])) or "–"],
+        ["multiply-accumulates", count(row["macs"])],
+        ["parameters", count(row["params"])],
         ["how sure", certainty(row)],
     ]
     if row.get("fused_into"):
         card.append(["done in the kernel of", row["fused_into"]])
     if change:
-        low, high = words.signed(change["low"]), words.signed(change["high"])
-        card.append(["since the pinned state", f"{words.signed(change['estimate'])} ms ({low} to {high})"])
+        low, high = signed(change["low"]), signed(change["high"])
+        card.append(["since the pinned state", f"{signed(change['estimate'])} ms ({low} to {high})"])
     if row["note"]:
         card.append(["note", row["note"]])
     return card

@@ -1,4 +1,4 @@
-"""How numbers become the words of the page."""
+"""Numbers as the page shows them."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What a tab gives to take away: one HTML file without a server, CSV, and the command that gives the same answer."""
+"""What a person takes away from the page: one HTML file without a server, CSV, and the command line."""
 
 import csv
 import io
@@ -40,7 +40,7 @@ def _exact(value: float) -> str:
 def page(answers: Mapping[str, Any], details: Mapping[str, Any], trials: Any, key: str, command: str) -> str:
     """A whole HTML file of the state: tables, drawing, cards of the layers; nothing in it is fetched."""
     return render.fragment(
-        "takeaway",
+        "export",
         title=f"{answers['network']}: time and memory",
         style=text("page.css"),
         script=text("page.js"),
