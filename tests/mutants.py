@@ -26,12 +26,16 @@ LINKED = ("config", "docs", "envs", "rules", "workflow", "Snakefile", "README.md
 """What tests read beside the package."""
 MORE_TESTS = {"estimation": ["tests/cli/test_board_list.py"], "workload": ["tests/estimation/test_laws.py"]}
 """What tests a room besides the tests of its name."""
+SLOW = "test_networks_at_hand or test_probes_run_as_lowered or test_the_most_alive"
+"""Whole networks in ONNX Runtime: a minute for each mutant that nothing else notices, and seldom the first to do so."""
 UNMARKED = "not browser and not caffe and not cluster and not emulated and not shared"
 SETTINGS = """
 [tool.mutmut]
 source_paths = ["src/sitecnn"]
 only_mutate = ["src/sitecnn/{room}/*"]
-pytest_add_cli_args = ["-m", "{unmarked}", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:benchmark"]
+pytest_add_cli_args = [
+  "-m", "{unmarked}", "-k", "not ({slow})", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:benchmark",
+]
 pytest_add_cli_args_test_selection = {tests}
 on_dependency_change = "ignore"
 use_git_change_detection = false
@@ -79,7 +83,7 @@ def stage(room: str) -> Path:
             old.unlink()
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     tests = json.dumps([f"tests/{room}", *MORE_TESTS.get(room, [])])
-    settings = SETTINGS.format(room=room, unmarked=UNMARKED, tests=tests)
+    settings = SETTINGS.format(room=room, unmarked=UNMARKED, slow=SLOW, tests=tests)
     (folder / "pyproject.toml").write_text(project + settings, encoding="utf-8")
     shutil.rmtree(folder / "mutants" / "tests", ignore_errors=True)
     return folder

@@ -9,11 +9,12 @@ import pytest
 import sitecnn
 from sitecnn.cli import main
 from sitecnn.errors import SiteCNNError
-from sitecnn.estimation.estimate import estimate_memory
+from sitecnn.estimation.estimate import estimate_memory, milliseconds
 from sitecnn.estimation.estimate_many import estimate_many
 from sitecnn.estimation.offload import Link, offload
 from sitecnn.estimation.placement import ZERO_COPY, place
-from sitecnn.models.board_model import UNSEEN
+from sitecnn.estimation.work import work_of
+from sitecnn.models.board_model import UNSEEN, estimate_pass
 from sitecnn.models.lookup import choose_stack
 from sitecnn.network import load_network
 from sitecnn.network.onnx import parse_onnx
@@ -126,6 +127,20 @@ def test_memory_is_the_base_and_what_the_optimised_graph_needs(network, board):
     # The sum is written where the first convolution's output lies, and all of it fits into the arena's first MiB.
     assert memory.data == 3 * plane
     assert memory.total == 100 * 2**20 + 2 * weights + 3 * 3 * plane + 7 * 4
+    assert (memory.base, memory.workspace, memory.zero_copy_saving) == (100 * 2**20, 0, 0)
+
+
+def test_a_layer_of_several_kernels_is_as_unsure_as_independent_ones_are_together(network, board):
+    """The second convolution has a reorder behind it."""
+    stack = choose_stack(board, network=network)
+    work = work_of(network, stack)
+    kernels = estimate_pass(stack, work.kinds, work.sizes).layers
+    estimated = sitecnn.estimate(network, board, level=0.8)
+    at = [index for index, layer in enumerate(network.layers) if layer.type == "Convolution"][1]
+    mine = work.layer == at
+    assert mine.sum() == 2
+    sd_ns = np.sqrt((kernels.sd_ns[mine] ** 2).sum())
+    assert estimated.layers[at].ms == milliseconds(kernels.ns[mine].sum(), sd_ns, 0.8)
 
 
 def test_placement_and_offload_go_by_kernels_too(network, board):
