@@ -36,14 +36,14 @@ def test_any_table_with_our_size_columns(tmp_path, capsys):
     options = ["--passes", tmp_path / "passes.csv"]
     assert run(tmp_path, "kernels", tmp_path / "own.csv", *options, processor="gpu", stack="tflite-gpu+int8") == 0
     assert "3 rows: 3 imported, 0 left out, 0 refused" in capsys.readouterr().out
-    found = read(tmp_path)
-    assert list(zip(found["network"], found["subject"], found["median_ns"], strict=True)) == [
+    measured = read(tmp_path)
+    assert list(zip(measured["network"], measured["subject"], measured["median_ns"], strict=True)) == [
         ("a", "forward", 950_000), ("a", "kernel", 500_000), ("a", "kernel", 250_000), ("b", "kernel", 1_500_000)
     ]  # fmt: skip
-    assert set(found["engine"]) == {"tflite-gpu"} and set(found["precision"]) == {"int8"}
-    assert set(found["mode"]) == {"network"} and set(found["source"]) == {"import"}
-    assert list(found.loc[1, ["channels", "out_channels"]]) == [3, 8] and found.loc[1, "variant"] == "Relu"
-    assert list(found.loc[2, ["m", "n", "k"]]) == [1, 10, 8] and pd.isna(found.loc[2, "channels"])
+    assert set(measured["engine"]) == {"tflite-gpu"} and set(measured["precision"]) == {"int8"}
+    assert set(measured["mode"]) == {"network"} and set(measured["source"]) == {"import"}
+    assert list(measured.loc[1, ["channels", "out_channels"]]) == [3, 8] and measured.loc[1, "variant"] == "Relu"
+    assert list(measured.loc[2, ["m", "n", "k"]]) == [1, 10, 8] and pd.isna(measured.loc[2, "channels"])
     assert list(problems(tmp_path)) == []
 
 
@@ -68,19 +68,22 @@ def test_the_published_columns_with_their_traps(tmp_path, capsys):
     pd.DataFrame(rows).to_parquet(tmp_path / "phones.parquet")
     assert run(tmp_path, "kernels", tmp_path / "phones.parquet", processor="gpu", board="pixel") == 0
     assert "9 rows: 8 imported, 1 left out (of another board), 0 refused" in capsys.readouterr().out
-    found = read(tmp_path, "pixel").set_index("kind")
-    assert set(found["engine"]) == {"tflite-gpu"} and set(found["precision"]) == {"fp16"}
-    depthwise = found.loc["tflite_depthwise_convolution"]
+    measured = read(tmp_path, "pixel").set_index("kind")
+    assert set(measured["engine"]) == {"tflite-gpu"} and set(measured["precision"]) == {"fp16"}
+    depthwise = measured.loc["tflite_depthwise_convolution"]
     assert (depthwise["out_channels"], depthwise["group"], depthwise["variant"]) == (384, 384, "relu")
-    mean = found.loc["tflite_mean"]
+    mean = measured.loc["tflite_mean"]
     assert (mean["out_height"], mean["out_channels"], mean["in_elements"]) == (1, 1024, 1024 * 49)
     assert pd.isna(mean["kernel_h"])
-    concat = found.loc["tflite_concat"]
+    concat = measured.loc["tflite_concat"]
     assert (concat["inputs"], concat["out_channels"]) == (4, 256) and pd.isna(concat["kernel_h"])
-    assert found.loc["tflite_convolution_2d", "variant"] == "add+relu"
-    assert found.loc["tflite_pooling_2d", "variant"] == "MAX" and found.loc["tflite_pooling_2d", "out_channels"] == 256
-    assert found.loc["tflite_fully_connected", "in_elements"] == 1024
-    joint = found.loc["tflite_depthwise_conv_plus_1x1_conv"]
+    assert measured.loc["tflite_convolution_2d", "variant"] == "add+relu"
+    assert (
+        measured.loc["tflite_pooling_2d", "variant"] == "MAX"
+        and measured.loc["tflite_pooling_2d", "out_channels"] == 256
+    )
+    assert measured.loc["tflite_fully_connected", "in_elements"] == 1024
+    joint = measured.loc["tflite_depthwise_conv_plus_1x1_conv"]
     assert (joint["kernel_h"], joint["out_channels"], joint["out_elements"]) == (3, 4, 4 * 112**2)
     assert joint["median_ns"] == 750_000
 
@@ -99,12 +102,12 @@ def test_what_ran_unlisted_is_told_by_the_numbers_of_nodes(tmp_path):
     ]  # fmt: skip
     pd.DataFrame(rows).to_csv(tmp_path / "phones.csv", index=False)
     assert run(tmp_path, "kernels", tmp_path / "phones.csv", processor="gpu", board="pixel") == 0
-    found = read(tmp_path, "pixel")
-    unlisted = found[found["median_ns"] == 0].sort_values("out_elements")
+    measured = read(tmp_path, "pixel")
+    unlisted = measured[measured["median_ns"] == 0].sort_values("out_elements")
     assert list(zip(unlisted["kind"], unlisted["out_elements"], strict=True)) == [
         ("tflite_elementwise", 8 * 28**2), ("tflite_elementwise", 16 * 28**2), ("tflite_pad", 16 * 30**2)
     ]  # fmt: skip
-    assert len(found) == 7 and list(problems(tmp_path)) == []
+    assert len(measured) == 7 and list(problems(tmp_path)) == []
 
 
 @pytest.mark.parametrize(
@@ -113,7 +116,7 @@ def test_what_ran_unlisted_is_told_by_the_numbers_of_nodes(tmp_path):
         ("kernel_ms", -1, "row 2: kernel_ms is -1"),
         ("kernel_ms", "x", "row 2: kernel_ms is 'x'"),
         ("kernel_ms", float("inf"), "row 2: kernel_ms is inf"),
-        ("m", 1.5, "row 2: m is 1.5, no whole number"),
+        ("m", 1.5, "row 2: m is 1.5, not a whole number"),
         ("m", -1, "row 2: m is -1"),
         ("kind", None, "row 2: no kind"),
         ("network", None, "row 2: no network"),
@@ -155,9 +158,9 @@ def test_every_kernel_of_the_public_phones_is_accounted_for(tmp_path, capsys):
         assert run(tmp_path, "kernels", file, *passes, board=board, processor="gpu", stack="tflite-gpu+fp16") == 0
         mine = table[table["board"] == board]
         assert f"14528 rows: {len(mine)} imported, {14528 - len(mine)} left out" in capsys.readouterr().out
-        found = read(tmp_path, board)
+        measured = read(tmp_path, board)
         joint = mine["implementation"].str.contains("plus_1x1").sum() // 2
-        kernels = found[(found["subject"] == "kernel") & (found["median_ns"] > 0)]
-        assert len(kernels) == len(mine) - joint and (found["subject"] == "forward").sum() == 68
+        kernels = measured[(measured["subject"] == "kernel") & (measured["median_ns"] > 0)]
+        assert len(kernels) == len(mine) - joint and (measured["subject"] == "forward").sum() == 68
         if not joint:
             assert kernels["median_ns"].sum() == pytest.approx(mine["kernel_ms"].sum() * 1e6)

@@ -46,7 +46,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write results/models/{board}-{processor}.json and print what was fitted; 0."""
     from sitecnn.cli.inputs import parse_inputs
-    from sitecnn.dataset.imports.table import definition
+    from sitecnn.dataset.imports.joining import definition
     from sitecnn.models.board_model import model_file, save
     from sitecnn.models.calibrate import fit_board
     from sitecnn.models.measurements import load_measurements, without_networks

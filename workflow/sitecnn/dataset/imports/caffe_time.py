@@ -3,23 +3,15 @@
 import re
 from pathlib import Path
 
-from sitecnn.dataset.imports.record import (
-    Imported,
-    Passes,
-    Refused,
-    Target,
-    brief,
-    implausible,
-    layer_index,
-    only_measures,
-)
+from sitecnn.dataset.imports.joining import implausible, layer_index
+from sitecnn.dataset.imports.record import Imported, Passes, Target
+from sitecnn.dataset.imports.tables import brief
 from sitecnn.errors import DatasetError
 from sitecnn.network import Network
 
 _LAYER = re.compile(r"(?:^|\]\s)\s*(\S+)\s+forward: (\S+) ms\.")
 _FORWARD = re.compile(r"Average Forward pass: (\S+) ms\.")
-_ITERATION = re.compile(r"Iteration: (\d{1,9}) ")
-_TESTING = re.compile(r"Testing for (\d{1,9}) iterations")
+_ITERATIONS = re.compile(r"Iteration: (\d{1,9}) |Testing for (\d{1,9}) iterations")
 _DEVICE = re.compile(r"Use (CPU|GPU)")
 _SHAPE = re.compile(r"Top shape(?:: | for layer \d+ '.*' )(\d+) ")
 """tools/caffe.cpp, function time(); net.cpp prints the shapes, NVIDIA's with the layer's number and name."""
@@ -31,47 +23,56 @@ def read_logs(files: list[Path], target: Target, network: Network, name: str) ->
     Losses and accuracies are no part of what a network takes: their rows are left out.
     """
     passes = Passes(name, network, target.stack)
-    refused: list[Refused] = []
-    rows = imported = 0
+    imported = Imported("losses and accuracies, and copies for them", passes=[passes])
     for file in files:
-        read, kept = _read_log(file, target.processor, passes, refused)
-        rows, imported = rows + read, imported + kept
-    left_out = rows - imported - len(refused)
-    return Imported([passes], rows, imported, left_out, refused, "losses and accuracies, and copies for them")
+        _read_log(file, target.processor, passes, imported)
+    return imported
 
 
-def _read_log(file: Path, processor: str, passes: Passes, refused: list[Refused]) -> tuple[int, int]:
-    """Take over one log; returns how many lines of times it has and how many of them were kept."""
+def _read_log(file: Path, processor: str, passes: Passes, imported: Imported) -> None:
+    """Take over one log; DatasetError where it is not whole, or of another network, batch or processor."""
     layers: dict[int, float] = {}
-    rows = kept = whole = 0
-    before = len(refused)
+    layer_rows = benchmarks = 0
+    refused_before = len(imported.refused)
     lines = _lines(file)
     _check(file, lines, processor, passes.network.batch)
     for number, line in enumerate(lines, 1):
-        if found := _ITERATION.search(line) or _TESTING.search(line):
-            passes.iterations = int(found[1])
-        elif found := _LAYER.search(line):
-            rows += 1
-            index = layer_index(passes.network, found[1])
-            if index is None and only_measures(passes.network, found[1]):
-                _ms(file, number, found[2])
+        if iterations := _ITERATIONS.search(line):
+            passes.iterations = int(iterations[1] or iterations[2])
+        elif layer := _LAYER.search(line):
+            layer_rows += 1
+            name, layer_ms = layer[1], _ms(file, number, layer[2])
+            index = layer_index(passes.network, name)
+            if index is None and only_measures(passes.network, name):
+                imported.left_out += 1
             elif index is None or index in layers:
                 problem = "is not in the definition" if index is None else "is there twice in one benchmark"
-                refused.append(Refused(number, f"{file.name}: layer {found[1]!r} {problem}"))
+                imported.refuse([number], f"{file.name}: layer {name!r} {problem}")
             else:
-                layers[index] = _ms(file, number, found[2])
-        elif found := _FORWARD.search(line):
-            rows, whole = rows + 1, whole + 1
-            kept += 1 + len(layers)
-            _take(file, number, _ms(file, number, found[1]), layers, passes)
+                layers[index] = layer_ms
+        elif forward := _FORWARD.search(line):
+            benchmarks += 1
+            _take(file, number, _ms(file, number, forward[1]), layers, passes)
             layers = {}
-    if not whole or layers:
+    if not benchmarks or layers:
         raise DatasetError(f"{file}: no line 'Average Forward pass: … ms.' at its end: not a whole log of `caffe time`")
-    if 2 * (len(refused) - before) > rows - whole:
+    imported.rows += layer_rows + benchmarks
+    refused = imported.refused[refused_before:]
+    if 2 * len(refused) > layer_rows:
         # Its passes are another network's, whatever few names both have.
-        first, share = refused[before], f"{len(refused) - before} of its {rows - whole} lines of layers"
-        raise DatasetError(f"{file}: row {first.row}: {first.reason}, as {share}: is --network what was run?")
-    return rows, kept
+        row, reason = refused[0]
+        share = f"{len(refused)} of its {layer_rows} lines of layers"
+        raise DatasetError(f"{file}: row {row}: {reason}, as {share}: is --network what was run?")
+
+
+def only_measures(network: Network, name: str) -> bool:
+    """Whether `name` is a layer of the network's file that was left out of it: a loss, an accuracy, a Split for those.
+
+    The reader's notes name the former; the latter, Caffe calls `{blob}_{layer}_{top}_split` (insert_splits.cpp).
+    """
+    notes = (re.match(r"layer (?:'(.*)'|\"(.*)\") \(\S*\) is left out", note) for note in network.notes)
+    left_out = {note[1] or note[2] for note in notes if note}
+    return name in left_out or bool(left_out and re.fullmatch(r".+_\d+_split", name))
 
 
 def _ms(file: Path, number: int, text: str) -> float:
@@ -94,13 +95,11 @@ def _lines(file: Path) -> list[str]:
 
 def _check(file: Path, lines: list[str], processor: str, batch: int) -> None:
     """DatasetError where the log tells of another processor or, by its first blob, of another batch."""
-    for pattern, wanted, option in ((_DEVICE, processor, "--processor"), (_SHAPE, str(batch), "--batch")):
-        said = next(
-            ((number, found[1].lower()) for number, line in enumerate(lines, 1) if (found := pattern.search(line))),
-            None,
-        )
-        if said and said[1] != wanted:
-            raise DatasetError(f"{file}:{said[0]}: the log says {said[1]}, not {wanted}: give {option} {said[1]}")
+    for pattern, expected, option in ((_DEVICE, processor, "--processor"), (_SHAPE, str(batch), "--batch")):
+        matches = ((number, pattern.search(line)) for number, line in enumerate(lines, 1))
+        number, logged = next(((number, match[1].lower()) for number, match in matches if match), (0, expected))
+        if logged != expected:
+            raise DatasetError(f"{file}:{number}: the log says {logged}, not {expected}: give {option} {logged}")
 
 
 def _take(file: Path, number: int, forward_ms: float, layers: dict[int, float], passes: Passes) -> None:
@@ -108,7 +107,7 @@ def _take(file: Path, number: int, forward_ms: float, layers: dict[int, float], 
     if unit := implausible(passes.network, forward_ms):
         raise DatasetError(f"{file}:{number}: {unit}")
     for index, layer_ms in layers.items():
-        passes.layers_ms.setdefault(index, []).append(layer_ms)
+        passes.add_samples(index, [layer_ms])
     passes.forward_ms.append(forward_ms)
     if len(layers) == len(passes.network.layers):
         passes.layerwise_ms.append(sum(layers.values()))

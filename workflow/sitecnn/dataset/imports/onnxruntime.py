@@ -1,15 +1,16 @@
 """Profiles that ONNX Runtime writes (`SessionOptions.enable_profiling`): trace events, durations in µs."""
 
-import json
 import re
 from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sitecnn.dataset.imports.fusion import absorb
-from sitecnn.dataset.imports.profiled import Matched, Shown, match
-from sitecnn.dataset.imports.record import Imported, Passes, Refused, Target, implausible, layer_index
+import pandas as pd
+
+from sitecnn.dataset.imports.joining import absorb, implausible, layer_index
+from sitecnn.dataset.imports.profiled import Matched, Node, match
+from sitecnn.dataset.imports.record import Imported, Passes, Target
+from sitecnn.dataset.imports.tables import json_list, read_text
 from sitecnn.errors import DatasetError
 from sitecnn.network import Network
 from sitecnn.network.graph import Shape
@@ -36,93 +37,55 @@ def read_profiles(files: list[Path], target: Target, network: Network, name: str
     and the name of the stack then says the engine. Reorders are the engine's own: they are left out.
     """
     passes = Passes(name, network, target.stack)
-    refused: list[Refused] = []
-    rows = left_out = 0
+    imported = Imported("warm-up and reorders", passes=[passes])
     for file in files:
-        profile = _read_profile(file, target.processor, network)
-        matched = match(network, profile.shown) if target.processor == "cpu" else None
-        left_out += (
-            _take_groups(profile, matched, passes, refused) if matched else _take_names(profile, passes, refused)
-        )
-        rows += profile.rows
-    return Imported([passes], rows, rows - left_out - len(refused), left_out, refused, "warm-up and reorders")
+        runs_ms, nodes = _read_profile(file, target.processor)
+        skip = WARM_UP_RUNS if len(runs_ms) > WARM_UP_RUNS else 0
+        if unit := implausible(network, min(runs_ms[skip:])):
+            raise DatasetError(f"{file}: {unit}")
+        passes.forward_ms += runs_ms[skip:]
+        by_name = dict(zip(nodes["name"], nodes["node"], strict=True))
+        matched = match(network, list(by_name.items())) if target.processor == "cpu" else None
+        is_left_out = (nodes["run"] < skip) | (nodes["name"].isin(matched.own) if matched else False)
+        imported.rows += len(nodes)
+        imported.left_out += int(is_left_out.sum())
+        if matched:
+            _take_groups(nodes[~is_left_out], matched, passes, imported)
+        else:
+            _take_names(nodes[~is_left_out], passes, imported)
+    return imported
 
 
-def json_list(file: Path, text: str) -> list[Any]:
-    """The JSON list of a file's text; DatasetError where it holds none."""
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DatasetError(f"{file}: no profile: {str(error).splitlines()[0]}") from None
-    if not isinstance(found, list):
-        raise DatasetError(f"{file}: no profile: expected a JSON list, found {type(found).__name__}")
-    return found
+def _read_profile(file: Path, processor: str) -> tuple[list[float], pd.DataFrame]:
+    """(ms of each run; nodes: `event`, `name`, `run`, `ms`, and `node`, which tells them apart), of a profile.
 
-
-def _events(file: Path) -> list[Any]:
-    try:
-        return json_list(file, file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeError) as error:
-        raise DatasetError(f"{file}: no profile: {str(error).splitlines()[0]}") from None
-
-
-@dataclass(frozen=True)
-class Profile:
-    """Events of one file: ms of its runs, of each node by name with the events' numbers, and what tells nodes apart.
-
-    `shown` has the nodes in the order in which they ran; `skip` runs warm up.
+    DatasetError if the file is none, or of another processor.
     """
-
-    runs: list[float]
-    nodes: dict[str, list[tuple[int, float]]]
-    shown: list[tuple[str, Shown]]
-    skip: int
-
-    @property
-    def rows(self) -> int:
-        """Events of nodes."""
-        return sum(map(len, self.nodes.values()))
-
-    @property
-    def warm_up_rows(self) -> int:
-        """Those of runs that warm up."""
-        return sum(len(timed[: self.skip]) for timed in self.nodes.values())
-
-
-def _read_profile(file: Path, processor: str, network: Network) -> Profile:
-    """The events of a profile; DatasetError where it is none, or of another processor."""
-    runs: list[float] = []
-    nodes: dict[str, list[tuple[int, float]]] = defaultdict(list)
-    shown: dict[str, Shown] = {}
-    for number, event in enumerate(_events(file), 1):
-        kind, name, duration = (
-            (event.get(key) for key in ("cat", "name", "dur")) if isinstance(event, dict) else ("", "", 0)
-        )
-        if not isinstance(name, str) or not isinstance(duration, int | float) or not 0 <= duration < LONGEST_US:
+    runs_ms: list[float] = []
+    nodes: list[tuple[int, str, float, Node]] = []
+    for number, event in enumerate(json_list(file, read_text(file)), 1):
+        event = event if isinstance(event, dict) else {"name": "", "dur": 0}
+        kind, name, duration_us = (event.get(key) for key in ("cat", "name", "dur"))
+        if not isinstance(name, str) or not isinstance(duration_us, int | float) or not 0 <= duration_us < LONGEST_US:
             raise DatasetError(f"{file}: event {number}: no name and duration; is this ONNX Runtime's?")
         if kind == "Session" and name == "model_run":
-            runs.append(duration / 1e3)
+            runs_ms.append(duration_us / 1e3)
         elif kind == "Node" and name.endswith("_kernel_time"):
-            said = event.get("args")
-            said = said if isinstance(said, dict) else {}
-            provider = str(said.get("provider", ""))
+            details = event["args"] if isinstance(event.get("args"), dict) else {}
+            provider = str(details.get("provider", ""))
             if _PROCESSORS.get(provider, processor) != processor:
                 raise DatasetError(f"{file}: event {number}: ran by {provider}, not on the {processor}: --processor")
-            name = name.removesuffix("_kernel_time")
-            nodes[name].append((number, duration / 1e3))
-            shown[name] = _shown(said)
-    if not runs or not nodes:
+            nodes.append((number, name.removesuffix("_kernel_time"), duration_us / 1e3, _node(details)))
+    if not runs_ms or not nodes:
         raise DatasetError(f"{file}: no run and nodes in it; is this ONNX Runtime's, written after end_profiling()?")
-    skip = WARM_UP_RUNS if len(runs) > WARM_UP_RUNS else 0
-    if unit := implausible(network, min(runs[skip:])):
-        raise DatasetError(f"{file}: {unit}")
-    return Profile(runs, nodes, list(shown.items()), skip)
+    table = pd.DataFrame(nodes, columns=["event", "name", "ms", "node"])
+    return runs_ms, table.assign(run=table.groupby("name").cumcount())
 
 
-def _shown(said: dict[str, Any]) -> Shown:
+def _node(details: dict[str, Any]) -> Node:
     """What a node's event says of it, empty where it does not."""
-    inputs, outputs = (_shapes(said.get(f"{name}_type_shape")) for name in ("input", "output"))
-    return str(said.get("op_name", "")), inputs[0] if inputs else (), outputs
+    inputs, outputs = (_shapes(details.get(f"{name}_type_shape")) for name in ("input", "output"))
+    return str(details.get("op_name", "")), inputs[0] if inputs else (), outputs
 
 
 def _shapes(listed: Any) -> tuple[Shape, ...]:
@@ -132,43 +95,34 @@ def _shapes(listed: Any) -> tuple[Shape, ...]:
     return tuple(tuple(size for size in shape if isinstance(size, int)) for shape in shapes)
 
 
-def _take_groups(profile: Profile, matched: Matched, passes: Passes, refused: list[Refused]) -> int:
-    """Put the times of groups at their first layers; returns how many events were left out."""
-    layers = passes.network.layers
+def _take_groups(nodes: pd.DataFrame, matched: Matched, passes: Passes, imported: Imported) -> None:
+    """Put the times of groups at their first layers: the sum of each run's nodes, where the run has them all."""
     if engine_of_stack(passes.stack).name != ONNXRUNTIME:
         passes.stack = f"{ONNXRUNTIME}+nchwc-{matched.engine.nchwc_block}+fp32+{passes.stack}"
-    passes.forward_ms += profile.runs[profile.skip :]
-    whole: dict[int, list[float]] = {}
+    groups: dict[int, list[str]] = defaultdict(list)
     for name, (index, *others) in matched.layers.items():
-        times = [duration for _, duration in profile.nodes[name][profile.skip :]]
-        before = whole.get(index, [0.0] * len(times))
-        whole[index] = [one + more for one, more in zip(before, times, strict=False)]
-        fused = [layers[other].name for other in others]
-        if fused:
-            passes.fused[index] = list(dict.fromkeys([*passes.fused.get(index, []), *fused]))
-    for index, times in whole.items():
-        passes.layers_ms.setdefault(index, []).extend(times)
-    for name, timed in profile.nodes.items():
-        if name not in matched.layers and name not in matched.own:
-            reason = f"node {name!r} is nothing that ONNX Runtime makes of the definition"
-            refused += [Refused(number, reason) for number, _ in timed[profile.skip :]]
-    return profile.warm_up_rows + sum(len(profile.nodes[name][profile.skip :]) for name in matched.own)
+        groups[index].append(name)
+        if others:
+            passes.fuse(index, others)
+    runs_ms = nodes.pivot(index="run", columns="name", values="ms")
+    for index, names in groups.items():
+        passes.add_samples(index, runs_ms.reindex(columns=names).sum(axis=1, skipna=False).dropna().tolist())
+    strangers = nodes[~nodes["name"].isin(matched.layers.keys())]
+    for stranger, events in strangers.groupby("name", sort=False)["event"]:
+        imported.refuse(events, f"node {stranger!r} is nothing that ONNX Runtime makes of the definition")
 
 
-def _take_names(profile: Profile, passes: Passes, refused: list[Refused]) -> int:
-    """Put the times of nodes at the layers of their names; returns how many events were left out."""
-    passes.forward_ms += profile.runs[profile.skip :]
-    operators = {name: shown[0] for name, shown in profile.shown}
-    for name, timed in profile.nodes.items():
-        index = layer_of(passes.network, _RENAMED.sub("", name), operators[name])
-        kept = timed[profile.skip :]
+def _take_names(nodes: pd.DataFrame, passes: Passes, imported: Imported) -> None:
+    """Put the times of nodes at the layers of their names."""
+    for name, events in nodes.groupby("name", sort=False):
+        operator = events["node"].iloc[-1][0]
+        index = layer_of(passes.network, _RENAMED.sub("", str(name)), operator)
         if index is None:
-            refused += [Refused(number, f"node {name!r} is no layer of the definition") for number, _ in kept]
+            imported.refuse(events["event"], f"node {name!r} is no layer of the definition")
         else:
-            passes.layers_ms.setdefault(index, []).extend(duration for _, duration in kept)
+            passes.add_samples(index, events["ms"].tolist())
     for index, others in absorb(passes.network, passes.layers_ms).items():
-        passes.fused[index] = [passes.network.layers[other].name for other in others]
-    return profile.warm_up_rows
+        passes.fuse(index, others)
 
 
 def layer_of(network: Network, name: str, operator: str) -> int | None:
@@ -177,10 +131,9 @@ def layer_of(network: Network, name: str, operator: str) -> int | None:
     A convolution or product that makes an activation's blob has the activation fused to it: the layer is the one
     that the activation comes from.
     """
-    index = layer_index(network, name)
     producer = {blob: number for number, layer in enumerate(network.layers) for blob in layer.tops}
-    if index is None:
-        index = producer.get(name)
+    index = layer_index(network, name)
+    index = producer.get(name) if index is None else index
     while index is not None and operator in _MULTIPLY and not macs(network.layers[index]):
         sources = [producer[blob] for blob in network.layers[index].bottoms if producer.get(blob, index) < index]
         index = sources[0] if sources else None

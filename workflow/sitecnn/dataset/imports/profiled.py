@@ -11,7 +11,7 @@ from sitecnn.workload.engines import NCHWC_BLOCKS, ONNXRUNTIME, Engine
 from sitecnn.workload.lowering import LoweredKernel, lower
 from sitecnn.workload.lowering.releases import RELEASES
 
-Shown = tuple[str, Shape, tuple[Shape, ...]]
+Node = tuple[str, Shape, tuple[Shape, ...]]
 """What tells kernels apart, which a profile lists in no sure order: operator, shape of the first input, of outputs."""
 
 OWN = ("ReorderInput", "ReorderOutput")
@@ -27,40 +27,36 @@ class Matched:
     own: frozenset[str]
 
 
-def match(network: Network, nodes: Sequence[tuple[str, Shown]]) -> Matched | None:
+def match(network: Network, nodes: Sequence[tuple[str, Node]]) -> Matched | None:
     """The layers of each node, which has its name in the profile, in the order of one run.
 
     The engine is the block size and the release whose lowering has most of the nodes. None where the network cannot be
     lowered, or none has half of them.
     """
-    counts = Counter(shown for _, shown in nodes)
-    best: tuple[int, Engine, tuple[LoweredKernel, ...]] | None = None
-    for engine in _engines(nodes):
-        try:
-            kernels = lower(network, engine)
-        except NetworkError:
-            return None
-        common = (Counter(map(_shown, kernels)) & counts).total()
-        if best is None or common > best[0]:
-            best = common, engine, kernels
-    if best is None or 2 * best[0] < len(nodes):
+    try:
+        lowered = [(engine, lower(network, engine)) for engine in _engines(nodes)]
+    except NetworkError:
         return None
-    _, engine, kernels = best
-    waiting: dict[Shown, list[LoweredKernel]] = defaultdict(list)
+    counts = Counter(node for _, node in nodes)
+    common = [(Counter(map(_node, kernels)) & counts).total() for _, kernels in lowered]
+    if 2 * max(common) < len(nodes):
+        return None
+    engine, kernels = lowered[common.index(max(common))]
+    waiting: dict[Node, list[LoweredKernel]] = defaultdict(list)
     for kernel in reversed(kernels):
-        waiting[_shown(kernel)].append(kernel)
-    layers = {name: waiting[shown].pop().layers for name, shown in nodes if waiting[shown]}
-    own = frozenset(name for name, shown in nodes if shown[0] in OWN)
-    return Matched(engine, {name: found for name, found in layers.items() if name not in own}, own)
+        waiting[_node(kernel)].append(kernel)
+    own = frozenset(name for name, node in nodes if node[0] in OWN)
+    layers = {name: waiting[node].pop().layers for name, node in nodes if waiting[node]}
+    return Matched(engine, {name: indices for name, indices in layers.items() if name not in own}, own)
 
 
-def _shown(kernel: LoweredKernel) -> Shown:
+def _node(kernel: LoweredKernel) -> Node:
     return kernel.op, kernel.input_shapes[0] if kernel.input_shapes else (), kernel.output_shapes
 
 
-def _engines(nodes: Sequence[tuple[str, Shown]]) -> Iterator[Engine]:
+def _engines(nodes: Sequence[tuple[str, Node]]) -> Iterator[Engine]:
     """The newest release first; those with blocks where the profile has any reorder."""
-    in_blocks = any(shown[0] in OWN or name.endswith("_nchwc") for name, shown in nodes)
+    in_blocks = any(node[0] in OWN or name.endswith("_nchwc") for name, node in nodes)
     for block in NCHWC_BLOCKS[:0:-1] if in_blocks else NCHWC_BLOCKS[:1]:
         for release in RELEASES:
             yield Engine(ONNXRUNTIME, release, block)

@@ -3,46 +3,36 @@
 import math
 import re
 from collections.abc import Callable, Mapping
-from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from sitecnn.dataset.imports.record import (
-    LONGEST_SHARE,
-    Imported,
-    Passes,
-    Refused,
-    Target,
-    brief,
-    implausible,
-    layer_index,
-)
-from sitecnn.errors import DatasetError, NetworkError
-from sitecnn.network import Network, load_network
+from sitecnn.dataset.imports.joining import LONGEST_SHARE, by_definition, implausible, layer_index
+from sitecnn.dataset.imports.record import Imported, Passes, Target
+from sitecnn.dataset.imports.tables import Numbers, brief, checked, read_rows
+from sitecnn.network import Network
 from sitecnn.network.graph import Shape
 from sitecnn.workload.kernels import macs
 from sitecnn.workload.memory import memory
 
-LONGEST_NAME = 200
 NEEDED = ("network", "batch", "layer", "layer_ms")
-OPTIONAL: dict[str, str | int | float] = {
+DEFAULTS: dict[str, str | int | float] = {
     **{"library": "", "threads": 0, "repeat": 0},
-    **dict.fromkeys(("iterations", "forward_ms", "data_bytes", "layer_index"), float("nan")),
+    **dict.fromkeys(("iterations", "forward_ms", "data_bytes", "layer_index"), math.nan),
 }
-LARGEST = 2.0**53
 NUMBERS = {
-    **dict.fromkeys(("batch", "iterations"), (1, True)),
-    **dict.fromkeys(("threads", "repeat", "layer_index", "data_bytes"), (0, True)),
-    **dict.fromkeys(("layer_ms", "forward_ms"), (0, False)),
+    "batch": Numbers(1, may_be_missing=False),
+    "iterations": Numbers(1),
+    **dict.fromkeys(("threads", "repeat"), Numbers(may_be_missing=False)),
+    **dict.fromkeys(("layer_index", "data_bytes"), Numbers()),
+    "layer_ms": Numbers(is_whole=False, may_be_missing=False),
+    "forward_ms": Numbers(is_whole=False),
 }
-"""Least value of each column of numbers and whether it is a whole one; at most LARGEST."""
+STACK = ["library", "threads"]
+NETWORK = [*STACK, "network", "batch"]
 RUN = ["repeat", "again"]
-"""What tells the passes of a network apart."""
-
-MAY_BE_MISSING = ("iterations", "layer_index", "data_bytes", "forward_ms")
+"""What tells the stacks, the networks of a stack and the passes of a network apart."""
 
 GPU_LIBRARY = re.compile(r"cuda|cudnn|opencl|clblast|viennacl|tensorrt|vulkan|metal|gpu", re.I)
 CPU_LIBRARY = re.compile(r"^cpu|openblas|atlas|mkl|blis|eigen|nnpack", re.I)
@@ -56,79 +46,47 @@ def read_table(
     `networks` is the folder of definitions, `inputs` the shapes that they leave open.
     Several libraries or thread counts among the rows are several stacks: their names are appended to the stack's.
     """
-    rows = _read(file)
-    wanted = _wanted(rows, target.processor, library)
-    refused: list[Refused] = []
-    chosen = _in_runs(_checked(rows[wanted], refused))
-    suffix = {name: chosen[name].nunique() > 1 for name in ("library", "threads")}
-    found, imported = [], 0
-    known = cache(partial(definition, networks, inputs=inputs))  # libraries and threads share networks
-    group: Any
-    for group, part in chosen.groupby(["library", "threads", "network", "batch"]):
-        name_of_library, threads, name, batch = group
-        stack = target.stack + (f"+{name_of_library}" if suffix["library"] and name_of_library else "")
-        stack += f"+{threads}-threads" if suffix["threads"] and threads else ""
-        try:
-            network = known(name, batch)
-        except NetworkError as error:
-            refused += [Refused(int(row), str(error)) for row in part["row"]]
-            continue
-        part = _located(part, network)
-        reasons = _reasons(part, network)
-        refused += [Refused(row, reason) for row, reason in reasons.items()]
-        kept = part[~part["row"].isin(list(reasons))]
-        imported += len(kept)
-        if len(kept):
-            found.append(_passes(kept, Passes(name, network, stack, threads, name_of_library or None)))
-    return Imported(found, len(rows), imported, int((~wanted).sum()), sorted(refused, key=lambda entry: entry.row))
+    rows = read_rows(file, NEEDED, DEFAULTS).fillna({"library": ""}).astype({"library": str})
+    imported = Imported("of another library or processor", len(rows))
+    rows = rows[_wanted(rows, target.processor, library)]
+    imported.left_out = imported.rows - len(rows)
+    rows = _in_runs(checked(rows, ("network", "layer"), NUMBERS, imported))
+    several = {name: rows[name].nunique() > 1 for name in STACK}
+    for (library_name, threads, name, _), network, part in by_definition(rows, NETWORK, networks, inputs, imported):
+        stack = target.stack + (f"+{library_name}" if several["library"] and library_name else "")
+        stack += f"+{threads}-threads" if several["threads"] and threads else ""
+        part = _sound(_located(part, network), network, imported)
+        if len(part):
+            imported.passes.append(_passes(part, Passes(name, network, stack, threads, library_name or None)))
+    imported.refused.sort(key=lambda entry: entry[0])
+    return imported
+
+
+def _wanted(rows: pd.DataFrame, processor: str, library: str | None) -> "pd.Series[bool]":
+    """Rows of the library that is asked for; else those whose library's name does not tell of another processor."""
+    if library is not None:
+        return rows["library"] == library
+    other = CPU_LIBRARY if processor == "gpu" else GPU_LIBRARY
+    return ~rows["library"].str.contains(other).astype(bool)
 
 
 def _in_runs(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows in the order of their runs, with `pass_ms`: a repeat that has a layer twice is two runs under one name."""
-    named = ["library", "threads", "network", "batch", "repeat"]
+    named = [*NETWORK, "repeat"]
     again = rows.groupby([*named, "layer", "layer_index"], dropna=False).cumcount()
-    rows = rows.assign(again=again).sort_values(RUN, kind="stable")
+    rows = rows.assign(again=again).sort_values([*NETWORK, *RUN], kind="stable")
     return rows.assign(pass_ms=rows.groupby([*named, "again"])["forward_ms"].transform("first"))
 
 
 def _located(rows: pd.DataFrame, network: Network) -> pd.DataFrame:
-    """Rows with the `place` of their layers in the network, -1 where it has none."""
-    named = list(zip(rows["layer"], rows["layer_index"].fillna(-1).astype(int), strict=True))
-    places = {one: layer_index(network, *one) for one in set(named)}
-    return rows.assign(place=[-1 if (place := places[one]) is None else place for one in named])
-
-
-def _reasons(rows: pd.DataFrame, network: Network) -> dict[int, str]:
-    """Why rows of a network cannot be, by row."""
-    expected = memory(network).data_bytes
-    units = {run: _unit(one, network) for run, one in rows.groupby(RUN)}
-    unit = [units[run] for run in zip(*(rows[name] for name in RUN), strict=True)]
-    rows = rows.assign(unit=pd.Series(unit, rows.index, dtype=object))
-    checks: tuple[tuple[Any, Callable[[Any], str]], ...] = (
-        (rows["place"] < 0, lambda row: f"layer {brief(row.layer)} is not in the definition of {row.network!r}"),
-        (
-            rows["data_bytes"].notna() & (rows["data_bytes"] != expected),
-            lambda row: (
-                f"data_bytes {row.data_bytes:.0f} is not the {expected} of {row.network!r} at batch {row.batch}"
-            ),
-        ),
-        (rows["unit"].notna(), lambda row: f"{row.network!r} at batch {row.batch}: {row.unit}"),
-        (
-            rows["layer_ms"] > LONGEST_SHARE * rows["forward_ms"],
-            lambda row: (
-                f"layer_ms of {row.layer!r} is more than {LONGEST_SHARE:g} × forward_ms: the timer or the unit is wrong"
-            ),
-        ),
-    )
-    reasons: dict[int, str] = {}
-    row: Any
-    for bad, reason in checks:
-        for row in rows[bad].itertuples():
-            reasons.setdefault(int(row.row), reason(row))
-    good = rows[~rows["row"].isin(list(reasons))]
-    for row in good[good.duplicated([*RUN, "place"])].itertuples():
-        reasons[int(row.row)] = f"layer {row.layer!r} is there twice in one pass"
-    return reasons
+    """Rows with the `place` of their layers in the network, -1 where it has none, and what is wrong in their `unit`."""
+    layers = rows[["layer", "layer_index"]].drop_duplicates()
+    indices = [layer_index(network, layer, index) for layer, index in layers.itertuples(index=False)]
+    layers = layers.assign(place=[-1 if index is None else int(index) for index in indices])
+    rows = rows.merge(layers, on=["layer", "layer_index"], how="left")
+    units: dict[Any, str | None] = {run: _unit(one, network) for run, one in rows.groupby(RUN)}
+    unit = [units[run] for run in rows[RUN].itertuples(index=False, name=None)]
+    return rows.assign(unit=pd.Series(unit, rows.index, dtype=object))
 
 
 def _unit(one: pd.DataFrame, network: Network) -> str | None:
@@ -140,6 +98,30 @@ def _unit(one: pd.DataFrame, network: Network) -> str | None:
     return implausible(network, float(heavy["layer_ms"].sum()), set(heavy["place"])) if len(heavy) else None
 
 
+def _sound(rows: pd.DataFrame, network: Network, imported: Imported) -> pd.DataFrame:
+    """The rows of a network that can be; `imported` refuses the others, each for the first that is wrong."""
+    expected = memory(network).data_bytes
+    too_slow = f"is more than {LONGEST_SHARE:g} × forward_ms: the timer or the unit is wrong"
+    checks: tuple[tuple[Callable[[pd.DataFrame], Any], Callable[[Any], str]], ...] = (
+        (lambda rows: rows["place"] < 0,
+         lambda row: f"layer {brief(row.layer)} is not in the definition of {row.network!r}"),
+        (lambda rows: rows["data_bytes"].notna() & (rows["data_bytes"] != expected),
+         lambda row: f"data_bytes {row.data_bytes:.0f} is not the {expected} of {row.network!r} at batch {row.batch}"),
+        (lambda rows: rows["unit"].notna(),
+         lambda row: f"{row.network!r} at batch {row.batch}: {row.unit}"),
+        (lambda rows: rows["layer_ms"] > LONGEST_SHARE * rows["forward_ms"],
+         lambda row: f"layer_ms of {row.layer!r} {too_slow}"),
+        (lambda rows: rows.duplicated([*RUN, "place"]),
+         lambda row: f"layer {row.layer!r} is there twice in one pass"),
+    )  # fmt: skip
+    for is_wrong, reason in checks:
+        wrong = is_wrong(rows)
+        for row in rows[wrong].itertuples():
+            imported.refuse([int(str(row.row))], reason(row))
+        rows = rows[~wrong]
+    return rows
+
+
 def _passes(rows: pd.DataFrame, passes: Passes) -> Passes:
     """`passes` with the times of a network's rows."""
     passes.iterations = next(map(int, rows["iterations"].dropna().tolist()), None)
@@ -149,62 +131,3 @@ def _passes(rows: pd.DataFrame, passes: Passes) -> Passes:
         if set(one["place"]) == set(range(len(passes.network.layers))):
             passes.layerwise_ms.append(sum(one["layer_ms"].tolist()))
     return passes
-
-
-def _read(file: Path) -> pd.DataFrame:
-    """The table with all columns we know, rows numbered from 1."""
-    try:
-        with file.open("rb") as source:
-            is_parquet = source.read(4) == b"PAR1"
-        rows = pd.read_parquet(file) if is_parquet else pd.read_csv(file)
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{file}: no CSV or Parquet table: {str(error).splitlines()[0]}") from None
-    if missing := [name for name in NEEDED if name not in rows.columns]:
-        raise DatasetError(
-            f"{file}: no column {missing[0]!r}; needed are {', '.join(NEEDED)};"
-            f" it has {', '.join(map(str, rows.columns))}"
-        )
-    for name, default in OPTIONAL.items():
-        if name not in rows.columns:
-            rows[name] = default
-    rows["library"] = rows["library"].fillna("").astype(str)
-    rows["row"] = np.arange(1, len(rows) + 1)
-    return rows
-
-
-def _wanted(rows: pd.DataFrame, processor: str, library: str | None) -> "pd.Series[bool]":
-    """Rows of the library that is asked for; else those whose library's name does not tell of another processor."""
-    if library is not None:
-        return rows["library"] == library
-    other = CPU_LIBRARY if processor == "gpu" else GPU_LIBRARY
-    return ~rows["library"].map(lambda name: bool(other.search(name))).astype(bool)
-
-
-def _checked(rows: pd.DataFrame, refused: list[Refused]) -> pd.DataFrame:
-    """The rows whose values are what their columns say, as numbers; the others are refused."""
-    rows = rows.copy()
-    good = pd.Series(True, index=rows.index)
-    for name in ("network", "layer"):
-        missing = rows[name].isna() | (rows[name].astype(str) == "")
-        refused += [Refused(int(row), f"no {name}") for row in rows.loc[missing & good, "row"]]
-        good &= ~missing
-    for name, (least, whole) in NUMBERS.items():
-        numbers = pd.to_numeric(rows[name], errors="coerce").astype(float)
-        bad = ~numbers.between(least, LARGEST) | (whole & (numbers % 1 != 0))
-        bad &= rows[name].notna() | (name not in MAY_BE_MISSING)
-        what = f"not a {'whole ' if whole else ''}number of at least {least}"
-        for row, value in rows.loc[bad & good, ["row", name]].itertuples(index=False):
-            refused.append(Refused(int(row), f"{name} is {brief(value)}, {what}"))
-        rows[name], good = numbers, good & ~bad
-    rows = rows[good]
-    return rows.astype({"batch": int, "threads": int, "repeat": int, "network": str, "layer": str})
-
-
-def definition(folder: Path, name: str, batch: int, inputs: Mapping[str, Shape] | None = None) -> Network:
-    """DIR/{name}.prototxt or .onnx at this batch, with the shapes it leaves open; NetworkError if there is none."""
-    if "/" in name or "\\" in name or name.startswith(".") or "\0" in name or len(name) > LONGEST_NAME:
-        raise NetworkError(f"network {brief(name)} is no name of a file")
-    for suffix in (".prototxt", ".onnx"):
-        if (folder / f"{name}{suffix}").is_file():
-            return load_network(folder / f"{name}{suffix}", batch=batch, inputs=inputs)
-    raise NetworkError(f"no definition {folder / name}.prototxt or .onnx")

@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from sitecnn.dataset.imports.fusion import absorb, heaviest
-from sitecnn.dataset.imports.onnxruntime import json_list
-from sitecnn.dataset.imports.record import Imported, Passes, Refused, Target, brief, implausible, layer_index
+from sitecnn.dataset.imports.joining import absorb, heaviest, implausible, layer_index
+from sitecnn.dataset.imports.record import Imported, Passes, Target
+from sitecnn.dataset.imports.tables import brief, json_list, read_text
 from sitecnn.errors import DatasetError
 from sitecnn.network import Network
 from sitecnn.workload.kernels import is_free, macs
@@ -30,77 +30,69 @@ _LINE = re.compile(r"\[I\]\s+[\d.]+\s+([\d.]+)(?:\s+[\d.]+)?\s+[\d.]+\s+(\S.*)$"
 def read_profiles(files: list[Path], target: Target, network: Network, name: str) -> Imported:
     """All profiles as passes of one network, a sample of each layer per file; copies and the like are left out."""
     passes = Passes(name, network, target.stack)
-    refused: list[Refused] = []
-    rows = left_out = 0
+    imported = Imported("copies of TensorRT's own", passes=[passes])
     for file in files:
-        read, own = _read_profile(file, passes, refused)
-        rows, left_out = rows + read, left_out + own
-    for index, others in absorb(network, _covered(network, passes)).items():
+        _read_profile(file, passes, imported)
+    names = {name for fused in passes.fused.values() for name in fused}
+    covered = set(passes.layers_ms) | {index for index, layer in enumerate(network.layers) if layer.name in names}
+    for index, others in absorb(network, covered).items():
         if index in passes.layers_ms:
-            passes.fused[index] = passes.fused.get(index, []) + [network.layers[other].name for other in others]
-    return Imported([passes], rows, rows - left_out - len(refused), left_out, refused, "copies of TensorRT's own")
-
-
-def _covered(network: Network, passes: Passes) -> set[int]:
-    """Layers that an entry of the profile names."""
-    named = {name for names in passes.fused.values() for name in names}
-    return set(passes.layers_ms) | {index for index, layer in enumerate(network.layers) if layer.name in named}
+            passes.fuse(index, others)
+    return imported
 
 
 def _entries(file: Path) -> list[Any]:
     """What a profile lists, in any of its forms; DatasetError where it is none."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{file}: no profile: {str(error).splitlines()[0]}") from None
+    text = read_text(file)
     if table := _LINE.findall(text):
         return [{"name": name.strip(), "averageMs": float(ms)} for ms, name in table if name.strip() != "Total"]
     return json_list(file, _ASSIGNED.sub("", text))
 
 
-def _read_profile(file: Path, passes: Passes, refused: list[Refused]) -> tuple[int, int]:
-    """Take over one profile; returns how many layers it lists and how many of them are TensorRT's own."""
-    entries, before = _entries(file), len(refused)
-    own = 0
-    total, found = 0.0, dict[int, float]()
-    for number, entry in enumerate(entries, 1):
+def _read_profile(file: Path, passes: Passes, imported: Imported) -> None:
+    """Take over one profile; DatasetError where it is none or nothing of it can be taken."""
+    total_ms, layers_ms = 0.0, dict[int, float]()
+    refused_before = len(imported.refused)
+    for number, entry in enumerate(_entries(file), 1):
         if isinstance(entry, dict) and "count" in entry and "name" not in entry:
             passes.iterations = entry["count"] if isinstance(entry["count"], int) else None
             continue
         name, average_ms = _entry(file, number, entry)
-        total += average_ms
-        if _OWN.search(name):
-            own += 1
-            continue
+        imported.rows += 1
+        total_ms += average_ms
         indices = layers_named(passes.network, name)
-        if not indices:
-            refused.append(Refused(number, f"{brief(name)} is no layer of the definition, nor several of them fused"))
-            continue
-        if sum(macs(passes.network.layers[index]) > 0 for index in indices) > 1:
-            reason = f"{brief(name)} is one time for several convolutions or products, which cannot be told apart"
-            refused.append(Refused(number, reason))
-            continue
-        index = heaviest(passes.network, indices)
-        found[index] = found.get(index, 0.0) + average_ms
-        fused = [passes.network.layers[other] for other in sorted(indices - {index})]
-        others = [layer.name for layer in fused if not is_free(layer)]
-        passes.fused[index] = sorted({*passes.fused.get(index, []), *others})
-    if not found and (mine := refused[before:]):
-        raise DatasetError(f"{file}: nothing of it can be taken; entry {mine[0].row}: {mine[0].reason}")
-    if not found:
-        raise DatasetError(f"{file}: no layer of the definition in it; is this what --exportProfile wrote?")
-    if unit := implausible(passes.network, total):
+        if _OWN.search(name):
+            imported.left_out += 1
+        elif problem := _problem(passes.network, indices):
+            imported.refuse([number], f"{brief(name)} is {problem}")
+        else:
+            index = heaviest(passes.network, indices)
+            layers_ms[index] = layers_ms.get(index, 0.0) + average_ms
+            passes.fuse(index, sorted(one for one in indices - {index} if not is_free(passes.network.layers[one])))
+    if not layers_ms:
+        refused = imported.refused[refused_before:]
+        reason = f"nothing of it can be taken; entry {refused[0][0]}: {refused[0][1]}" if refused else None
+        reason = reason or "no layer of the definition in it; is this what --exportProfile wrote?"
+        raise DatasetError(f"{file}: {reason}")
+    if unit := implausible(passes.network, total_ms):
         raise DatasetError(f"{file}: {unit}")
-    for index, layer_ms in found.items():
-        passes.layers_ms.setdefault(index, []).append(layer_ms)
-    passes.layerwise_ms.append(total)
-    return sum(1 for entry in entries if "name" in entry), own
+    for index, layer_ms in layers_ms.items():
+        passes.add_samples(index, [layer_ms])
+    passes.layerwise_ms.append(total_ms)
+
+
+def _problem(network: Network, indices: set[int]) -> str | None:
+    """Why an entry's time cannot be that of the layers it names; None if it can."""
+    if not indices:
+        return "no layer of the definition, nor several of them fused"
+    if sum(macs(network.layers[index]) > 0 for index in indices) > 1:
+        return "one time for several convolutions or products, which cannot be told apart"
+    return None
 
 
 def _entry(file: Path, number: int, entry: Any) -> tuple[str, float]:
     """(name, average ms) of an entry."""
-    name = entry.get("name") if isinstance(entry, dict) else None
-    average_ms = entry.get("averageMs") if isinstance(entry, dict) else None
+    name, average_ms = (entry.get(key) if isinstance(entry, dict) else None for key in ("name", "averageMs"))
     if not isinstance(name, str) or not isinstance(average_ms, int | float) or not 0 <= average_ms < LONGEST_MS:
         raise DatasetError(f"{file}: entry {number}: no name and averageMs; is this what --exportProfile wrote?")
     return name, float(average_ms)
