@@ -46,13 +46,13 @@ def test_every_value_of_a_kernel_arrives(tmp_path):
 def test_a_network_becomes_its_layers_with_their_sizes_and_its_passes(tmp_path):
     write(tmp_path, [run_record(), network_record()])
     aggregate(tmp_path)
-    found = rows(tmp_path)
-    assert sorted(found["subject"]) == ["forward", "layer", "layer", "layer", "layerwise"]
-    for _, row in found[found["subject"] == "layer"].iterrows():
+    measured = rows(tmp_path)
+    assert sorted(measured["subject"]) == ["forward", "layer", "layer", "layer", "layerwise"]
+    for _, row in measured[measured["subject"] == "layer"].iterrows():
         expected = layer_kernel(LAYERS[row["layer_index"]])
         assert (row["kind"], row["variant"]) == (expected.kind, expected.variant)
         assert {name: row[name] for name, _ in expected.sizes} == dict(expected.sizes)
-    assert found.set_index("subject").loc["forward", "median_ns"] == 5
+    assert measured.set_index("subject").loc["forward", "median_ns"] == 5
     networks = reading.read_table(tmp_path, "networks").to_pylist()
     assert [row["layer"] for row in networks] == ["data", "conv", "relu"]
     assert sum(row["data_bytes"] for row in networks) == 4 * (2 * 3 * 64 + 2 * (2 * 4 * 36))
@@ -152,8 +152,8 @@ def test_a_measurement_has_the_conditions_of_the_block_before_it_wherever_files_
             if number % 5 == 0:
                 aggregate(tmp_path)
     aggregate(tmp_path)
-    found = rows(tmp_path)
-    assert dict(zip(found["key"], found["attempt"], strict=True)) == expected
+    measured = rows(tmp_path)
+    assert dict(zip(measured["key"], measured["attempt"], strict=True)) == expected
 
 
 @pytest.mark.parametrize("blocks", [[], [block_record("b2")], [block_record("b1"), block_record("b2")]])
@@ -186,9 +186,9 @@ def test_of_one_key_the_best_and_then_the_last_stays(tmp_path):
     again = [gemm_record(0, median_ns=12, reason="later", **later), gemm_record(0, status="unstable", **later)]
     write(tmp_path, [run_record("r9"), block, *again, network_record(), network_record()], name="copy.jsonl")
     assert aggregate(tmp_path)["superseded"] == 4
-    found = rows(tmp_path)
-    assert list(found[found["subject"] == "kernel"]["reason"]) == ["later", "second"]
-    assert len(found[found["subject"] == "layer"]) == 3
+    measured = rows(tmp_path)
+    assert list(measured[measured["subject"] == "kernel"]["reason"]) == ["later", "second"]
+    assert len(measured[measured["subject"] == "layer"]) == 3
     assert list(problems(tmp_path)) == []
 
 
@@ -257,10 +257,10 @@ def test_schema_1_lacked_columns_of_2_which_are_null(tmp_path):
     ]
     older = pq.read_table(path, partitioning=None).drop_columns(added).replace_schema_metadata({"sitecnn_schema": "1"})
     pq.write_table(older, path)
-    found = reading.measurements(store.existing(tmp_path)).to_table(MEASUREMENTS.names)
-    assert found.schema.equals(MEASUREMENTS)
-    assert found.drop_columns(added).to_pylist() == older.to_pylist()
-    assert all(found[name].null_count == 1 for name in added)
+    measured = reading.measurements(store.existing(tmp_path)).to_table(MEASUREMENTS.names)
+    assert measured.schema.equals(MEASUREMENTS)
+    assert measured.drop_columns(added).to_pylist() == older.to_pylist()
+    assert all(measured[name].null_count == 1 for name in added)
 
 
 def test_nothing_measured_is_an_empty_table_with_all_columns(tmp_path):

@@ -108,9 +108,9 @@ def test_diff_tells_by_type_what_few_samples_cannot(tmp_path, capsys):
         aggregate(tmp_path / folder)
     both = ["--root", str(tmp_path / "old"), "dataset", "diff", "--board", "b", "--processor", "cpu", "--json"]
     assert main([*both, "--other", str(tmp_path / "new")]) == 1
-    found = json.loads(capsys.readouterr().out)
-    assert found["slower"] == found["faster"] == 0 and len(found["compared"]) == 40
-    (shift,) = found["types"]
+    document = json.loads(capsys.readouterr().out)
+    assert document["slower"] == document["faster"] == 0 and len(document["compared"]) == 40
+    (shift,) = document["types"]
     assert (shift["subject"], shift["type"], shift["count"], shift["verdict"]) == ("kernel", "gemm", 40, "slower")
     assert 1.03 < shift["ratio"] < 1.07
     assert main([*both, "--other", str(tmp_path / "old")]) == 0

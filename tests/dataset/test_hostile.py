@@ -42,10 +42,15 @@ def memory(**changes):
     return text({**network_record(key=KEY), **MEMORY, **changes})
 
 
+GEMM = {"kind": "gemm", "m": 1, "n": 1, "k": 1, "samples_ns": [1]}
+
+
 def kernels(**sizes):
-    return text(
-        {**network_record(key=KEY, kernels=[{"kind": "gemm", "m": 1, "n": 1, "k": 1, "samples_ns": [1], **sizes}])}
-    )
+    return passes(kernels=[{**GEMM, **sizes}])
+
+
+def second_kernel(**changes):
+    return passes(kernels=[GEMM, {**GEMM, **changes}])
 
 
 END = {"planned": 1, "owed": 0, "seconds": 1}
@@ -109,6 +114,25 @@ REFUSED = [
     ("samples that are a number", text(gemm_record(9, samples_ns=11)), "samples_ns is UBIGINT, not ARRAY"),
     ("samples in samples", text(gemm_record(9, samples_ns=[[11]])), "samples_ns[] is ARRAY, not DOUBLE"),
     ("samples that are texts", text(gemm_record(9, samples_ns=["19"])), "samples_ns[] is VARCHAR, not DOUBLE"),
+    (
+        "a later sample that is a text",
+        text(gemm_record(9, samples_ns=[19, "20"])),
+        "samples_ns[] is empty or of several",
+    ),
+    (
+        "a last sample that is true",
+        text(gemm_record(9, samples_ns=[19, 20, True])),
+        "samples_ns[] is empty or of several",
+    ),
+    (
+        "a later sample that is a list",
+        text(gemm_record(9, samples_ns=[19, [20]])),
+        "samples_ns[] is empty or of several",
+    ),
+    ("a later sample in quotes", text(gemm_record(9, samples_ns=[None, '"20'])), "samples_ns[] is VARCHAR, not DOUBLE"),
+    ("a later power that is a text", text(gemm_record(9, power_mw=[4.5, "5.5"])), "power_mw[] is empty or of several"),
+    ("a later rail that is a number", text(gemm_record(9, power_rails=["VDD", 5])), "power_rails[] is empty or of sev"),
+    ("a later clock that is a text", text(block_record(after={"cpu_mhz": [1.5, "2"]})), "after.cpu_mhz[] is empty or"),
     ("a negative sample", text(gemm_record(9, samples_ns=[-1, 11, 12])), "a sample of samples_ns is no number"),
     ("a sample that is no number", text(gemm_record(9, samples_ns=[1, float("nan"), 12])), "a sample of samples_ns"),
     ("a sample without end", text(gemm_record(9, samples_ns=[1, float("inf"), 12])), "a sample of samples_ns"),
@@ -175,6 +199,15 @@ REFUSED = [
         "forward_ns[] is empty or of several types, not DOUBLE",
     ),
     ("a kernel's size is a text", kernels(m="3"), "kernels[].m is VARCHAR, not BIGINT"),
+    ("a second kernel's size is a text", second_kernel(m="3"), "kernels[].m is empty or of several types, not BIGINT"),
+    ("a second kernel's kind is a number", second_kernel(kind=5), "kernels[].kind is empty or of several types"),
+    (
+        "a second kernel's samples",
+        second_kernel(samples_ns=["1"]),
+        "kernels[].samples_ns[] is empty or of several types",
+    ),
+    ("a second kernel's size alone", second_kernel(height="3"), "kernels[].height is VARCHAR, not BIGINT"),
+    ("a second kernel is a text", passes(kernels=[GEMM, "gemm"]), "kernels[] is empty or of several types, not OBJECT"),
     ("a kernel's size is negative", kernels(m=-3), "a size is negative"),
     ("memory that is a list", memory(memory_bytes=[1]), "memory_bytes is ARRAY, not OBJECT"),
     ("memory without values", memory(memory_bytes=None), "memory_bytes is missing or impossible"),
@@ -197,7 +230,9 @@ TAKEN = [
     ("escapes for letters", text(gemm_record(106)).replace(b'"reason"', b'"r\\u0065ason"')),
     ("400 lists in one another", text(gemm_record(107)).replace(b'"record"', b'"x": ' + MANY + b', "record"')),
     ("a comma too many", text(gemm_record(108))[:-1] + b",}"),
-    ("what may be missing is null", text(gemm_record(109, reason=None, mode=None, seconds=None, low_ns=None))),
+    ("lists of several rails", text(gemm_record(109, power_rails=["A, B", "C"], power_mw=[1.5, 2]))),
+    ("nulls in lists", text(gemm_record(110, power_rails=["A", None], power_mw=[1.5, None]))),
+    ("what may be missing is null", text(gemm_record(111, reason=None, mode=None, seconds=None, low_ns=None))),
 ]
 """The numbers of their keys follow one another."""
 
@@ -225,11 +260,11 @@ def test_a_line_that_cannot_be_is_refused_with_its_number_and_reason(hostile, nu
 
 
 def test_nothing_else_is_refused_and_the_rest_taken(hostile):
-    found, refused = hostile
+    measured, refused = hostile
     assert set(refused) == set(range(4, 4 + len(REFUSED)))
-    kernels = found[found["subject"] == "kernel"]
+    kernels = measured[measured["subject"] == "kernel"]
     assert sorted(int(key, 16) for key in kernels["key"]) == [0, 1, *range(100, 100 + len(TAKEN))]
-    others = found[found["subject"] != "kernel"]
+    others = measured[measured["subject"] != "kernel"]
     assert sorted(others["subject"]) == ["forward", "layer", "layer", "layer", "layerwise", "memory"]
     assert set(kernels.loc[kernels["key"] == f"{100:032x}", "iterations"]) == {7}
 
@@ -248,11 +283,11 @@ def test_drawn_damage_never_stops_aggregation(tmp_path):
     write(tmp_path, [run_record(), *damaged, gemm_record(1000)])
     aggregate(tmp_path)
     assert list(problems(tmp_path)) == []
-    found = read_measurements(tmp_path, "b", "cpu")
-    assert (found["m"] == 1001).any()
+    measured = read_measurements(tmp_path, "b", "cpu")
+    assert (measured["m"] == 1001).any()
     lines = {entry["line"] for entry in map(json.loads, (tmp_path / "results/dataset/refused.jsonl").open())}
     runs = {number + 2 for number, record in enumerate(damaged) if record.get("record") == "run"}
-    missing = set(range(2, 403)) - lines - runs - set(found["line"])
+    missing = set(range(2, 403)) - lines - runs - set(measured["line"])
     assert not missing, [damaged[line - 2] for line in missing]
 
 

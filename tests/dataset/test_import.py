@@ -54,13 +54,13 @@ def run(tmp_path, kind, *arguments, board="x", processor="cpu", stack="s"):
 def test_a_table_becomes_layers_and_passes(tmp_path, networks, capsys):
     assert run(tmp_path, "table", toy_table(tmp_path), "--networks", networks) == 0
     assert "9 rows: 9 imported, 0 left out" in capsys.readouterr().out
-    found = read_measurements(tmp_path, "x", "cpu").set_index(["subject", "layer"])
-    assert set(found["source"]) == {"import"} and set(found["stack"]) == {"s"}
-    conv = found.loc[("layer", "conv")]
+    measured = read_measurements(tmp_path, "x", "cpu").set_index(["subject", "layer"])
+    assert set(measured["source"]) == {"import"} and set(measured["stack"]) == {"s"}
+    conv = measured.loc[("layer", "conv")]
     assert list(conv["samples_ns"]) == pytest.approx([1100, 1110, 1120])
     assert {name: conv[name] for name, _ in layer_kernel(LAYERS[1]).sizes} == dict(layer_kernel(LAYERS[1]).sizes)
-    assert list(found.loc["forward"]["samples_ns"].iloc[0]) == pytest.approx([3500, 4500, 5500])
-    assert list(found.loc["layerwise"]["samples_ns"].iloc[0]) == pytest.approx([3300, 3330, 3360])
+    assert list(measured.loc["forward"]["samples_ns"].iloc[0]) == pytest.approx([3500, 4500, 5500])
+    assert list(measured.loc["layerwise"]["samples_ns"].iloc[0]) == pytest.approx([3300, 3330, 3360])
     assert list(problems(tmp_path)) == []
 
 
@@ -153,18 +153,18 @@ def import_log(tmp_path, networks, text, *more, processor="cpu", batch=2):
 
 def test_a_log_of_caffe_time(tmp_path, networks):
     assert import_log(tmp_path, networks, LOG + LOG) == 0
-    found = read_measurements(tmp_path, "x", "cpu").set_index(["subject", "layer"])
-    assert list(found.loc[("layer", "conv")]["samples_ns"]) == [1100, 1100]
-    assert list(found.loc["forward"]["samples_ns"].iloc[0]) == [1500, 1500]
-    assert list(found.loc["layerwise"]["samples_ns"].iloc[0]) == pytest.approx([1400, 1400])
-    assert set(found["iterations"]) == {50}
+    measured = read_measurements(tmp_path, "x", "cpu").set_index(["subject", "layer"])
+    assert list(measured.loc[("layer", "conv")]["samples_ns"]) == [1100, 1100]
+    assert list(measured.loc["forward"]["samples_ns"].iloc[0]) == [1500, 1500]
+    assert list(measured.loc["layerwise"]["samples_ns"].iloc[0]) == pytest.approx([1400, 1400])
+    assert set(measured["iterations"]) == {50}
 
 
 def test_several_logs_are_samples_of_one_stack(tmp_path, networks):
     (tmp_path / "second").write_text(LOG.replace("0.0011", "0.0013"))
     assert import_log(tmp_path, networks, LOG, tmp_path / "second") == 0
-    found = read_measurements(tmp_path, "x", "cpu").set_index(["subject", "layer"])
-    assert list(found.loc[("layer", "conv")]["samples_ns"]) == [1100, 1300]
+    measured = read_measurements(tmp_path, "x", "cpu").set_index(["subject", "layer"])
+    assert list(measured.loc[("layer", "conv")]["samples_ns"]) == [1100, 1300]
 
 
 def test_a_board_is_a_plain_name(tmp_path, networks, capsys):
@@ -216,8 +216,8 @@ def test_a_log_of_nvidias_branch_has_its_batch_checked(tmp_path, networks, capsy
     assert import_log(tmp_path, networks, text, batch=4) == 2
     assert "log:1: the log says 2, not 4: give --batch 2" in capsys.readouterr().err
     assert import_log(tmp_path, networks, text) == 0
-    found = read_measurements(tmp_path, "x", "cpu").set_index("subject")
-    assert list(found.loc["forward", "samples_ns"]) == [1500]
+    measured = read_measurements(tmp_path, "x", "cpu").set_index("subject")
+    assert list(measured.loc["forward", "samples_ns"]) == [1500]
 
 
 def test_tensorrt_layers_fused_by_name(tmp_path, networks, capsys):
@@ -227,8 +227,8 @@ def test_tensorrt_layers_fused_by_name(tmp_path, networks, capsys):
     network = ["--network", networks / "toy.prototxt", "--batch", 2]
     assert run(tmp_path, "tensorrt", tmp_path / "trt.json", *network, processor="gpu") == 0
     assert "1 left out (copies of TensorRT's own)" in capsys.readouterr().out
-    found = read_measurements(tmp_path, "x", "gpu", subjects=["layer"])
-    assert [(row.layer, list(row.fused), row.median_ns) for row in found.itertuples()] == [("conv", ["relu"], 2000)]
+    measured = read_measurements(tmp_path, "x", "gpu", subjects=["layer"])
+    assert [(row.layer, list(row.fused), row.median_ns) for row in measured.itertuples()] == [("conv", ["relu"], 2000)]
 
 
 def test_onnxruntime_profile_of_a_network_run_here(tmp_path):
@@ -257,9 +257,9 @@ def test_onnxruntime_profile_of_a_network_run_here(tmp_path):
         session.run(None, {"x": np.zeros((2, 3, 32, 32), np.float32)})
     file = session.end_profiling()
     assert run(tmp_path, "onnxruntime", file, "--network", tmp_path / "toy.onnx", "--batch", 2) in (0, 1)
-    found = read_measurements(tmp_path, "x", "cpu").set_index("layer")
-    assert list(found.loc["conv1", "fused"]) == ["relu1"] and len(found.loc["conv1", "samples_ns"]) == 3
-    assert found.loc["pool1", "kind"] == "pooling" and "relu1" not in found.index
+    measured = read_measurements(tmp_path, "x", "cpu").set_index("layer")
+    assert list(measured.loc["conv1", "fused"]) == ["relu1"] and len(measured.loc["conv1", "samples_ns"]) == 3
+    assert measured.loc["pool1", "kind"] == "pooling" and "relu1" not in measured.index
 
 
 @pytest.mark.shared
@@ -310,12 +310,12 @@ def test_totals_become_rows_of_types_passes_and_memory(tmp_path, networks):
     ]
     table.write_text("network,batch,what,ms,mib\n" + "\n".join(lines) + "\n")
     assert run(tmp_path, "totals", table, "--networks", networks) == 0
-    found = read_measurements(tmp_path, "x", "cpu")
-    types = found[found["subject"] == "type"].set_index("layer_type")["median_ns"]
+    measured = read_measurements(tmp_path, "x", "cpu")
+    types = measured[measured["subject"] == "type"].set_index("layer_type")["median_ns"]
     assert types.to_dict() == {"Convolution": 6e3, "ReLU": 2e3}
-    passes = found[found["subject"].isin(["layerwise", "forward"])].set_index("subject")["median_ns"]
+    passes = measured[measured["subject"].isin(["layerwise", "forward"])].set_index("subject")["median_ns"]
     assert passes.to_dict() == {"layerwise": 9e3, "forward": 8e3}
-    assert found.loc[found["subject"] == "memory", "total_bytes"].tolist() == [64 * 2**20]
+    assert measured.loc[measured["subject"] == "memory", "total_bytes"].tolist() == [64 * 2**20]
     assert list(problems(tmp_path)) == []
 
 

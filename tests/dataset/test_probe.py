@@ -37,10 +37,10 @@ def test_every_kernel_of_every_round_is_a_row(tmp_path, task):
     assert aggregate(tmp_path) == {
         "schema": 3, "measurements": {"b/cpu": 12 * 5}, "refused": 0, "superseded": 0
     }  # fmt: skip
-    found = read(tmp_path)
-    assert set(found["engine"]) == {"onnxruntime"} and set(found["precision"]) == {"fp32"}
-    assert set(found["mode"]) == {"network"} and set(found["round"]) == {0, 1, 2}
-    kernels = found[found["subject"] == "kernel"]
+    measured = read(tmp_path)
+    assert set(measured["engine"]) == {"onnxruntime"} and set(measured["precision"]) == {"fp32"}
+    assert set(measured["mode"]) == {"network"} and set(measured["round"]) == {0, 1, 2}
+    kernels = measured[measured["subject"] == "kernel"]
     told = {
         (record["network"], record["round"], kernel["kind"], kernel.get("out_channels")): kernel
         for record in records
@@ -53,8 +53,10 @@ def test_every_kernel_of_every_round_is_a_row(tmp_path, task):
         assert row.median_ns == statistics.median(kernel["samples_ns"])
         sizes = {name: getattr(row, name) for name in kernel if name != "samples_ns"}
         assert sizes == {name: value for name, value in kernel.items() if name != "samples_ns"}
-    forward = found[found["subject"] == "forward"]
-    assert set(forward["median_ns"]) == {11500} and set(found[found["subject"] == "layerwise"]["median_ns"]) == {12600}
+    forward = measured[measured["subject"] == "forward"]
+    assert set(forward["median_ns"]) == {11500} and set(measured[measured["subject"] == "layerwise"]["median_ns"]) == {
+        12600
+    }
     assert list(problems(tmp_path)) == []
 
 

@@ -99,8 +99,8 @@ def silu_network(tmp_path):
     ],
 )
 def test_tensorrts_names_tell_the_layers(silu_network, name, types):
-    found = {silu_network.layers[index].type for index in layers_named(silu_network, name)}
-    assert found - {"Split"} == types
+    named = {silu_network.layers[index].type for index in layers_named(silu_network, name)}
+    assert named - {"Split"} == types
 
 
 def test_a_group_of_two_convolutions_is_refused_and_copies_are_left_out(tmp_path, capsys, silu_network):

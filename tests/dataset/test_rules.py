@@ -27,28 +27,31 @@ def read(root, **files):
 
 def test_files_do_not_mix(tmp_path):
     """Each has a block, a network, and a measurement of the same names at the same lines."""
-    found, refused = read(
+    measured, refused = read(
         tmp_path,
         a=[run_record(), block_record("b1", attempt=1), network_record(key="a" * 32), gemm_record(1, block="b1")],
         b=[run_record(), block_record("b1", attempt=2), network_record(key="b" * 32), gemm_record(2, block="b1")],
     )
     assert not refused
-    kernels = found[found["subject"] == "kernel"]
+    kernels = measured[measured["subject"] == "kernel"]
     assert dict(zip(kernels["m"], kernels["attempt"], strict=True)) == {2: 1, 3: 2}
-    assert len(found) == 2 * (1 + 3 + 2)
+    assert len(measured) == 2 * (1 + 3 + 2)
 
 
 def test_a_measurement_stands_behind_its_block(tmp_path):
     lines = [run_record(), gemm_record(1, block="b1"), block_record("b1"), gemm_record(2, block="b1"), gemm_record(3)]
-    found, refused = read(tmp_path, a=lines)
+    measured, refused = read(tmp_path, a=lines)
     assert [(line, "its block is not the last" in reason) for _, line, reason in refused] == [(2, True)]
-    assert dict(zip(found["m"], found["load"], strict=True)) == {3: 0.7, 4: pytest.approx(float("nan"), nan_ok=True)}
+    assert dict(zip(measured["m"], measured["load"], strict=True)) == {
+        3: 0.7,
+        4: pytest.approx(float("nan"), nan_ok=True),
+    }
 
 
 def test_a_kernel_of_either_task_is_a_row(tmp_path):
     kernel = {"kind": "relu", "variant": "", "in_elements": 12}
-    found, _ = read(tmp_path, a=[run_record(), gemm_record(1), gemm_record(2, task="layer", kernel=kernel)])
-    assert set(found["kind"]) == {"gemm", "relu"}
+    measured, _ = read(tmp_path, a=[run_record(), gemm_record(1), gemm_record(2, task="layer", kernel=kernel)])
+    assert set(measured["kind"]) == {"gemm", "relu"}
 
 
 @pytest.mark.parametrize(("first", "second"), [("a", "a"), ("a", "b")])
@@ -56,8 +59,8 @@ def test_of_equals_the_last_in_order_of_files_and_lines_counts(tmp_path, first, 
     files = {"a": [run_record()], "b": [run_record()]}
     files[first].append(gemm_record(1, reason="first"))
     files[second].append(gemm_record(1, reason="last"))
-    found, refused = read(tmp_path, **files)
-    assert list(found["reason"]) == ["last"] and not refused
+    measured, refused = read(tmp_path, **files)
+    assert list(measured["reason"]) == ["last"] and not refused
 
 
 def test_of_one_run_the_last_start_and_end_count_and_its_own(tmp_path):
@@ -78,8 +81,8 @@ def test_of_one_run_the_last_start_and_end_count_and_its_own(tmp_path):
 def test_a_measurement_knows_its_engine_better_than_its_run_and_the_run_than_the_stacks_name(tmp_path):
     run = run_record(stack="tflite-gpu-2.9+int8", engine="caffe", precision="fp16")
     told = network_record(key="a" * 32, engine="onnxruntime", precision="bf16", layers=None, kernels=[])
-    found, _ = read(tmp_path, a=[run, gemm_record(1), told])
-    assert {(row.subject, row.engine, row.precision) for row in found.itertuples()} == {
+    measured, _ = read(tmp_path, a=[run, gemm_record(1), told])
+    assert {(row.subject, row.engine, row.precision) for row in measured.itertuples()} == {
         ("kernel", "caffe", "fp16"),
         ("layerwise", "onnxruntime", "bf16"),
         ("forward", "onnxruntime", "bf16"),
@@ -94,9 +97,9 @@ def test_networks_have_their_own_layers_and_none_that_was_refused(tmp_path):
         network_record(key="b" * 32, network="other", batch=1, prototxt=OTHER),
         network_record(key="c" * 32, network="refused", layers=[{"name": "conv9", "samples_ns": [1]}]),
     ]
-    found, refused = read(tmp_path, a=[run_record(), *lines])
+    measured, refused = read(tmp_path, a=[run_record(), *lines])
     assert [line for _, line, _ in refused] == [4]
-    layers = found[(found["subject"] == "layer") & (found["layer"] == "conv")]
+    layers = measured[(measured["subject"] == "layer") & (measured["layer"] == "conv")]
     assert dict(zip(layers["network"], layers["out_channels"], strict=True)) == {"toy": 4, "other": 6}
     networks = reading.read_table(tmp_path, "networks").to_pandas()
     assert set(zip(networks["network"], networks["batch"], strict=True)) == {("toy", 2), ("other", 1)}
@@ -120,17 +123,19 @@ def failed(task, **changes):
     ids=["a network", "with times", "without a definition", "a probe of Caffe's", "a probe with times", "memory"],
 )
 def test_what_failed_is_one_row_with_its_reason(tmp_path, record, subject):
-    found, refused = read(tmp_path, a=[run_record(), record])
+    measured, refused = read(tmp_path, a=[run_record(), record])
     assert not refused
-    assert [(row.subject, row.status, row.reason) for row in found.itertuples()] == [(subject, "failed", "no memory")]
+    assert [(row.subject, row.status, row.reason) for row in measured.itertuples()] == [
+        (subject, "failed", "no memory")
+    ]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 6, 7, 8, 9, 25, 40, 41, 1500])
 def test_statistics_of_a_pass(tmp_path, count):
     """Median and quartiles by their ranks; the interval's ranks are a binomial's, of a normal where there are many."""
     samples = [float(1 + (7 * number) % count) for number in range(count)] if count % 7 else list(range(1, count + 1))
-    found, _ = read(tmp_path, a=[run_record(), network_record(layers=[], layerwise_ns=[], forward_ns=samples)])
-    (row,) = found.itertuples()
+    measured, _ = read(tmp_path, a=[run_record(), network_record(layers=[], layerwise_ns=[], forward_ns=samples)])
+    (row,) = measured.itertuples()
     ordered = sorted(samples)
     assert row.median_ns == (ordered[(count - 1) // 2] + ordered[count // 2]) / 2
     assert row.spread_ns == (ordered[3 * count // 4] - ordered[count // 4]) / 2

@@ -20,7 +20,16 @@ from sitecnn.dataset import statements, store
 from sitecnn.dataset.definitions import DEFINITIONS, UNREAD, read_definitions
 from sitecnn.dataset.files import ORDER, Connection, Files, board_of, quoted, settle, write_rows
 from sitecnn.dataset.reading import read_table_of
-from sitecnn.dataset.record_files import LINES, LONGEST_QUOTE, Source, Stretch, all_continue, record_files, stretches
+from sitecnn.dataset.record_files import (
+    LINES,
+    LONGEST_QUOTE,
+    UNUSABLE,
+    Source,
+    Stretch,
+    all_continue,
+    record_files,
+    stretches,
+)
 from sitecnn.dataset.schema import NETWORKS, RUNS
 from sitecnn.dataset.store import Manifest
 from sitecnn.errors import DatasetError
@@ -30,9 +39,6 @@ KEYS = {"runs": "run", "networks": "network, batch, definition_sha256, layer_ind
 
 Refusal = dict[str, Any]
 """A line of the refused file."""
-
-FEW_PARTITIONS = 3
-"""More are written from a table: joining and planning them anew for each costs more than the table."""
 
 MOST_DEFINITIONS = 500
 """Networks that are remembered from one stretch to the next."""
@@ -159,12 +165,9 @@ def _read(connection: Connection, stretch: Stretch, is_first: bool) -> None:
 
 def _last_blocks(stretch: Stretch) -> pa.Table:
     """The last block of each file before its lines."""
-    found = [
-        {"file": number, "line": line, "text": source.block}
-        for number, (source, (_, line)) in enumerate(zip(stretch.sources, stretch.starts, strict=True))
-        if source.block
-    ]
-    return pa.Table.from_pylist(found, LINES)
+    places = enumerate(zip(stretch.sources, stretch.starts, strict=True))
+    blocks = [{"file": number, "line": line, "text": source.block} for number, (source, (_, line)) in places]
+    return pa.Table.from_pylist([block for block in blocks if block["text"]], LINES)
 
 
 def _remember_blocks(connection: Connection, stretch: Stretch) -> None:
@@ -191,9 +194,10 @@ def _define(connection: Connection) -> None:
 def _write_stretch(cursor: Connection, generation: Path, stretch: Stretch) -> tuple[Files, list[Refusal]]:
     """(files of the measurements of a stretch, refused lines)."""
     cursor.register("lines", pa.concat_tables(stretch.lines))
+    cursor.register("unusable", pa.Table.from_pylist(stretch.unusable, UNUSABLE))
     statements.run(cursor, "measurements")
     files = _write_partitions(cursor, generation, stretch)
-    refused = _refused(cursor, stretch)
+    refused = _refused(cursor)
     cursor.commit()
     cursor.close()
     return files, refused
@@ -201,37 +205,19 @@ def _write_stretch(cursor: Connection, generation: Path, stretch: Stretch) -> tu
 
 def _write_partitions(connection: Connection, generation: Path, stretch: Stretch) -> Files:
     """The measurements of a stretch, a file for each board and processor."""
-    partitions = connection.execute(
-        "SELECT board, processor, min(file) FROM sound GROUP BY ALL ORDER BY ALL"
-    ).fetchall()
-    rows = "sound"
-    if len(partitions) > FEW_PARTITIONS:
-        connection.execute("CREATE TEMP TABLE sound_rows AS FROM sound")
-        rows = "sound_rows"
+    partitions = "SELECT board, processor, min(file) FROM sound GROUP BY ALL ORDER BY ALL"
     files: Files = {}
-    for board, processor, number in partitions:
+    for board, processor, number in connection.execute(partitions).fetchall():
         stem, start = Path(stretch.sources[number].origin).stem, stretch.starts[number][0]
         name = f"measurements/board={board}/processor={processor}/{stem}.{start:014d}.parquet"
-        mine = f"FROM {rows} WHERE board = {quoted(board)} AND processor = {quoted(processor)}"
+        mine = f"FROM sound WHERE board = {quoted(board)} AND processor = {quoted(processor)}"
         chosen = f"SELECT * EXCLUDE (board, processor, file, position) {mine} ORDER BY {ORDER}, file, line, position"
         files[name] = write_rows(connection, generation, name, chosen)
     return files
 
 
-def _refused(connection: Connection, stretch: Stretch) -> list[Refusal]:
+def _refused(connection: Connection) -> list[Refusal]:
     """The lines of a stretch that are no rows, in order, as the refused file has them."""
-    found = "SELECT file, line, reason, rtrim(text, chr(10)) FROM refused JOIN lines USING (file, line)"
-    lines = [*stretch.refused, *connection.execute(found).fetchall()]
-    refused = [
-        (
-            number,
-            line,
-            {"origin": stretch.sources[number].origin, "line": line, "reason": reason, "text": text[:LONGEST_QUOTE]},
-        )
-        for number, line, reason, text in lines
-    ]
-    for number, line, *entry in connection.execute(
-        "SELECT file, line, origin, row_number, reason FROM refused_rows"
-    ).fetchall():
-        refused.append((number, line, {**dict(zip(("origin", "line", "reason"), entry, strict=True)), "text": ""}))
-    return [entry for _, _, entry in sorted(refused, key=lambda one: (*one[:2], one[2]["line"]))]
+    columns = f"origin, shown_line, reason, left(text, {LONGEST_QUOTE})"
+    rows = connection.execute(f"SELECT {columns} FROM refused_lines ORDER BY file, line, shown_line").fetchall()
+    return [dict(zip(("origin", "line", "reason", "text"), row, strict=True)) for row in rows]

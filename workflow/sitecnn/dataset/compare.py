@@ -23,13 +23,10 @@ def compare(before: pd.DataFrame, after: pd.DataFrame, level: float = 0.05) -> p
     `verdict` (slower, faster, same) where p holds at a false discovery rate of `level` (Benjamini & Hochberg 1995).
     """
     pairs = _samples(before).merge(_samples(after), on=IDENTITY, suffixes=("_before", "_after"))
-    tests = [
-        (np.median(left) / 1e6, np.median(right) / 1e6, mannwhitneyu(left, right, alternative="two-sided").pvalue)
-        for left, right in zip(pairs["samples_ns_before"], pairs["samples_ns_after"], strict=True)
-    ]
-    pairs[["before_ms", "after_ms", "p"]] = pd.DataFrame(
-        tests, columns=["before_ms", "after_ms", "p"], index=pairs.index
-    )
+    sides = list(zip(pairs["samples_ns_before"], pairs["samples_ns_after"], strict=True))
+    pairs["before_ms"] = [float(np.median(before_ns)) / 1e6 for before_ns, _ in sides]
+    pairs["after_ms"] = [float(np.median(after_ns)) / 1e6 for _, after_ns in sides]
+    pairs["p"] = [float(mannwhitneyu(*both, alternative="two-sided").pvalue) for both in sides]
     pairs["ratio"] = pairs["after_ms"] / pairs["before_ms"].where(pairs["before_ms"] > 0)
     sure = _discoveries(pairs["p"], level)
     pairs["verdict"] = _verdicts(sure, pairs["ratio"])
@@ -47,12 +44,13 @@ def _samples(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(joined, columns=[*IDENTITY, "samples_ns"]).astype(object)
 
 
-def shifts(found: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
+def shifts(differences: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
     """What few samples of each thing cannot tell, many things of one type can: for each subject and type of what
-    `compare` found, their `count`, median `ratio`, p of Wilcoxon's signed-rank test that log ratios centre on 0, and
+    `compare` returns, their `count`, median `ratio`, p of Wilcoxon's signed-rank test that log ratios centre on 0, and
     `verdict` at a false discovery rate of `level`, `same` if the ratio is within SMALLEST_SHIFT of 1.
     """
-    possible = found[np.isfinite(found["ratio"].astype(float)) & (found["ratio"] > 0)]
+    ratio = differences["ratio"].astype(float)
+    possible = differences[np.isfinite(ratio) & (ratio > 0)]
     types = possible["layer_type"].astype(object).fillna(possible["kind"].astype(object)).fillna("")
     groups = possible["ratio"].astype(float).groupby([possible["subject"], types])
     rows = [(*key, len(ratios), *_shift(ratios)) for key, ratios in groups if isinstance(key, tuple)]
@@ -82,11 +80,11 @@ def of_stack(root: Path, board: str, processor: str, part: str | None) -> pd.Dat
     existing(root)
     rows = read_measurements(root, board, processor)
     stacks = sorted(rows["stack"].dropna().unique())
-    found = [stack for stack in stacks if part == stack] or [stack for stack in stacks if part is None or part in stack]
+    named = [stack for stack in stacks if part == stack] or [stack for stack in stacks if part is None or part in stack]
     if not stacks:
         raise DatasetError(f"{root}: no measurements of {board} {processor}; see `sitecnn dataset summary`")
-    if len(found) != 1:
-        said = f"{len(found) or 'no'} stacks have {part!r} in their name" if part else f"{len(stacks)} stacks"
+    if len(named) != 1:
+        said = f"{len(named) or 'no'} stacks have {part!r} in their name" if part else f"{len(stacks)} stacks"
         raise DatasetError(f"{root}: {board} {processor}: {said}: give --stack, --against, one of {', '.join(stacks)}")
-    chosen: pd.DataFrame = rows[rows["stack"] == found[0]]
+    chosen: pd.DataFrame = rows[rows["stack"] == named[0]]
     return chosen

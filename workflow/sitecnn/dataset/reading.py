@@ -34,11 +34,11 @@ def read_measurements(
     import pandas as pd  # which aggregation does without
 
     generation = store.current(root)
-    found = measurements(generation) if generation else ds.dataset(WHOLE.empty_table())
+    rows = measurements(generation) if generation else ds.dataset(WHOLE.empty_table())
     where = (ds.field("board") == board) & (ds.field("processor") == processor)
     for name, values in (("subject", subjects), ("kind", kinds)):
         where = where & ds.field(name).isin(values) if values is not None else where
-    table = found.to_table(columns or [*MEASUREMENTS.names, *PARTITIONS.names], filter=where)
+    table = rows.to_table(columns or [*MEASUREMENTS.names, *PARTITIONS.names], filter=where)
     frame: pd.DataFrame = table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
     return frame
 

@@ -33,6 +33,7 @@ DEEPEST, MANY_BRACKETS = 500, 2000
 """Objects and lists within one another in a record that is read; lines of fewer brackets are not looked at."""
 
 LINES = pa.schema([("file", pa.int32()), ("line", pa.int64()), ("text", pa.string())])
+UNUSABLE = LINES.append(pa.field("reason", pa.string()))
 
 
 @dataclass
@@ -66,25 +67,25 @@ class Source:
 class Stretch:
     """New lines of some record files: the files, the bytes and lines before them, and the lines, `file` counting files.
 
-    Lines in `refused` are not for DuckDB: (file, line, reason, text).
+    Lines in `unusable` are not for DuckDB.
     """
 
     sources: list[Source] = field(default_factory=list)
     starts: list[tuple[int, int]] = field(default_factory=list)
     lines: list[pa.Table] = field(default_factory=list)
-    refused: list[tuple[int, int, str, str]] = field(default_factory=list)
+    unusable: list[dict[str, Any]] = field(default_factory=list)
     bytes: int = 0
 
 
 def record_files(root: Path, known: dict[str, dict[str, Any]]) -> list[Source]:
     """Every board's record files in order, read as far as is `known`."""
     records = root / "results" / "records"
-    found = []
+    sources = []
     for path in sorted(records.glob("*/*.jsonl")):
         origin = path.relative_to(records).as_posix()
         before = known.get(origin, {})
-        found.append(Source(origin, path, **{name: before[name] for name in ("bytes", "lines", "block") if before}))
-    return found
+        sources.append(Source(origin, path, **{name: before[name] for name in ("bytes", "lines", "block") if before}))
+    return sources
 
 
 def all_continue(root: Path, known: dict[str, dict[str, Any]]) -> bool:
@@ -146,18 +147,19 @@ def _add(stretch: Stretch, source: Source, data: memoryview) -> None:
     offsets = np.concatenate([np.zeros(1, np.int32), ends + 1], dtype=np.int32)
     texts = pa.Array.from_buffers(pa.string(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(data)])
     numbers = np.full(len(ends), number, np.int32), source.lines + 1 + np.arange(len(ends))
-    unusable = []
+    dropped = []
     lengths = np.diff(offsets)
     for index in np.flatnonzero((lengths > MANY_BRACKETS) | (lengths <= SHORT) | (not _is_utf8(texts))):
         text = bytes(data[offsets[index] : ends[index]])
         if problem := _problem(text):
             quote = text[:LONGEST_QUOTE].decode(errors="replace")
-            stretch.refused.append((number, source.lines + int(index) + 1, problem, quote))
+            entry = {"file": number, "line": source.lines + int(index) + 1, "text": quote, "reason": problem}
+            stretch.unusable.append(entry)
         if problem or not text.strip():
-            unusable.append(index)
+            dropped.append(index)
     table = pa.table([*numbers, texts], schema=LINES)
-    if unusable:
-        table = table.take(np.delete(np.arange(len(ends)), unusable))
+    if dropped:
+        table = table.take(np.delete(np.arange(len(ends)), dropped))
     stretch.lines += [pa.Table.from_batches([batch], LINES) for batch in table.to_batches(max_chunksize=PIECE_LINES)]
     stretch.sources.append(source)
     stretch.starts.append((source.bytes, source.lines))

@@ -26,6 +26,12 @@ TYPES = {
 """For each type of a field, what DuckDB's `json_structure` may say of its value; `JSON` is kept as the text it is."""
 
 
+LATER_ELEMENT = r',\s*(?:[tf[{]|"(?:[^"\\]|\\.)*"\s*[,\]])|"\s*,\s*[^"\sn}]'
+"""A later element of a list that may be of another type than a number, or than the text before it. After a comma an
+object has a name, which ends in a colon.
+"""
+
+
 def part_name(column: str) -> str:
     """What a record calls a column of ENGINE_PARTS."""
     return column.removeprefix("engine_").removesuffix("_bytes")
@@ -101,29 +107,29 @@ def structure(shape: Shape) -> str:
 
 
 @lru_cache(maxsize=4096)
-def misfit(shape: str, found: str) -> str:
+def misfit(shape: str, structure: str) -> str:
     """Which field of a line has another type than its shape's, by DuckDB's `json_structure` of it; "" if none has."""
-    return next(_misfits(SHAPES[shape], json.loads(found), ""), "")
+    return next(_misfits(SHAPES[shape], json.loads(structure), ""), "")
 
 
-def _misfits(shape: Any, found: Any, place: str) -> Iterator[str]:
+def _misfits(shape: Any, value: Any, place: str) -> Iterator[str]:
     wanted = "OBJECT" if isinstance(shape, dict) else "ARRAY" if isinstance(shape, list) else shape
-    kind = "OBJECT" if isinstance(found, dict) else "ARRAY" if isinstance(found, list) else found
+    kind = "OBJECT" if isinstance(value, dict) else "ARRAY" if isinstance(value, list) else value
     if kind == "NULL" or ((kind, wanted) == ("JSON", "OBJECT") and not place.endswith("[]")):  # what is empty
         return
     if kind not in TYPES.get(wanted, {wanted}):
         yield f"{place} is {'empty or of several types' if kind == 'JSON' else kind}, not {wanted}"
     elif isinstance(shape, list):
-        yield from _misfits(shape[0], found[0], f"{place}[]")
+        yield from _misfits(shape[0], value[0], f"{place}[]")
     elif isinstance(shape, dict):
-        for name in shape.keys() & found.keys():
-            yield from _misfits(shape[name], found[name], f"{place}.{name}".lstrip("."))
+        for name in shape.keys() & value.keys():
+            yield from _misfits(shape[name], value[name], f"{place}.{name}".lstrip("."))
 
 
 def odd(shape: Shape) -> str:
     """A regular expression of lines in which a field of this shape may have another type.
 
-    It may find more than there is, as names are not told apart by their places. Of a list it sees the first element.
+    It may find more than there is, as names are not told apart by their places.
     """
     names: dict[str, set[str]] = defaultdict(set)
     _collect(shape, names)
@@ -135,7 +141,8 @@ def odd(shape: Shape) -> str:
         "VARCHAR[]": r'[^[n\s]|\[\s*[^"\s\]]',
         "DOUBLE[]": r'[^[n\s]|\[\s*["tf[{]',
     }
-    return "|".join(rf'"(?:{"|".join(sorted(names[kind]))})"\s*:\s*(?:{patterns[kind]})' for kind in names)
+    fields = [rf'"(?:{"|".join(sorted(names[kind]))})"\s*:\s*(?:{patterns[kind]})' for kind in names]
+    return "|".join((*fields, LATER_ELEMENT))
 
 
 def too_long() -> str:

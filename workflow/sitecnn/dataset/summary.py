@@ -32,11 +32,11 @@ def what_is_there(root: Path) -> list[dict[str, Any]]:
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.register("measurements", measurements(store.existing(root)))
-        found: list[dict[str, Any]] = connection.sql(STACKS).to_arrow_table().to_pylist()
-    for entry in found:
+        stacks: list[dict[str, Any]] = connection.sql(STACKS).to_arrow_table().to_pylist()
+    for entry in stacks:
         entry |= {name: dict(entry[name]) for name in ("subjects", "statuses")}
         entry |= {name: entry[name] and entry[name].isoformat() for name in ("first", "last")}
-    return found
+    return stacks
 
 
 def export(root: Path, target: Path, chosen: dict[str, list[str]]) -> int:

@@ -19,8 +19,8 @@ def problems(root: Path) -> Iterator[str]:
     yield from (f"{name}: not in the manifest" for name in sorted(there - set(manifest.files)))
     sound = []
     for name, entry in sorted(manifest.files.items()):
-        if found := _file_problem(generation / name, entry):
-            yield f"{name}: {found}"
+        if problem := _file_problem(generation / name, entry):
+            yield f"{name}: {problem}"
         else:
             sound.append(name)
     rows = [name for name in sound if name.startswith("measurements/") and manifest.is_current()]

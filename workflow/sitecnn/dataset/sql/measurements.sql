@@ -1,8 +1,9 @@
--- What a row of `measurements` and of `networks` is. Given are the tables of lines.sql and passes.sql, and `runs`. What is
--- made here is temporary: it belongs to the cursor that writes the stretch, while another reads the next one.
+-- What a row of `measurements` and of `networks` is. Given are the tables of lines.sql and passes.sql, `runs`, and
+-- `unusable`: lines that were refused before they were read (file, line, text, reason). What is
+-- created here is temporary: it belongs to the cursor that writes the stretch, while another reads the next one.
 
 -- Rows as their lines tell them, with the conditions of their block and what their run says.
-CREATE TEMP VIEW measured AS
+CREATE TEMP TABLE measured AS
 SELECT
     t.* EXCLUDE (engine, precision), b.* EXCLUDE (file, line, until, block), b.block AS last_block, s.origin, s.board,
     r.processor, r.source, r.stack, r.threads, r.library,
@@ -41,6 +42,18 @@ GROUP BY file, line;
 CREATE TEMP VIEW sound AS
 SELECT board, processor, $columns, file, position,
 FROM measured ANTI JOIN refused USING (file, line);
+
+-- For the refused file; rows that an import refused are shown by their place in its file.
+CREATE TEMP VIEW refused_lines AS
+SELECT file, line, origin, line AS shown_line, reason, text,
+FROM (
+    SELECT file, line, reason, rtrim(text, chr(10)) AS text FROM refused JOIN lines USING (file, line)
+    UNION ALL BY NAME
+    FROM unusable
+)
+JOIN files USING (file)
+UNION ALL BY NAME
+SELECT file, line, origin, row_number AS shown_line, reason, '' AS text, FROM refused_rows;
 
 INSERT OR REPLACE INTO networks BY NAME
 SELECT DISTINCT p.network, d.* EXCLUDE (prototxt, kind, kind_on_zeros, sizes),
