@@ -68,7 +68,8 @@ def _read_profile(file: Path, passes: Passes, imported: Imported) -> None:
         else:
             index = heaviest(passes.network, indices)
             layers_ms[index] = layers_ms.get(index, 0.0) + average_ms
-            passes.fuse(index, sorted(one for one in indices - {index} if not is_free(passes.network.layers[one])))
+            others = [other for other in indices - {index} if not is_free(passes.network.layers[other])]
+            passes.fuse(index, sorted(others, key=lambda other: passes.network.layers[other].name))
     if not layers_ms:
         refused = imported.refused[refused_before:]
         reason = f"nothing of it can be taken; entry {refused[0][0]}: {refused[0][1]}" if refused else None
