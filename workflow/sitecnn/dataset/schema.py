@@ -20,7 +20,7 @@ GPU_MEMORY = ("gpu_base_bytes", "gpu_loaded_bytes", "gpu_total_bytes")
 ENGINE_PARTS = ("engine_weights_bytes", "engine_activations_bytes", "engine_kernels")
 """What decides the memory of an engine that shares its buffers, as the plan expected it."""
 
-_TIME = pa.timestamp("us", "UTC")
+_TEXT, _WHOLE, _REAL, _TIME = pa.string(), pa.int64(), pa.float64(), pa.timestamp("us", "UTC")
 
 
 def _list(kind: pa.DataType) -> pa.DataType:
@@ -28,41 +28,39 @@ def _list(kind: pa.DataType) -> pa.DataType:
     return pa.list_(pa.field("element", kind))
 
 
-_SAMPLES = _list(pa.float64())
+def _columns(kind: pa.DataType, *names: str) -> list[tuple[str, pa.DataType]]:
+    return [(name, kind) for name in names]
+
 
 MEASUREMENTS = pa.schema(
     [
-        *[(name, pa.string()) for name in ("key", "run", "source", "origin")],
-        ("line", pa.int64()),
-        ("stack", pa.string()),
-        ("threads", pa.int64()),
-        *[(name, pa.string()) for name in ("library", "engine", "precision", "subject", "network")],
-        ("batch", pa.int64()),
-        ("layer", pa.string()),
-        ("layer_index", pa.int64()),
-        ("layer_type", pa.string()),
-        ("fused", _list(pa.string())),
-        ("kind", pa.string()),
-        ("variant", pa.string()),
-        *[(name, pa.int64()) for name in SIZE_NAMES],
-        ("mode", pa.string()),
-        ("iterations", pa.int64()),
-        ("warm_up", pa.int64()),
-        ("stop", pa.string()),
-        ("samples_ns", _SAMPLES),
-        *[(name, pa.float64()) for name in SUMMARY],
-        *[(name, pa.int64()) for name in MEMORY],
-        ("status", pa.string()),
-        ("reason", pa.string()),
-        ("seconds", pa.float64()),
-        ("measured_at", _TIME),
-        ("attempt", pa.int64()),
-        ("round", pa.int64()),
-        *[(name, pa.float64()) for name in ("sentinel_before_ns", "sentinel_after_ns")],
-        *[(name, pa.float64()) for name in ("load", "cpu_mhz", "temperature_c", "gpu_mhz", "memory_mhz")],
-        ("power_rails", _list(pa.string())),
-        ("power_mw", _list(pa.float64())),
-        *[(name, pa.int64()) for name in (*GPU_MEMORY, *ENGINE_PARTS)],
+        *_columns(_TEXT, "key", "run", "source", "origin"),
+        *_columns(_WHOLE, "line"),
+        *_columns(_TEXT, "stack"),
+        *_columns(_WHOLE, "threads"),
+        *_columns(_TEXT, "library", "engine", "precision", "subject", "network"),
+        *_columns(_WHOLE, "batch"),
+        *_columns(_TEXT, "layer"),
+        *_columns(_WHOLE, "layer_index"),
+        *_columns(_TEXT, "layer_type"),
+        *_columns(_list(_TEXT), "fused"),
+        *_columns(_TEXT, "kind", "variant"),
+        *_columns(_WHOLE, *SIZE_NAMES),
+        *_columns(_TEXT, "mode"),
+        *_columns(_WHOLE, "iterations", "warm_up"),
+        *_columns(_TEXT, "stop"),
+        *_columns(_list(_REAL), "samples_ns"),
+        *_columns(_REAL, *SUMMARY),
+        *_columns(_WHOLE, *MEMORY),
+        *_columns(_TEXT, "status", "reason"),
+        *_columns(_REAL, "seconds"),
+        *_columns(_TIME, "measured_at"),
+        *_columns(_WHOLE, "attempt", "round"),
+        *_columns(_REAL, "sentinel_before_ns", "sentinel_after_ns"),
+        *_columns(_REAL, "load", "cpu_mhz", "temperature_c", "gpu_mhz", "memory_mhz"),
+        *_columns(_list(_TEXT), "power_rails"),
+        *_columns(_list(_REAL), "power_mw"),
+        *_columns(_WHOLE, *GPU_MEMORY, *ENGINE_PARTS),
     ]
 )
 """One row per measured thing; `board` and `processor` are in the folders' names."""
@@ -72,40 +70,31 @@ COST = tuple(f"cost_{purpose}_s" for purpose in ("timed", "warm_up", "inputs", "
 
 RUNS = pa.schema(
     [
-        *[(name, pa.string()) for name in ("run", "board", "processor", "source", "stack")],
-        ("threads", pa.int64()),
-        *[(name, pa.string()) for name in ("library", "origin", "origin_sha256", "origin_format")],
-        ("protocol", pa.int64()),
-        *[(name, pa.string()) for name in ("agent_sha256", "commit", "user", "host")],
-        *[
-            (name, pa.string())
-            for name in ("cpu", "machine", "os", "python", "engine", "engine_version", "precision", "blas")
-        ],
-        ("started_at", _TIME),
-        ("load", pa.float64()),
-        ("cpu_mhz", pa.float64()),
-        ("temperature_c", pa.float64()),
-        ("governor", pa.string()),
-        ("planned", pa.int64()),
-        ("owed", pa.int64()),
-        ("seconds", pa.float64()),
-        *[(name, pa.float64()) for name in COST],
-        ("record_json", pa.string()),
+        *_columns(_TEXT, "run", "board", "processor", "source", "stack"),
+        *_columns(_WHOLE, "threads"),
+        *_columns(_TEXT, "library", "origin", "origin_sha256", "origin_format"),
+        *_columns(_WHOLE, "protocol"),
+        *_columns(_TEXT, "agent_sha256", "commit", "user", "host", "cpu", "machine", "os", "python"),
+        *_columns(_TEXT, "engine", "engine_version", "precision", "blas"),
+        *_columns(_TIME, "started_at"),
+        *_columns(_REAL, "load", "cpu_mhz", "temperature_c"),
+        *_columns(_TEXT, "governor"),
+        *_columns(_WHOLE, "planned", "owed"),
+        *_columns(_REAL, "seconds", *COST),
+        *_columns(_TEXT, "record_json"),
     ]
 )
 """One row per start of the agent or import: who measured, on what, with which versions."""
 
 NETWORKS = pa.schema(
     [
-        ("network", pa.string()),
-        ("batch", pa.int64()),
-        ("definition_sha256", pa.string()),
-        ("layer_index", pa.int64()),
-        *[(name, pa.string()) for name in ("layer", "type")],
-        ("inputs", _list(_list(pa.int64()))),
-        ("outputs", _list(_list(pa.int64()))),
-        *[(name, pa.int64()) for name in ("macs", "parameters", "weights_bytes", "data_bytes")],
-        *[(name, pa.int64()) for name in ("workspace_bytes", "touched_bytes")],
+        *_columns(_TEXT, "network"),
+        *_columns(_WHOLE, "batch"),
+        *_columns(_TEXT, "definition_sha256"),
+        *_columns(_WHOLE, "layer_index"),
+        *_columns(_TEXT, "layer", "type"),
+        *_columns(_list(_list(_WHOLE)), "inputs", "outputs"),
+        *_columns(_WHOLE, "macs", "parameters", "weights_bytes", "data_bytes", "workspace_bytes", "touched_bytes"),
     ]
 )
 """One row per layer of every network that was measured, at every batch."""

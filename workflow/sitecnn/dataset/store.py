@@ -126,8 +126,6 @@ def _link(link: Path, target: Path) -> None:
     """A symbolic link in one step, whatever link was there."""
     if link.is_symlink() and link.readlink() == target:
         return
-    if link.is_dir() and not link.is_symlink():
-        shutil.rmtree(link)  # the first SiteCNN wrote folders of its own here
     new = link.with_name(f"{link.name}.new")
     new.unlink(missing_ok=True)
     new.symlink_to(target)
