@@ -137,8 +137,6 @@ def test_a_full_disk(tmp_path):
             full += 1
             os.truncate(fill, max(fill.stat().st_size - 40_000, 0))
         assert result.returncode == 0 and counted(disk) == 1500
-        print(
-            f"\n{full} runs found the disk full and left the old dataset; with room, 1,500 measurements, each once"
-        )
+        print(f"\n{full} runs found the disk full and left the old dataset; with room, 1,500 measurements, each once")
     finally:
         subprocess.run(["umount", str(disk)], check=True)
