@@ -1,11 +1,15 @@
 """What is held out, from whom, and what the tables say of it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from sitecnn.models.evaluate import OURS, _pass_ratio, evaluate, folds, summarise
+from sitecnn.models.evaluate import OURS, STRICT, _pass_ratio, evaluate, folds, summarise
 from sitecnn.models.families import family
+from sitecnn.models.fit import Choices
+from sitecnn.models.priors import SHIPPED_PRIORS, Priors
 from tests.models.fixtures import board
 
 SIZES = ["kind", "in_elements", "out_elements", "channels", "height", "out_channels"]
@@ -198,3 +202,17 @@ def test_a_number_of_threads_is_estimated_from_those_around_it(without_baselines
     assert evaluate(rows, 0.9, ["net0", "net1"]).summary.empty
     totals_only = (rows["threads"] == 4) & rows["subject"].ne("forward")
     assert "threads" not in set(evaluate(rows[~totals_only], 0.9).summary["split"])
+
+
+def test_a_board_that_shipped_priors_know_is_judged_without_its_own_too(without_baselines, monkeypatch):
+    """Whatever they say of it: the stricter figures are of priors that other boards told."""
+    rows = board(1, networks=3).assign(board="tx1")
+    before = evaluate(rows, 0.9).summary.set_index(["method", "split"])
+    assert set(before.index.get_level_values("method")) == {OURS, STRICT}
+    told = [replace(one, value=50 * one.value) if one.board == "tx1" else one for one in SHIPPED_PRIORS.numbers]
+    monkeypatch.setattr("sitecnn.models.evaluate.CHOICES", Choices(Priors(tuple(told))))
+    monkeypatch.setattr("sitecnn.models.evaluate.SHIPPED_PRIORS", Priors(tuple(told)))
+    after = evaluate(rows, 0.9).summary.set_index(["method", "split"])
+    pd.testing.assert_frame_equal(after.loc[[STRICT]], before.loc[[STRICT]])
+    assert not after.loc[[OURS]].equals(before.loc[[OURS]])
+    assert STRICT not in set(evaluate(rows.assign(board="mine"), 0.9).summary["method"])

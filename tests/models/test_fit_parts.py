@@ -12,7 +12,6 @@ from sitecnn.models.features import features_of, matrix
 from sitecnn.models.fit import (
     FASTEST,
     FASTEST_OVER_SEEN,
-    GEMMS_SD,
     LARGE_COPY,
     _fastest,
     _guessed,
@@ -22,7 +21,7 @@ from sitecnn.models.fit import (
 )
 from sitecnn.models.measurements import layers_of_gemms, measured_passes, sizes_of, with_steady_times
 from sitecnn.models.pass_ratio import LAYER_NS, LEAST_FORWARD_SD, PASS_SD, forward_pass
-from sitecnn.models.priors import RELATIVE_SD, UNSEEN_COPIES, ZEROS_SD, ZEROS_SHARE, Prior
+from sitecnn.models.priors import SHIPPED_PRIORS, Prior
 from sitecnn.models.regression import TYPICAL_SD, _as_rows, _importance, _robust_weights, fit_kind, scaled
 from sitecnn.workload.kernels import SIZE_NAMES
 from tests.models.fixtures import board
@@ -52,11 +51,13 @@ def test_a_scaled_kind_is_as_uncertain_as_a_product_of_both():
 
 
 def test_a_kind_on_zeros_and_on_values_are_told_by_each_other():
-    of_values = _of_zeros({"lrn_of_zeros": FITTED, "lrn": replace(FITTED, rows=0)})
-    assert set(of_values) == {"lrn"} and of_values["lrn"] == scaled(FITTED, 1 / ZEROS_SHARE, ZEROS_SD)
-    of_zeros = _of_zeros({"lrn": FITTED})
-    assert set(of_zeros) == {"lrn_of_zeros"} and of_zeros["lrn_of_zeros"] == scaled(FITTED, ZEROS_SHARE, ZEROS_SD)
-    assert _of_zeros({"lrn": FITTED, "lrn_of_zeros": FITTED}) == {} == _of_zeros({"relu": FITTED})
+    share = SHIPPED_PRIORS.number("share_of_lrn")
+    of_values = _of_zeros({"lrn_of_zeros": FITTED, "lrn": replace(FITTED, rows=0)}, SHIPPED_PRIORS)
+    assert set(of_values) == {"lrn"} and of_values["lrn"] == scaled(FITTED, 1 / share.ns, share.sd_ns)
+    of_zeros = _of_zeros({"lrn": FITTED}, SHIPPED_PRIORS)
+    assert set(of_zeros) == {"lrn_of_zeros"} and of_zeros["lrn_of_zeros"] == scaled(FITTED, share.ns, share.sd_ns)
+    for kinds in ({"lrn": FITTED, "lrn_of_zeros": FITTED}, {"relu": FITTED}):
+        assert _of_zeros(kinds, SHIPPED_PRIORS) == {}
 
 
 def a_network(name, layers_ns, forward_ns=(), layerwise_ns=None, batch=1):
@@ -148,7 +149,7 @@ def test_a_stack_of_matrix_products_alone_is_a_guess():
     rows = gemm_rows(*shapes)
     rows["median_ns"] = 5000 + 0.05 * rows["m"] * rows["n"] * rows["k"] * np.exp(rng.normal(0, 0.02, 40))
     model = fit_stack(rows.assign(network=None, batch=1, threads=1, stack="x", variant="", layer=None), "x")
-    assert model.kinds["convolution"].is_guess and model.kinds["convolution"].relative_sd == GEMMS_SD
+    assert model.kinds["convolution"].is_guess and model.kinds["convolution"].relative_sd == 0.5
 
 
 def timed(kind, median_ns, **sizes):
@@ -177,11 +178,12 @@ def test_where_all_copies_are_small_the_largest_tells():
 
 def test_kinds_that_no_network_had_take_the_copies_of_their_code_and_a_call():
     unseen = replace(FITTED, features=("out_elements", "calls"))
-    assert _guessed(unseen, None, "cpu") == {}
+    assert _guessed(unseen, None, SHIPPED_PRIORS.unseen("cpu")) == {}
     for processor in ("cpu", "gpu"):
-        guesses = _guessed(unseen, 0.5, processor)
-        assert set(guesses) == set(UNSEEN_COPIES[processor])
-        for kind, prior in UNSEEN_COPIES[processor].items():
+        copies = SHIPPED_PRIORS.unseen(processor)
+        guesses = _guessed(unseen, 0.5, copies)
+        assert set(guesses) == set(copies) >= {"batch_norm", "scale", "tanh"}
+        for kind, prior in copies.items():
             assert guesses[kind].coefficients_ns == pytest.approx((0.5 * prior.ns, 30.0))
             assert guesses[kind].standard_errors_ns == pytest.approx((0.5 * prior.sd_ns, 30.0))
             assert np.array(guesses[kind].covariance) == pytest.approx(np.diag(guesses[kind].standard_errors_ns) ** 2)
@@ -276,5 +278,5 @@ def test_times_are_lower_deciles_raised_by_what_the_layers_medians_are_above_the
 def test_a_relative_that_was_not_measured_is_a_guess():
     model = fit_stack(board(13), "x")
     convolution, relative = model.kinds["convolution"], model.kinds["deconvolution"]
-    assert relative == replace(convolution, rows=0, relative_sd=RELATIVE_SD)
+    assert relative == replace(convolution, rows=0, relative_sd=SHIPPED_PRIORS.number("unseen_kind_sd").ns)
     assert UNSEEN in model.kinds and model.networks == tuple(f"net{index}" for index in range(6))

@@ -11,6 +11,7 @@ from scipy.stats import lognorm, norm
 
 from sitecnn.models.board_model import WIDEST_SD, interval, with_unexplained, within_pass_ns
 from sitecnn.models.calibrate import LEVEL, NORMAL, HeldOut, _of_layers, _of_networks
+from sitecnn.models.priors import SHIPPED_PRIORS
 
 times_ns = st.floats(1e3, 1e12)
 relative_sds = st.floats(1e-3, 1.0)
@@ -85,7 +86,9 @@ def test_the_error_added_is_that_of_the_rank_that_holds_one_network_more(network
     """With n exchangeable networks the k-th smallest error holds a further one with k/(n + 1) (Vovk et al. 2005)."""
     assert (rank - 1) / (networks + 1) < LEVEL <= rank / (networks + 1)
     errors = 0.01 * np.random.default_rng(networks).permutation(np.arange(1, networks + 1))
-    unexplained_sd = _of_networks([network_case(f"net{index}", error) for index, error in enumerate(errors)])
+    unexplained_sd = _of_networks(
+        [network_case(f"net{index}", error) for index, error in enumerate(errors)], SHIPPED_PRIORS
+    )
     assert unexplained_sd * NORMAL == pytest.approx(0.01 * rank, rel=1e-9)
 
 
@@ -94,22 +97,24 @@ def test_at_least_nine_in_ten_further_networks_are_held():
     inside = []
     for _ in range(2000):
         *errors, further = rng.standard_t(3, 11) * 0.05
-        unexplained_sd = _of_networks([network_case(f"net{index}", error) for index, error in enumerate(errors)])
+        unexplained_sd = _of_networks(
+            [network_case(f"net{index}", error) for index, error in enumerate(errors)], SHIPPED_PRIORS
+        )
         inside.append(abs(further) <= NORMAL * unexplained_sd)
     assert 0.89 <= np.mean(inside) <= 0.93  # 10/11 for ten networks
 
 
 def test_what_standard_errors_explain_is_not_added_again():
     cases = [network_case(f"net{index}", 0.05, sd=1.0) for index in range(10)]
-    assert _of_networks(cases) == 0.0
+    assert _of_networks(cases, SHIPPED_PRIORS) == 0.0
     cases = [network_case(f"net{index}", 0.05 * NORMAL, sd=0.03) for index in range(10)]
-    assert _of_networks(cases) == pytest.approx(0.04)
+    assert _of_networks(cases, SHIPPED_PRIORS) == pytest.approx(0.04)
 
 
 def test_a_network_has_one_vote_however_many_batches_it_has():
     batches = [network_case("loud", error) for error in (0.5, 0.4, 0.3)]
     quiet = [network_case(f"net{index}", 0.01) for index in range(18)]
-    assert _of_networks([*batches, *quiet]) * NORMAL == pytest.approx(0.01)
+    assert _of_networks([*batches, *quiet], SHIPPED_PRIORS) * NORMAL == pytest.approx(0.01)
 
 
 def test_layers_vote_by_their_time():

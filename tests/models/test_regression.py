@@ -11,7 +11,7 @@ from sklearn.gaussian_process.kernels import Matern
 from sitecnn.models.correction import Correction, fit_correction
 from sitecnn.models.features import features_of
 from sitecnn.models.fit import fit_stack
-from sitecnn.models.priors import COPIES, Prior
+from sitecnn.models.priors import SHIPPED_PRIORS, Prior, Speeds
 from sitecnn.models.regression import fit_kind, kind_from_priors
 from sitecnn.workload.kernels import SIZE_NAMES
 from tests.models.fixtures import board
@@ -78,7 +78,7 @@ def test_one_kernel_in_twenty_that_is_far_off_moves_nothing() -> None:
 
 def test_a_kind_of_priors_alone_is_what_they_say_with_nothing_seen() -> None:
     priors = {"window_elements": Prior(8.0, 3.0), "calls": Prior(500.0, 60.0), "other": Prior(1.0, 1.0)}
-    found = kind_from_priors(FEATURES, priors)
+    found = kind_from_priors(FEATURES, priors, 0.7)
     assert (found.features, found.units) == (("window_elements", "calls"), ("element in a window", "call"))
     assert (found.coefficients_ns, found.standard_errors_ns) == ((8.0, 500.0), (3.0, 60.0))
     assert np.array(found.covariance).tolist() == [[9.0, 0.0], [0.0, 3600.0]]
@@ -208,7 +208,7 @@ def test_a_kind_that_was_not_measured_has_its_priors_in_the_stacks_own_copies() 
     rows = rows.assign(median_ns=rows["median_ns"].mask(rows["kind"] == "relu", elements))
     found = fit_stack(rows, "x").kinds
     for kind in ("lrn", "average_pooling", "pooling"):
-        prior = COPIES["cpu"][kind]["window_elements"]
+        prior = SHIPPED_PRIORS.coefficients(kind, "cpu", Speeds(copy=1.0))["window_elements"]
         assert (found[kind].features, found[kind].rows) == (("window_elements",), 0)
         assert found[kind].coefficients_ns == pytest.approx((prior.ns,))
         assert found[kind].standard_errors_ns == pytest.approx((prior.sd_ns,))

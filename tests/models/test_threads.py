@@ -6,7 +6,7 @@ import pytest
 from sitecnn.models.board_model import KindModel, StackModel, estimate_kernels
 from sitecnn.models.fit import fit_stack
 from sitecnn.models.measurements import sizes_of
-from sitecnn.models.threads import BETWEEN_SD, at_threads
+from sitecnn.models.threads import at_threads
 from tests.models.fixtures import board
 
 
@@ -68,9 +68,7 @@ def test_all_of_a_stack_is_read_at_its_place_between_the_nearest_two():
     assert (between.forward_ratio_sd, between.base_bytes) == (0.02, 130)
     assert between.layer_overhead_ns == pytest.approx(30 + 60 / 3)
     assert between.least_ns == pytest.approx({"mac": 3 + 3 / 3})
-    assert between.unexplained_sd == pytest.approx(
-        {"layer": np.hypot(0.1, BETWEEN_SD), "network": np.hypot(0.2, BETWEEN_SD)}
-    )
+    assert between.unexplained_sd == pytest.approx({"layer": np.hypot(0.1, 0.1), "network": np.hypot(0.2, 0.1)})
     mixed = between.kinds["x"]
     assert (mixed.features, mixed.units) == (("macs", "calls", "bias"),) * 2
     assert mixed.coefficients_ns == pytest.approx((6 / 3 + 3 * 2 / 3, 30 / 3, 9 * 2 / 3))

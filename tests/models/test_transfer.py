@@ -12,7 +12,7 @@ from sitecnn.models.fit import fit_stack
 from sitecnn.models.measurements import sizes_of
 from sitecnn.models.pass_ratio import forward_pass
 from sitecnn.models.regression import scaled
-from sitecnn.models.transfer import OTHERS_WEIGHT, SCALED_SD, transfer
+from sitecnn.models.transfer import OTHERS_WEIGHT, transfer
 from sitecnn.network import parse_prototxt
 from sitecnn.workload.kernels import SIZE_NAMES, layer_kernel
 from tests.models.fixtures import board
@@ -120,7 +120,7 @@ def test_the_scale_of_each_kind_is_drawn_to_that_of_all_by_how_often_it_was_meas
     assert moved.least_ns == pytest.approx({"mac": 0.4})
     assert moved.layer_overhead_ns == pytest.approx(28.0)
     assert moved.forward_ratio == model.forward_ratio
-    assert moved.unexplained_sd == pytest.approx({"layer": np.hypot(0.1, SCALED_SD)})
+    assert moved.unexplained_sd == pytest.approx({"layer": np.hypot(0.1, 0.15)})
 
 
 def test_whole_passes_that_were_measured_count_for_a_board_that_is_scaled():

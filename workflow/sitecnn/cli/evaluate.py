@@ -34,7 +34,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print what was held out and how far the estimates were off; 0."""
     from sitecnn.files import atomic_path
-    from sitecnn.models.evaluate import OURS, evaluate
+    from sitecnn.models.evaluate import OURS, STRICT, evaluate
     from sitecnn.models.measurements import load_measurements
 
     evaluation = evaluate(load_measurements(args.root, args.board, args.processor), args.level, args.held_out)
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
             print("every network is its own family, so leaving out families gives the same figures")
             summary = summary[summary["split"] != "family"]
         print(_methods(summary), end="\n\n")
-        for row in summary[summary["method"] == OURS].itertuples():
+        for row in summary[summary["method"].isin([OURS, STRICT])].itertuples():
             print(_intervals(row, args.level))
         print()
     for stack, cases in evaluation.memory.dropna(subset="error").groupby("stack", sort=False):
@@ -138,7 +138,7 @@ def _methods(summary: "pd.DataFrame") -> str:
 
 def _intervals(row: Any, level: float) -> str:
     return (
-        f"{row.split}: {level:.0%} intervals hold {row.networks_covered:.0%} of networks (median width"
+        f"{row.split}, {row.method}: {level:.0%} intervals hold {row.networks_covered:.0%} of networks (median width"
         f" {row.networks_width:.0%}) and {row.layers_covered:.0%} of layers ({row.layers_width:.0%});"
         f" modelled: {row.layers_modelled:.0%} of layers, {row.modelled_time_fraction:.0%} of time"
     )

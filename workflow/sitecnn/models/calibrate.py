@@ -13,8 +13,9 @@ from scipy.stats import t as student
 from sitecnn import __version__
 from sitecnn.errors import ModelError
 from sitecnn.models.board_model import WIDEST_SD, BoardModel, PassEstimate, StackModel, estimate_pass
-from sitecnn.models.fit import fit_stack
+from sitecnn.models.fit import CHOICES, Choices, fit_stack
 from sitecnn.models.measurements import measured_passes, sizes_of, without_networks
+from sitecnn.models.priors import Priors
 from sitecnn.models.rounds import fitted_rows, usual_ratio
 from sitecnn.models.transfer import transfer
 from sitecnn.network import Network
@@ -23,13 +24,11 @@ LEVEL = 0.9
 NORMAL = NormalDist().inv_cdf(0.5 + LEVEL / 2)
 """The level at which intervals are calibrated; other levels scale with the normal distribution."""
 
-UNKNOWN_SD = {"layer": 0.2, "network": 0.06}
-"""Relative errors beyond standard errors where no network can be left out: of six imported boards' processors fitted on
-one network, nine in ten layers (by time) needed 0.16, nine in ten others of their networks 0.05."""
+PRIOR_NETWORKS = 2
+"""What other boards tell of a new one's networks counts as so many of its own."""
 
-PRIOR_NETWORKS, PRIOR_SD = 2, 0.035
-"""What other boards tell of a new one's networks: their errors, as if two of its own had had them."""
-
+PARTS = ("layer", "network")
+"""What errors are calibrated of."""
 
 MOST_FOLDS = 16
 """Of more networks, such as probes, several are left out at once."""
@@ -52,6 +51,7 @@ def fit_board(
     processor: str,
     provenance: dict[str, Any],
     definition: Callable[[str, int], Network] | None = None,
+    choices: Choices = CHOICES,
 ) -> BoardModel:
     """Fit and calibrate every stack found in `rows`; `provenance` is kept in the model.
 
@@ -59,7 +59,7 @@ def fit_board(
     their networks. ModelError if there is nothing but totals.
     """
     parts = {str(stack): part for stack, part in rows.groupby("stack", sort=True)}
-    stacks = tuple(calibrated(part, stack) for stack, part in parts.items() if has_kernels_or_layers(part))
+    stacks = tuple(calibrated(part, stack, choices) for stack, part in parts.items() if has_kernels_or_layers(part))
     if not stacks:
         raise ModelError(
             f"board {board!r}, processor {processor!r}: of no stack kernels or layers were measured, only totals;"
@@ -82,7 +82,7 @@ def with_base(stacks: tuple[StackModel, ...]) -> tuple[StackModel, ...]:
     return tuple(replace(stack, base_bytes=stack.base_bytes or int(np.median(known or [0]))) for stack in stacks)
 
 
-def calibrated(rows: pd.DataFrame, stack: str) -> StackModel:
+def calibrated(rows: pd.DataFrame, stack: str, choices: Choices = CHOICES) -> StackModel:
     """A stack's model with what leaving out one network after the other shows beyond its standard errors.
 
     Networks are exchangeable, their layers are not: every network has one vote on totals, and its layers
@@ -90,24 +90,24 @@ def calibrated(rows: pd.DataFrame, stack: str) -> StackModel:
     """
     usual = usual_ratio(rows)
     rows = fitted_rows(rows)
-    model = replace(fit_stack(rows, stack), usual_ratio=usual)
-    cases = list(held_out_cases(rows, stack))
+    model = replace(fit_stack(rows, stack, choices), usual_ratio=usual)
+    cases = list(held_out_cases(rows, stack, choices))
     if not cases:
-        return replace(model, unexplained_sd=UNKNOWN_SD)
-    return replace(model, unexplained_sd={"layer": _of_layers(cases), "network": _of_networks(cases)})
+        return replace(model, unexplained_sd={part: choices.priors.number(f"lone_{part}_sd").ns for part in PARTS})
+    return replace(model, unexplained_sd={"layer": _of_layers(cases), "network": _of_networks(cases, choices.priors)})
 
 
-def held_out_cases(rows: pd.DataFrame, stack: str) -> Iterator[HeldOut]:
+def held_out_cases(rows: pd.DataFrame, stack: str, choices: Choices = CHOICES) -> Iterator[HeldOut]:
     """Each network of a stack, at each batch, estimated from others, intervals not calibrated; none of one."""
     networks = sorted(rows.loc[rows["subject"] == "layer", "network"].unique())
     for fold in filter(None, (networks[first::MOST_FOLDS] for first in range(MOST_FOLDS))) if len(networks) > 1 else ():
-        model = fit_stack(without_networks(rows, fold), stack)
+        model = fit_stack(without_networks(rows, fold), stack, choices)
         for layers, forward_ns in measured_passes(rows[rows["network"].isin(fold)]):
             estimate = estimate_pass(model, layers["kind"].to_numpy(dtype=str), sizes_of(layers))
             yield HeldOut(str(layers["network"].iloc[0]), int(layers["batch"].iloc[0]), layers, forward_ns, estimate)
 
 
-def _of_networks(cases: list[HeldOut]) -> float:
+def _of_networks(cases: list[HeldOut], priors: Priors) -> float:
     """The relative error to be added to that of networks so that a further one is held with probability LEVEL.
 
     With n networks that is the ceil((n + 1)·LEVEL)-th of what each would have needed (Vovk et al. 2005). Of fewer than
@@ -129,7 +129,7 @@ def _of_networks(cases: list[HeldOut]) -> float:
         _fewer(len(errors)) * np.mean([max(error**2 - sd**2, 0) for error, sd in pairs]) for pairs in errors.values()
     ]
     freedom = PRIOR_NETWORKS + len(excess)
-    variance = (PRIOR_NETWORKS * PRIOR_SD**2 + sum(excess)) / freedom
+    variance = (PRIOR_NETWORKS * priors.number("network_sd").ns ** 2 + sum(excess)) / freedom
     return float(np.sqrt(variance) * student.ppf(0.5 + LEVEL / 2, freedom) / NORMAL)
 
 

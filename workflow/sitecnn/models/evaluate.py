@@ -12,6 +12,7 @@ from sitecnn.models.calibrate import calibrated, fit_board, has_kernels_or_layer
 from sitecnn.models.coverage import coverage
 from sitecnn.models.families import family
 from sitecnn.models.features import Array
+from sitecnn.models.fit import CHOICES, Choices
 from sitecnn.models.measurements import (
     measured_passes,
     processor_of,
@@ -21,11 +22,12 @@ from sitecnn.models.measurements import (
     without_zeros,
 )
 from sitecnn.models.memory import COLUMNS, estimated_bytes, fit_memory, measured_memory, with_parts
+from sitecnn.models.priors import SHIPPED_PRIORS
 from sitecnn.models.probe_names import is_probe
 from sitecnn.models.threads import at_threads
 
-OURS = "sitecnn"
-"""What the board model is called among the methods."""
+OURS, STRICT = "sitecnn", "sitecnn, priors of other boards"
+"""What the board model is called among the methods, and one whose priors know nothing of the board that is judged."""
 
 HELD_OUT = "held out"
 """The split of networks that are measured to be estimated, and never fitted."""
@@ -181,18 +183,27 @@ def _cases(
     timed = others_steady[others["subject"].isin(["layer", "kernel"]) & ~others["mode"].isin(["warm", "overhead"])]
     if timed.empty:
         return
-    model = fit_board(others, "", "", {}).stacks[0]
+    models = {
+        name: fit_board(others, "", "", {}, choices=choices).stacks[0] for name, choices in _choices(rows).items()
+    }
     whole_layers = without_zeros(timed[~timed["kind"].isin(PARTS_OF_LAYERS)])
     simpler = {name: fit(whole_layers) for name, fit in BASELINES.items()}
     ratio = _pass_ratio(others)
     for layers, measured_ns in measured_passes(rows[rows["network"].isin(fold.networks)]):
-        judged = [_our_case(model, layers, measured_ns, level)]
+        judged = [_our_case(name, model, layers, measured_ns, level) for name, model in models.items()]
         judged += [
             _simple_case(name, estimate(without_zeros(layers)), layers, measured_ns, ratio)
             for name, estimate in simpler.items()
         ]
         for case in judged:
             yield from (_named(case, layers, split) for split in fold.splits)
+
+
+def _choices(rows: pd.DataFrame) -> dict[str, Choices]:
+    """By method: what a fit takes as given; a board that shipped priors know of is judged without them, too."""
+    boards = set(rows["board"]) if "board" in rows else set()
+    others = SHIPPED_PRIORS.without(boards)
+    return {OURS: CHOICES} | ({STRICT: Choices(others)} if others != SHIPPED_PRIORS else {})
 
 
 def _thread_cases(
@@ -208,7 +219,7 @@ def _thread_cases(
             others = [model for model in models if model.stack != stack]
             if model := at_threads(others, int(measured["threads"].iloc[0])):
                 for layers, measured_ns in measured_passes(measured.assign(stack=str(stack))):
-                    yield _named(_our_case(model, layers, measured_ns, level), layers, THREADS)
+                    yield _named(_our_case(OURS, model, layers, measured_ns, level), layers, THREADS)
 
 
 def _named(
@@ -221,17 +232,17 @@ def _named(
 
 
 def _our_case(
-    model: StackModel, layers: pd.DataFrame, measured_ns: float, level: float
+    method: str, model: StackModel, layers: pd.DataFrame, measured_ns: float, level: float
 ) -> tuple[dict[str, object], pd.DataFrame]:
     estimate = estimate_pass(model, layers["kind"].to_numpy(dtype=str), sizes_of(layers))
     low, high = interval(estimate.forward_ns, estimate.forward_sd_ns, level)
     lows, highs = interval(estimate.layers.ns, estimate.layers.sd_ns, level)
     ns = layers["median_ns"].to_numpy(dtype=float)
     intervals = {"low_ms": lows / 1e6, "high_ms": highs / 1e6, "covered": (lows <= ns) & (ns <= highs)}
-    table = _layer_table(OURS, layers, estimate.layers.ns).assign(
+    table = _layer_table(method, layers, estimate.layers.ns).assign(
         **intervals, modelled=estimate.layers.modelled, extrapolated=estimate.layers.extrapolated
     )
-    row = _network_row(OURS, layers, measured_ns, estimate.forward_ns)
+    row = _network_row(method, layers, measured_ns, estimate.forward_ns)
     row |= {"low_ms": low / 1e6, "high_ms": high / 1e6, "covered": low <= measured_ns <= high}
     return row | {"modelled_time_fraction": float(ns[estimate.layers.modelled].sum() / ns.sum())}, table
 

@@ -1,7 +1,7 @@
 """Dataset → board model: statsmodels fits per kind of kernel, non-negative, on relative error, robust to outliers."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ from sitecnn.models.correction import FEWEST_ROWS, NOISE, fit_correction
 from sitecnn.models.features import (
     ELEMENTWISE,
     FEATURES,
+    Feature,
     features_named,
     features_of,
     macs,
@@ -20,23 +21,10 @@ from sitecnn.models.features import (
 from sitecnn.models.measurements import layers_of_gemms, processor_of, sizes_of, with_steady_times, without_zeros
 from sitecnn.models.memory import stack_memory
 from sitecnn.models.pass_ratio import forward_pass
-from sitecnn.models.priors import (
-    COPIES,
-    COPY_KINDS,
-    RELATIVE_SD,
-    UNSEEN_COPIES,
-    ZEROS_SD,
-    ZEROS_SHARE,
-    Speeds,
-    coefficient_priors,
-)
+from sitecnn.models.priors import COPY_KINDS, SHIPPED_PRIORS, Prior, Priors, Speeds
 from sitecnn.models.regression import fit_kind, kind_from_priors, scaled
 from sitecnn.models.whole_pass import fit_whole_pass, is_of_many_networks
 from sitecnn.workload.kernels import KINDS_ON_ZEROS
-
-GEMMS_SD = 0.5
-"""Relative error of a layer of which only the matrix multiplication was timed: SqueezeNet takes 1.7 times as long with
-its im2col matrices, biases and calls on a server core."""
 
 FASTEST, LARGE_COPY = 0.02, 1 << 18
 """The speed of the fastest one in fifty, so that one wild measurement does not count; copies of at least 1 MiB."""
@@ -45,9 +33,25 @@ FASTEST_OVER_SEEN = 2.0
 """No kernel is estimated at more than twice the fastest speed that was seen."""
 
 
-def fit_stack(rows: pd.DataFrame, stack: str) -> StackModel:
+@dataclass(frozen=True)
+class Choices:
+    """What was chosen by looking at boards, and fits take as given: what they told, and features that do not count."""
+
+    priors: Priors = SHIPPED_PRIORS
+    left_out: frozenset[str] = frozenset()
+
+    def features_of(self, kind: str, processor: str) -> tuple[Feature, ...]:
+        """The features of a kind that count."""
+        return tuple(feature for feature in features_of(kind, processor) if feature.name not in self.left_out)
+
+
+CHOICES = Choices()
+"""What SiteCNN ships with."""
+
+
+def fit_stack(rows: pd.DataFrame, stack: str, choices: Choices = CHOICES) -> StackModel:
     """One stack's model from its measurements, its intervals not calibrated yet."""
-    processor, rows = processor_of(rows), with_steady_times(rows)
+    processor, rows, priors = processor_of(rows), with_steady_times(rows), choices.priors
     timed = rows[rows["subject"].isin(["kernel", "layer"]) & ~rows["mode"].isin(["warm", "overhead"])]
     timed = timed[timed["median_ns"] > 0]
     only_gemms = timed.empty
@@ -57,16 +61,17 @@ def fit_stack(rows: pd.DataFrame, stack: str) -> StackModel:
     if timed.empty:
         raise ModelError(f"stack {stack!r}: no kernel and no layer was measured, only passes; nothing can be fitted")
     least = _fastest(timed)
-    kinds = _fit_kinds(timed, processor, least)
+    kinds = _fit_kinds(timed, processor, least, choices)
     if many := is_of_many_networks(rows):
         kinds = {kind: _corrected(one, timed[timed["kind"] == kind]) for kind, one in kinds.items()}
     if only_gemms:
-        kinds = {kind: replace(one, rows=0, relative_sd=max(one.relative_sd, GEMMS_SD)) for kind, one in kinds.items()}
+        least_sd = priors.number("gemms_only_sd").ns
+        kinds = {kind: replace(one, rows=0, relative_sd=max(one.relative_sd, least_sd)) for kind, one in kinds.items()}
     if "convolution" in kinds and "deconvolution" not in kinds:
-        fitted = kinds["convolution"]
-        kinds["deconvolution"] = replace(fitted, rows=0, relative_sd=max(fitted.relative_sd, RELATIVE_SD))
+        fitted, unseen_sd = kinds["convolution"], priors.number("unseen_kind_sd").ns
+        kinds["deconvolution"] = replace(fitted, rows=0, relative_sd=max(fitted.relative_sd, unseen_sd))
     if processor == "cpu" and "source" in rows and rows["source"].eq("import").all():
-        kinds |= _of_zeros(kinds)
+        kinds |= _of_zeros(kinds, priors)
     kinds[UNSEEN] = _unseen(timed)
     if many:
         ratio, overhead_ns, ratio_sd, pass_ns, untimed = fit_whole_pass(rows)
@@ -77,7 +82,7 @@ def fit_stack(rows: pd.DataFrame, stack: str) -> StackModel:
     return StackModel(
         stack=stack,
         threads=int(rows["threads"].iloc[0]),
-        kinds={**_guessed(kinds[UNSEEN], least.get("element"), processor), **kinds},
+        kinds={**_guessed(kinds[UNSEEN], least.get("element"), priors.unseen(processor)), **kinds},
         forward_ratio=ratio,
         forward_ratio_sd=ratio_sd,
         unexplained_sd={"layer": 0.0, "network": 0.0},
@@ -100,33 +105,35 @@ def _corrected(fitted: KindModel, rows: pd.DataFrame) -> KindModel:
     return replace(fitted, correction=correction, relative_sd=NOISE)
 
 
-def _fit_kinds(timed: pd.DataFrame, processor: str, least: Mapping[str, float]) -> dict[str, KindModel]:
+def _fit_kinds(
+    timed: pd.DataFrame, processor: str, least: Mapping[str, float], choices: Choices
+) -> dict[str, KindModel]:
     """A model per kind; convolutions first, because they tell what a call takes."""
     kinds: dict[str, KindModel] = {}
     parts = {str(kind): part for kind, part in timed.groupby("kind")}
-    for kind in sorted({*parts, *COPIES[processor]}, key=lambda kind: kind != "convolution"):
+    known = choices.priors.kinds(processor)
+    for kind in sorted({*parts, *known}, key=lambda kind: (kind != "convolution", kind)):
         convolution = kinds.get("convolution")
         per = dict(zip(convolution.features, convolution.coefficients_ns, strict=True)) if convolution else {}
         speeds = Speeds(least.get("element"), least.get("mac"), per.get("calls"))
-        priors = coefficient_priors(kind, processor, speeds)
-        features = features_of(kind, processor)
+        priors = choices.priors.coefficients(kind, processor, speeds)
+        features = choices.features_of(kind, processor)
         # A kind whose sizes are nowhere whole stays unseen.
         if kind in parts and np.isfinite(matrix(features, sizes_of(parts[kind]))).all(axis=1).any():
             kinds[kind] = fit_kind(features, parts[kind], priors)
-        # Priors of convolutions leave out multiplying: there they are no model by themselves.
-        elif kind in COPIES[processor] and any(prior.ns > 0 for prior in priors.values()):
-            kinds[kind] = kind_from_priors(features, priors)
+        elif kind in known and any(prior.ns > 0 for prior in priors.values()):
+            kinds[kind] = kind_from_priors(features, priors, choices.priors.number("unseen_kind_sd").ns)
     return kinds
 
 
-def _of_zeros(kinds: Mapping[str, KindModel]) -> dict[str, KindModel]:
+def _of_zeros(kinds: Mapping[str, KindModel], priors: Priors) -> dict[str, KindModel]:
     """Kinds on zeros, and on other values, from each other where only one of both was measured."""
-    scaled_kinds = {}
+    share, scaled_kinds = priors.number("share_of_lrn"), {}
     for kind, of_zeros in KINDS_ON_ZEROS.items():
         if of_zeros in kinds and (kind not in kinds or not kinds[kind].rows):
-            scaled_kinds[kind] = scaled(kinds[of_zeros], 1 / ZEROS_SHARE, ZEROS_SD)
+            scaled_kinds[kind] = scaled(kinds[of_zeros], 1 / share.ns, share.sd_ns)
         elif of_zeros not in kinds and kind in kinds:
-            scaled_kinds[of_zeros] = scaled(kinds[kind], ZEROS_SHARE, ZEROS_SD)
+            scaled_kinds[of_zeros] = scaled(kinds[kind], share.ns, share.sd_ns)
     return scaled_kinds
 
 
@@ -146,16 +153,13 @@ def _fastest(timed: pd.DataFrame) -> dict[str, float]:
     return {name: ns for name, ns in least.items() if np.isfinite(ns) and ns > 0}
 
 
-def _guessed(unseen: KindModel, copy_ns: float | None, processor: str) -> dict[str, KindModel]:
+def _guessed(unseen: KindModel, copy_ns: float | None, copies: Mapping[str, Prior]) -> dict[str, KindModel]:
     """Kinds that no network had, from the copies that their code makes; none without a copy's time."""
     if copy_ns is None:
         return {}
     per = dict(zip(unseen.features, unseen.coefficients_ns, strict=True))
     call_ns = per.get("calls", 0.0)
-    return {
-        kind: _guess(prior.ns * copy_ns, call_ns, prior.sd_ns / prior.ns)
-        for kind, prior in UNSEEN_COPIES[processor].items()
-    }
+    return {kind: _guess(prior.ns * copy_ns, call_ns, prior.sd_ns / prior.ns) for kind, prior in copies.items()}
 
 
 def _unseen(timed: pd.DataFrame) -> KindModel:

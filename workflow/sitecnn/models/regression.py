@@ -13,7 +13,7 @@ from sitecnn.models.board_model import KindModel
 from sitecnn.models.feature import Array, Feature
 from sitecnn.models.features import matrix
 from sitecnn.models.measurements import sizes_of
-from sitecnn.models.priors import RELATIVE_SD, Prior
+from sitecnn.models.priors import Prior
 
 HUBER_THRESHOLD = 1.345
 """Huber's constant: 95 % efficiency under normal errors (Huber 1981; statsmodels' default)."""
@@ -55,7 +55,7 @@ def fit_kind(features: tuple[Feature, ...], rows: pd.DataFrame, priors: Mapping[
     )
 
 
-def kind_from_priors(features: tuple[Feature, ...], priors: Mapping[str, Prior]) -> KindModel:
+def kind_from_priors(features: tuple[Feature, ...], priors: Mapping[str, Prior], relative_sd: float) -> KindModel:
     """A kind that was not measured, as other boards suggest."""
     known = [(feature, priors[feature.name]) for feature in features if feature.name in priors]
     return KindModel(
@@ -64,7 +64,7 @@ def kind_from_priors(features: tuple[Feature, ...], priors: Mapping[str, Prior])
         coefficients_ns=tuple(prior.ns for _, prior in known),
         standard_errors_ns=tuple(prior.sd_ns for _, prior in known),
         covariance=tuple(map(_floats, np.diag([prior.sd_ns**2 for _, prior in known]))),
-        relative_sd=RELATIVE_SD,
+        relative_sd=relative_sd,
         seen=((0.0, 0.0),) * len(known),
         rows=0,
     )

@@ -6,10 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from sitecnn.models.board_model import KindModel, StackModel
-
-BETWEEN_SD = 0.1
-"""Relative error of a time that is read between two numbers of threads: an RK3399's at 4, from 2 and 6, were read 12 %
-too low, for its cores are of two kinds."""
+from sitecnn.models.priors import SHIPPED_PRIORS
 
 
 def at_threads(stacks: Sequence[StackModel], threads: int) -> StackModel | None:
@@ -41,7 +38,7 @@ def at_threads(stacks: Sequence[StackModel], threads: int) -> StackModel | None:
             name: between(below.least_ns[name], above.least_ns[name]) for name in below.least_ns.keys() & above.least_ns
         },
         unexplained_sd={
-            of: float(np.hypot(max(sd, above.unexplained_sd[of]), BETWEEN_SD))
+            of: float(np.hypot(max(sd, above.unexplained_sd[of]), SHIPPED_PRIORS.number("between_threads_sd").ns))
             for of, sd in below.unexplained_sd.items()
         },
         base_bytes=max(below.base_bytes, above.base_bytes),

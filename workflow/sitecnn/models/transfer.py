@@ -13,18 +13,13 @@ from sitecnn.models.features import Array, Sizes
 from sitecnn.models.measurements import processor_of, sizes_of
 from sitecnn.models.memory import stack_memory
 from sitecnn.models.pass_ratio import forward_pass
+from sitecnn.models.priors import SHIPPED_PRIORS
 from sitecnn.models.regression import scaled
 from sitecnn.network import Network
 from sitecnn.workload.kernels import SIZE_NAMES, layer_kernel
 
 LONE_KIND_SD = 0.5
 """How far kinds lie from each other where one alone was measured: the standard deviation of the logarithm."""
-
-SCALED_SD = 0.15
-"""Relative error of networks by a scaled model beyond that of the board it was scaled from.
-
-From docs/development/evaluation.md.
-"""
 
 SUM_WEIGHT = 200
 """Measurements that a sum over all layers of a type counts as: a network's total has to come out right."""
@@ -55,7 +50,7 @@ def transfer(
         weight = values.size / (values.size + OTHERS_WEIGHT)
         drawn = level + weight * (float(np.median(values)) - level) if values.size else level
         own_scale[kind] = scaled(fitted, float(np.exp(drawn)), float(spread / np.sqrt(1 + values.size)))
-    faster = float(np.exp(level))
+    faster, further_sd = float(np.exp(level)), SHIPPED_PRIORS.number("scaled_network_sd").ns
     base_bytes, factors = stack_memory(rows, processor_of(rows), stack)
     return replace(
         model,
@@ -67,7 +62,7 @@ def transfer(
         base_bytes=base_bytes,
         memory_factors=factors,
         usual_ratio=1.0,
-        unexplained_sd={part: float(np.hypot(sd, SCALED_SD)) for part, sd in model.unexplained_sd.items()},
+        unexplained_sd={part: float(np.hypot(sd, further_sd)) for part, sd in model.unexplained_sd.items()},
         **_passes(model, rows, faster),
     )
 
