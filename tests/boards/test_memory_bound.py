@@ -1,15 +1,19 @@
 """Boards of little memory: a plan leaves out what does not fit, and what did not fit after all fails alone."""
 
+import contextlib
 import json
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from sitecnn.boards.plan import Amount, plan
 from sitecnn.network import parse_prototxt
 from sitecnn.workload.engines import Engine
+from tests.boards.agents import CAFFE_PYTHON, command, lines, measurements, network_task, read
 from tests.boards.test_agent_onnx import task
 
 MIB = 2**20
@@ -70,3 +74,35 @@ def test_a_probe_that_exceeds_a_workers_bound_fails_alone():
     large, small = json.loads(found.stdout)
     assert large["status"] == "failed" and "alloc" in large["reason"].lower()
     assert small["status"] == "ok"
+
+
+@pytest.fixture
+def one_gigabyte():
+    """A shell command that moves its process into a cgroup of 1 GiB; skipped where none can be made."""
+    old, new = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
+    parent, limit = (old, "memory.limit_in_bytes") if old.is_dir() else (new, "memory.max")
+    group = parent / f"sitecnn-test-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / limit).write_text(str(1 << 30))
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            group.rmdir()
+        pytest.skip(f"a memory cgroup cannot be made here: {error}")
+    yield f"echo $$ > {group}/cgroup.procs && exec "
+    group.rmdir()
+
+
+@pytest.mark.skipif(not CAFFE_PYTHON.exists(), reason="real Caffe is not built: ./run test builds it")
+def test_a_campaign_completes_on_a_board_of_one_gigabyte(one_gigabyte, tmp_path):
+    """What does not fit is ended by the kernel, twice, and has failed; the agent tells a plan what there is."""
+    tasks = [network_task(LAYERS % (size, size), f"net-{size}") for size in (64, 2200, 65)]
+    (tmp_path / "plan.jsonl").write_text(lines(tasks))
+    files = ["--plan", str(tmp_path / "plan.jsonl"), "--records", str(tmp_path / "records.jsonl")]
+    agent = command(tmp_path, *files, python=CAFFE_PYTHON)
+    subprocess.run(["sh", "-c", one_gigabyte + '"$@"', "sh", *agent], check=True, capture_output=True, timeout=300)
+    *_, done = records = read(tmp_path)
+    assert done["owed"] == 0
+    assert [record["status"] for record in measurements(records)] == ["ok", "failed", "ok"]
+    assert "signal 9" in measurements(records)[1]["reason"]
+    assert max(record["board"]["memory"]["MemAvailable"] for record in records if "board" in record) <= 1 << 30

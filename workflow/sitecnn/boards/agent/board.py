@@ -47,9 +47,20 @@ def _cpu_model():
 
 
 def memory_bytes():
-    """{MemTotal and MemAvailable: bytes}, as far as the kernel tells."""
+    """{MemTotal and MemAvailable: bytes}, as far as the kernel tells; no more than this process's cgroup leaves it."""
     text = read_text("/proc/meminfo") or ""
-    return dict((name, int(size) * 1024) for name, size in re.findall(r"^(MemTotal|MemAvailable): +(\d+)", text, re.M))
+    sizes = re.findall(r"^(MemTotal|MemAvailable): +(\d+)", text, re.M)
+    return dict((name, min([int(size) * 1024] + _cgroup_limits())) for name, size in sizes)
+
+
+def _cgroup_limits():
+    """Bytes that cgroups of version 1 or 2 leave to this process (kernel.org, cgroup-v1/memory and cgroup-v2)."""
+    limits = []
+    for controllers, group in re.findall(r"^\d+:([^:]*):(.*)$", read_text("/proc/self/cgroup") or "", re.M):
+        if controllers in ("", "memory"):
+            mount, file = ("", "memory.max") if not controllers else ("/memory", "memory.limit_in_bytes")
+            limits.append(read_number("/sys/fs/cgroup%s%s/%s" % (mount, group.rstrip("/"), file)))
+    return [limit for limit in limits if limit]
 
 
 def cache_bytes():
