@@ -1,76 +1,11 @@
-"""The agent's statistics against a closed form and simulation, and its record file against torn lines."""
+"""The agent's record file against torn lines, what identifies a measurement, and what shares a process."""
 
-import itertools
 import json
-import random
-import statistics
-from math import comb
-
-import pytest
 
 from sitecnn.boards.agent.groups import GEMMS_TOGETHER, groups
 from sitecnn.boards.agent.hosts import RecordFile
 from sitecnn.boards.agent.keys import task_key
-from sitecnn.boards.agent.samples import (
-    FEWEST_IN_TIME,
-    FEWEST_SAMPLES,
-    MOST_SAMPLES,
-    measured,
-    median,
-    median_interval,
-    stop_reason,
-    warm_up,
-)
 from tests.boards.agents import gemm_task, network_task
-
-
-@pytest.mark.parametrize("count", [9, 10, 15, 40, 60])
-def test_median_interval_has_the_binomial_coverage_it_claims(count):
-    ordered = list(range(count))
-    low, high = median_interval(ordered)
-    # The true median lies below the order statistic of rank `low` (from 0) if at most `low` samples fall below it.
-    below = sum(comb(count, k) for k in range(low + 1)) / 2**count
-    assert low + high == count - 1
-    assert 1 - 2 * below >= 0.95
-    one_narrower = sum(comb(count, k) for k in range(low + 2)) / 2**count
-    assert 1 - 2 * one_narrower < 0.95
-
-
-def test_median_is_the_standard_librarys():
-    draw = random.Random(1)
-    for count in (1, 2, 9, 10):
-        values = [draw.random() for _ in range(count)]
-        assert median(values) == statistics.median(values)
-
-
-def test_nine_samples_are_the_fewest_without_extremes():
-    assert median_interval(range(FEWEST_SAMPLES)) == (1, 7)
-    assert median_interval(range(FEWEST_SAMPLES - 1))[0] == 0
-
-
-def until_enough(turns, seconds_each):
-    samples, reason = [], None
-    while not reason:
-        samples.append(next(turns))
-        reason = stop_reason(samples, seconds_each * len(samples))
-    return len(samples), reason
-
-
-def test_sampling_stops_when_the_median_is_known_or_time_or_patience_is_over():
-    assert until_enough(itertools.repeat(1000), 0) == (FEWEST_SAMPLES, "noise")
-    assert until_enough(itertools.cycle([1000, 3000]), 0) == (MOST_SAMPLES, "count")
-    assert until_enough(itertools.cycle([1000, 3000]), 1) == (FEWEST_IN_TIME, "time")
-
-
-def test_a_median_that_is_not_known_says_so():
-    assert measured([100.0] * 9, "noise")["status"] == "ok"
-    found = measured([100.0, 200.0] * 5, "time")
-    assert found["status"] == "unstable" and "known to 33 % only" in found["reason"]
-
-
-def test_warm_up_forgets_a_slow_start():
-    samples = iter([900, 500, 300, 110, 108, 100, 100])
-    assert warm_up(lambda: next(samples)) == 5
 
 
 def measurement(key):
