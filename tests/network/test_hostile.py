@@ -32,7 +32,7 @@ CASES = {
     "group of nothing": (CONVOLUTION.replace("SIZE", "3 group: 0"), "group must be"),
     "groups that do not divide": (CONVOLUTION.replace("SIZE", "3 group: 4"), "6 input channels"),
     "cycle": (IMAGE + layer("ReLU", "b", "a", name="a") + layer("ReLU", "a", "b", name="b"), "layer 'a' (ReLU)"),
-    "missing bottom": (IMAGE + layer("ReLU", "nowhere"), "its bottom 'nowhere' is made by no layer before it"),
+    "missing bottom": (IMAGE + layer("ReLU", "nowhere"), "its bottom 'nowhere' is produced by no layer before it"),
     "two layers make one blob": (IMAGE + IMAGE, "layer 'in' (Input): its top 'in'"),
     "names with control characters": (IMAGE + layer("ReLU", "\\033[2J"), "'\\x1b[2J'"),
     "pyramid of many levels": (IMAGE + layer("SPP", rest="spp_param { pyramid_height: 4000000000 }"), "layer 'it'"),

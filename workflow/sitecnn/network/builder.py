@@ -172,7 +172,7 @@ def _rule(type_name: str, settings: tuple[tuple[str, Any], ...], inputs: tuple[S
 def _kind(type_name: str) -> LayerType:
     if type_name not in LAYER_TYPES:
         near = get_close_matches(type_name, LAYER_TYPES, 1)
-        raise RefusedError("no layer type that is known" + (f"; did you mean {near[0]!r}?" if near else ""))
+        raise RefusedError("unknown layer type" + (f"; did you mean {near[0]!r}?" if near else ""))
     return LAYER_TYPES[type_name]
 
 

@@ -97,11 +97,13 @@ def _not_counted(layers: Sequence[Layer]) -> list[str]:
     """A line that names the layers of whose work nothing is known."""
     names = [f"{layer.name!r} ({layer.type})" for layer in layers if not layer.counted]
     blocks = [repr(layer.name) for layer in layers if isinstance(layer.settings, DenseBlock)]
-    inner = [f"not counted: what is no convolution in {', '.join(blocks[:MOST_NAMED])} (DenseBlock)"] if blocks else []
+    inner = (
+        [f"not counted: all but the convolutions in {', '.join(blocks[:MOST_NAMED])} (DenseBlock)"] if blocks else []
+    )
     if not names:
         return inner
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return [f"not counted: the work of {', '.join(names[:MOST_NAMED])}{more}, of which nothing is known", *inner]
+    return [f"not counted: the work of {', '.join(names[:MOST_NAMED])}{more}, which SiteCNN does not know", *inner]
 
 
 def _hint(node: Node, definitions: Sequence[LayerParameter], blobs: _Blobs) -> str:
@@ -111,7 +113,7 @@ def _hint(node: Node, definitions: Sequence[LayerParameter], blobs: _Blobs) -> s
         return ""
     maker = next((layer.name for layer in definitions if missing in layer.top), None)
     if maker is not None:
-        return f"; layer {maker!r} makes it, which must stand before"
+        return f"; layer {maker!r} produces it, but comes after it"
     return f"; if it is an input, give its shape: {input_option(missing, suggested(missing, definitions))}"
 
 
@@ -164,7 +166,7 @@ def _mark_zeros(node: Node, blobs: _Blobs, *, of_zeros: bool) -> None:
 
 def _input_shape(bottom: str, blobs: _Blobs) -> Shape:
     if bottom not in blobs.shapes:
-        raise RefusedError(f"its bottom {bottom!r} is made by no layer before it")
+        raise RefusedError(f"its bottom {bottom!r} is produced by no layer before it")
     return blobs.shapes[bottom]
 
 
@@ -257,7 +259,7 @@ def _make_tops(kind: LayerType, node: Node, outputs: tuple[Shape, ...], blobs: _
     for position, (top, shape) in enumerate(zip(node.tops, outputs, strict=True)):
         if top in blobs.shapes:
             in_place = position < len(node.bottoms) and node.bottoms[position] == top
-            require(in_place, f"its top {top!r} is made by a layer before it already")
+            require(in_place, f"its top {top!r} is already produced by a layer before it")
             require(kind.in_place, f"its top {top!r} is its bottom; this type does not work in place")
         blobs.shapes[top] = shape
 

@@ -73,7 +73,7 @@ class Guesses:
             _text({blob: guess for blob, guess in self._guesses.items() if guess.layer.type == kind}) for kind in types
         ]
         if self._misfits:
-            lines.append(f"guessed too, as they do not fit those guesses: what {_listed(self._misfits)} give")
+            lines.append(f"also guessed, because they do not fit those guesses: what {_listed(self._misfits)} give")
         return lines
 
 
@@ -84,7 +84,7 @@ def _text(guesses: Mapping[str, _Guess]) -> str:
     shapes = _listed([f"{blob!r} ({text(guesses[blob].shape)})" for blob in blobs])
     makers = f"layer {first.name!r} ({first.type})" if len(blobs) == 1 else f"layers of type {first.type}"
     hanging = list(dict.fromkeys(repr(name) for guess in guesses.values() for name in guess.hanging))
-    what = f"on it hang{'s' * (len(hanging) == 1)} {_listed(hanging)}" if hanging else "no other layer hangs on it"
+    what = f"layers that depend on it: {_listed(hanging)}" if hanging else "no other layer depends on it"
     options = " ".join(
         input_option(blob, "x".join(map(str, guesses[blob].shape)) or "1") for blob in blobs[:MOST_NAMED]
     )

@@ -144,5 +144,5 @@ def _notes(unknown: Iterable[UnknownField]) -> list[str]:
         return []
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     return [
-        f"fields that Caffe does not have are left out, no shape depends on them: {', '.join(names[:MOST_NAMED])}{more}"
+        f"ignored fields that Caffe does not have (no shape depends on them): {', '.join(names[:MOST_NAMED])}{more}"
     ]

@@ -93,10 +93,10 @@ def _guessed_shapes(graph: Graph) -> list[str]:
     name = graph.guessed[0]
     shape = "x".join(map(str, graph.shapes[name])) or "1"
     maker = next((one for one in graph.operators if name in one.outputs), None)
-    why = f"is told by no rule of ONNX's ({maker.layer_type})" if maker and maker.domain else "depends on the data"
+    why = f"is not given by ONNX's rules ({maker.layer_type})" if maker and maker.domain else "depends on the data"
     more = f" and of {len(graph.guessed) - 1} more" if len(graph.guessed) > 1 else ""
     return [
-        f"the shape of {name!r}{more} {why}: it is guessed, and so is all that hangs on it; "
+        f"the shape of {name!r}{more} {why}: it is guessed, and so is everything that depends on it; "
         f"give it: --input {name}:{shape}"
     ]
 

@@ -79,7 +79,7 @@ def _reshape(layer: LayerParameter, inputs: Inputs) -> Inferred:
         dims[dims.index(-1)] = prod(shape) // max(1, prod(d for d in (*before, *dims, *after) if d != -1))
     output = (*before, *dims, *after)
     if prod(output) != prod(shape):
-        require(False, f"cannot reshape {text(shape)} to {settings.dims}: the values do not come out even")
+        require(False, f"cannot reshape {text(shape)} to {settings.dims}: the numbers of values differ")
     return Inferred((output,), settings=settings)
 
 
@@ -153,7 +153,7 @@ def _unsqueeze(layer: LayerParameter, inputs: Inputs) -> Inferred:
     shape, settings = inputs[0], read(Unsqueeze, layer.unsqueeze_param)
     dim = settings.dim
     axis = dim if dim >= 0 else dim + len(shape) + 1
-    require(0 <= axis <= len(shape), f"dim {dim} is no place in its {text(shape)} input")
+    require(0 <= axis <= len(shape), f"dim {dim} is not a position in its {text(shape)} input")
     return Inferred(((*shape[:axis], 1, *shape[axis:]),), settings=settings)
 
 
