@@ -40,8 +40,16 @@ def _transposed(b: Builder, x: str, between: Part) -> str:
 
 
 def _normalised(b: Builder, x: str) -> str:
-    """Layer normalisation as older exporters write it."""
-    x = b.op("Transpose", b.op("Reshape", x, b.sizes(1, 32, -1)), perm=[0, 2, 1])
+    """Layer normalisation of a transformer's tokens as older exporters write it."""
+    return _layer_normalisation(b, b.op("Transpose", b.op("Reshape", x, b.sizes(1, 32, -1)), perm=[0, 2, 1]))
+
+
+def _normalised_between_transposes(b: Builder, x: str) -> str:
+    """ConvNeXt's of the channels, as older exporters write it."""
+    return _transposed(b, x, _layer_normalisation)
+
+
+def _layer_normalisation(b: Builder, x: str) -> str:
     centred = b.op("Sub", x, b.op("ReduceMean", x, axes=[-1], keepdims=1))
     variance = b.op("ReduceMean", b.op("Pow", centred, b.constant(2.0)), axes=[-1], keepdims=1)
     root = b.op("Sqrt", b.op("Add", variance, b.constant(1e-5)))
@@ -81,6 +89,40 @@ def _perceptron(b: Builder, x: str) -> str:
     x = b.op("LayerNormalization", b.op("Transpose", x, perm=[0, 2, 3, 1]), b.weight(32), b.weight(32))
     wide = _gelu(b, b.op("Add", b.op("MatMul", x, b.weight(32, 64)), b.weight(64)))
     return b.op("Transpose", b.op("Add", b.op("MatMul", wide, b.weight(64, 32)), b.weight(32)), perm=[0, 3, 1, 2])
+
+
+def _slice(b: Builder, x: str, start: int, end: int, axis: int = 1) -> str:
+    return b.op("Slice", x, b.sizes(start), b.sizes(end), b.sizes(axis), b.sizes(1))
+
+
+def _chunks(*ranges: tuple[int, int]) -> Part:
+    """PyTorch's `chunk` and `split`, which its exporter writes as Slices, and another reader."""
+
+    def part(b: Builder, x: str) -> str:
+        x = b.op("Relu", x)
+        return b.op("Concat", b.op("Tanh", x), *(b.op("Relu", _slice(b, x, *one)) for one in ranges[::-1]), axis=1)
+
+    return part
+
+
+def _gathered(b: Builder, x: str, *, alone: bool = True) -> str:
+    """Each index of an axis by itself."""
+    x = b.op("Reshape", x, b.sizes(2, 16, -1))
+    rows = [b.op("Abs", b.op("Gather", x, b.constant(index, np.int64), axis=0)) for index in range(2)]
+    return b.op("Concat", *rows, *([] if alone else [b.op("Reshape", x, b.sizes(32, -1))]), axis=0)
+
+
+def _sliced_attention(b: Builder, x: str) -> str:
+    """Queries and values read as they lie, keys transposed: each Slice decides by itself on which side it is."""
+    x = b.op("Transpose", b.op("Reshape", _pool(b, x), b.sizes(1, 2, 16, -1)), perm=[0, 1, 3, 2])
+    query, key, value = (_slice(b, x, start, end, 3) for start, end in ((0, 4), (4, 8), (8, 16)))
+    product = b.op("MatMul", b.op("Transpose", b.op("Relu", key), perm=[0, 1, 3, 2]), value)
+    return b.op("MatMul", b.op("Relu", query), product)
+
+
+def _sum_from_zero(b: Builder, x: str) -> str:
+    """Python's `sum` of branches begins with 0."""
+    return b.op("Add", b.op("Add", b.op("Relu", x), b.constant(0.0)), b.conv("x", 3, 32, 3))
 
 
 def _head(b: Builder, x: str, *activation: str) -> str:
@@ -148,11 +190,22 @@ PARTS: dict[str, Part] = {
     "Transposes before a Concat": lambda b, x: b.op(
         "Transpose", _joined(b, b.op("Transpose", x, perm=[0, 2, 3, 1])), perm=[0, 3, 1, 2]
     ),
+    "chunks": _chunks((0, 16), (16, 99)),
+    "chunks of which one is left out": _chunks((0, 16), (24, 32)),
+    "chunks that overlap": _chunks((0, 20), (12, 32)),
+    "chunks from the end": _chunks((0, -8), (-8, 32)),
+    "every index": _gathered,
+    "every index, and the whole": lambda b, x: _gathered(b, x, alone=False),
+    "a sum from zero": _sum_from_zero,
+    "a Mul by one": lambda b, x: b.op("Relu", b.op("Mul", b.constant([1.0]), b.op("Tanh", x))),
+    "a Sub from zero": lambda b, x: b.op("Sub", b.constant(0.0), x),
+    "attention of slices": _sliced_attention,
     "a residual of channels last": _residual_of_channels_last,
     "a mean of channels last": _mean,
     "attention": _attention,
     "channels last at the end": lambda b, x: b.op("Softmax", b.op("Transpose", x, perm=[0, 2, 3, 1]), axis=-1),
     "layer normalisation": _normalised,
+    "layer normalisation between Transposes": _normalised_between_transposes,
     "a perceptron": _perceptron,
     "a head": _head,
     **{f"a head with {kind}": _head_with(kind) for kind in ("Relu", "LeakyRelu", "Elu", "Softmax")},

@@ -59,6 +59,12 @@ def test_parts_of_networks_run_as_lowered(name: str, block: int, tmp_path: Path)
     check(builder.model(PARTS[name](builder, builder.conv("x", 3, 32, 3))), tmp_path, block)
 
 
+@pytest.mark.parametrize("name", [name for name in PARTS if "normalisation" in name or "attention" in name])
+def test_a_files_operator_set_decides_when_layer_normalisation_is_found(name: str, block: int, tmp_path: Path) -> None:
+    builder = Builder(opset=13)
+    check(builder.model(PARTS[name](builder, builder.conv("x", 3, 32, 3))), tmp_path, block)
+
+
 CONVOLUTIONS = [
     *[(8, 32, 1, 1), (12, 32, 1, 1), (15, 32, 1, 1), (16, 20, 3, 1), (17, 32, 3, 1), (18, 32, 3, 1), (20, 32, 3, 1)],
     *[(32, 32, 3, 32), (12, 12, 3, 12), (4, 4, 3, 4), (18, 18, 3, 18), (16, 32, 3, 16), (64, 64, 3, 4)],
@@ -194,6 +200,28 @@ def test_versions_are_told_apart(name: str) -> None:
     model = builder.model(PARTS[name](builder, builder.conv("x", 3, 32, 3)))
     for version, operators in SINCE[name].items():
         assert [one.op for one in lowered(model, 16, version=version)] == operators.split(), version
+
+
+PARTED_SINCE = {
+    "chunks": {"1.17.3": "Slice Slice", "1.18.1": "Split"},
+    "every index": {"1.17.3": "Split Squeeze Squeeze", "1.18.1": "Split Squeeze Squeeze"},
+    "every index, and the whole": {"1.17.3": "Gather Gather", "1.18.1": "Split Squeeze Squeeze"},
+    "attention": {
+        "1.27.0": "Split Squeeze Squeeze Squeeze Transpose Transpose Transpose",
+        "1.28.0": "Split Squeeze Squeeze Squeeze Transpose Transpose Transpose Transpose Transpose",
+    },
+}
+"""What takes parts of a tensor or turns it, of what these versions made of parts of networks."""
+
+
+@pytest.mark.parametrize("name", PARTED_SINCE)
+def test_versions_are_told_apart_by_how_they_take_parts_of_a_tensor(name: str) -> None:
+    builder = Builder()
+    model = builder.model(PARTS[name](builder, builder.conv("x", 3, 32, 3)))
+    for version, operators in PARTED_SINCE[name].items():
+        kernels = lowered(model, 8, version=version)
+        takers = [one.op for one in kernels if one.op in ("Gather", "Slice", "Split", "Squeeze", "Transpose")]
+        assert sorted(takers) == operators.split(), version
 
 
 def test_operators_without_inputs_or_with_outputs_left_out_are_lowered() -> None:

@@ -88,6 +88,7 @@ class Network:
     top that no layer reads).
     `precision` is that of the file's weights and arithmetic: fp32, fp16 or int8.
     `doubts` says why the totals are uncertain: which shapes are guessed, whose work is not counted.
+    `opset` is the operator set of an ONNX file, which decides what ONNX Runtime fuses; 0 where there is no such file.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Network:
     outputs: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
     precision: str = "fp32"
+    opset: int = 0
 
     def __repr__(self) -> str:
         return f"<Network {self.name}: {len(self.layers)} layers, batch {self.batch}>"

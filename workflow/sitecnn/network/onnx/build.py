@@ -64,7 +64,7 @@ def build(graph: Graph, origin: str, strict: bool, notes: Sequence[str]) -> Netw
     batch = next((shape[0] for name in graph.inputs if (shape := graph.shapes[name])), 1)
     outputs = tuple(source(name, same) for name in graph.outputs)
     said = (*notes, *_repeated_names(entries))
-    return Network(Path(origin).stem, batch, layers, said, outputs, _doubts(graph), _precision(graph))
+    return Network(Path(origin).stem, batch, layers, said, outputs, _doubts(graph), _precision(graph), graph.opset)
 
 
 def _precision(graph: Graph) -> str:

@@ -69,7 +69,7 @@ class Graph:
     """Operators that work on data; of tensors the shapes, numpy's names of the types, the values of small constants.
 
     `guessed` are tensors of which ONNX's rules do not tell the shape. `stored` has numpy's name of the type in which
-    the file keeps a weight, where it is not the type that operators read it in.
+    the file keeps a weight, where it is not the type that operators read it in. `opset` is ONNX's operator set.
     """
 
     name: str
@@ -82,6 +82,7 @@ class Graph:
     values: Mapping[str, Any]
     guessed: tuple[str, ...] = ()
     stored: Mapping[str, str] = field(default_factory=dict)
+    opset: int = 0
 
 
 def read_graph(data: bytes, origin: str, batch: int | None, inputs: Mapping[str, Shape]) -> tuple[Graph, list[str]]:
@@ -313,7 +314,18 @@ def _graph(model: ModelProto, weights: set[str]) -> Graph:
     inputs = tuple(given.name for given in graph.input if given.name not in weights)
     outputs = tuple(given.name for given in graph.output)
     fixed = frozenset(constants)
-    return Graph(graph.name, inputs, outputs, tuple(operators), shapes, types, fixed, values, stored=stored)
+    return Graph(
+        graph.name,
+        inputs,
+        outputs,
+        tuple(operators),
+        shapes,
+        types,
+        fixed,
+        values,
+        stored=stored,
+        opset=opsets.get("", 0),
+    )
 
 
 def _stored_as(node: NodeProto, stored: Mapping[str, str], types: Mapping[str, str]) -> str:

@@ -51,7 +51,7 @@ def to_onnx(network: Network, weights: Weights = "random", *, seed: int = 0) -> 
         [],
         initializers,
     )
-    versions = _versions(inner)
+    versions = operator_sets(network)
     model = helper.make_model(
         graph,
         opset_imports=[helper.make_opsetid(domain, version) for domain, version in versions.items()],
@@ -104,10 +104,10 @@ def _input(node: OnnxNode) -> ValueInfoProto:
     return helper.make_tensor_value_info(node.outputs[0], _number(dtype), node.shapes[0])
 
 
-def _versions(inner: list[OnnxNode]) -> dict[str, int]:
-    """The operator set of each domain in which all operators are what they are in their file: the newest of theirs."""
-    versions = {"": 7}
-    for node in inner:
+def operator_sets(network: Network) -> dict[str, int]:
+    """The version of each domain that a file of the network names: its file's, or the oldest that has all operators."""
+    versions = {"": max(7, network.opset)}
+    for _, node in nodes(network):
         domain = node.operator.domain
         versions[domain] = max(versions.get(domain, 1), node.operator.version)
     return versions

@@ -38,13 +38,28 @@ def _everywhere(rule: Rule, *ops: str) -> Callable[[Graph, Rules], bool]:
 
 def _drop(graph: Graph, node: Node, rules: Rules) -> bool:
     """Dropout and Identity, which only hand on."""
-    return graph.drop(node)
+    return graph.drop(node, node.inputs[0])
+
+
+NEUTRAL = {"Add": 0.0, "Sub": 0.0, "Mul": 1.0, "Div": 1.0}
+"""The value that changes nothing."""
+
+
+def _neutral(graph: Graph, node: Node, rules: Rules) -> bool:
+    """Add of 0 and Mul by 1, as Python's `sum` of branches leaves them, noop_elimination.cc."""
+    constants = [position for position, name in enumerate(node.inputs) if graph.is_weight(name)]
+    if len(constants) != 1 or (constants == [0] and node.op in ("Sub", "Div")):
+        return False
+    constant, data = node.inputs[constants[0]], node.inputs[1 - constants[0]]
+    if graph.weights[constant].values != (NEUTRAL[node.op],) or len(graph.shape(constant)) > len(graph.shape(data)):
+        return False
+    return graph.drop(node, data)
 
 
 def _clip(graph: Graph, node: Node, rules: Rules) -> bool:
     """Relu before a Clip that cuts off what is below 0 itself, relu_clip_fusion.cc."""
     follower = graph.follower(node)
-    return follower is not None and follower.op == "Clip" and graph.drop(node)
+    return follower is not None and follower.op == "Clip" and graph.drop(node, node.inputs[0])
 
 
 def _scale(graph: Graph, node: Node, rules: Rules) -> bool:
@@ -194,6 +209,15 @@ def _transposed_product(graph: Graph, node: Node, rules: Rules) -> bool:
     return True
 
 
+def _layer_normalization(graph: Graph, node: Node, rules: Rules) -> bool:
+    """Where the file's operator set has the operator; else it is found at level EXTENDED."""
+    return graph.opset >= LAYER_NORMALIZATION_SINCE and layer_normalization(graph, node)
+
+
+LAYER_NORMALIZATION_SINCE = 17
+"""The first operator set that has LayerNormalization."""
+
+
 def expand_functions(graph: Graph) -> None:
     """Operators that are functions of others and have no kernel of their own: HardSwish, Mish."""
     for node in graph.of(*FUNCTIONS):
@@ -228,6 +252,7 @@ def _share_equal_nodes(graph: Graph, rules: Rules) -> bool:
 
 STEPS: tuple[Callable[[Graph, Rules], bool], ...] = (
     _everywhere(_drop, "Dropout", "Identity"),
+    _everywhere(_neutral, *NEUTRAL),
     _everywhere(_clip, "Relu"),
     _everywhere(_sum, "Gemm"),
     _everywhere(_transposed_product, "Gemm"),
@@ -236,7 +261,7 @@ STEPS: tuple[Callable[[Graph, Rules], bool], ...] = (
     _share_equal_nodes,
     _everywhere(_product, "MatMul"),
     _everywhere(_reshape, "Reshape"),
-    _everywhere(lambda graph, node, rules: layer_normalization(graph, node), "Div"),
+    _everywhere(_layer_normalization, "Div"),
     _everywhere(move_transposes),
 )
 """In the order of graph_transformer_utils.cc, Level1."""

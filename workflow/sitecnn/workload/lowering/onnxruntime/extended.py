@@ -5,19 +5,29 @@ from collections.abc import Callable
 from sitecnn.network.graph import Shape
 from sitecnn.network.settings import Constant
 from sitecnn.workload.lowering.onnxruntime.graph import Graph, Node
-from sitecnn.workload.lowering.onnxruntime.patterns import bias_gelu, gelu, quick_gelu, skip_layer_normalization
+from sitecnn.workload.lowering.onnxruntime.patterns import (
+    bias_gelu,
+    gelu,
+    layer_normalization,
+    quick_gelu,
+    simplified_layer_normalization,
+    skip_layer_normalization,
+)
 from sitecnn.workload.lowering.onnxruntime.rules import CONV_ACTIVATIONS, Rules
-from sitecnn.workload.lowering.onnxruntime.transposes import move_transposes, permutation
+from sitecnn.workload.lowering.onnxruntime.transposes import permutation
 
 Pass = Callable[[Graph, Node, Rules], object]
 
 
 def optimise(graph: Graph, rules: Rules) -> None:
-    """One pass after another over all nodes, in ONNX Runtime's order (graph_transformer_utils.cc, Level2)."""
-    for apply, *ops in PASSES:
-        for node in graph.of(*ops):
-            if node in graph:
-                apply(graph, node, rules)
+    """One pass after another in ONNX Runtime's order (graph_transformer_utils.cc, Level2), until nothing changes."""
+    count = 0
+    while len(graph.nodes) != count:
+        count = len(graph.nodes)
+        for apply, *ops in PASSES:
+            for node in graph.of(*ops):
+                if node in graph:
+                    apply(graph, node, rules)
 
 
 def _gemm_activation(graph: Graph, node: Node, rules: Rules) -> None:
@@ -66,7 +76,7 @@ def _transposed_product(graph: Graph, node: Node, rules: Rules) -> None:
     """A MatMul reads an input whose last two axes are swapped by itself, matmul_transpose_fusion.cc."""
     for position in range(2):
         maker = graph.makers.get(node.inputs[position])
-        if maker is None or maker.op != "Transpose" or graph.follower(maker) is not node:
+        if maker is None or maker.op != "Transpose":
             continue
         rank = len(graph.shape(maker.inputs[0]))
         if permutation(maker, rank) == (*range(rank - 2), rank - 1, rank - 2):
@@ -79,51 +89,80 @@ def _take_over(graph: Graph, node: Node, position: int, maker: Node) -> None:
     """The node does the work of the maker of one of its inputs."""
     node.op = "FusedMatMul"
     graph.set_input(node, position, maker.inputs[0])
-    graph.remove(maker)
-    node.layers = (*node.layers, *maker.layers)
+    if not graph.users[maker.output] and maker.output not in graph.outputs:
+        graph.remove(maker)
+        node.layers = (*node.layers, *maker.layers)
 
 
 def _split(graph: Graph, node: Node, rules: Rules) -> None:
-    """Gathers that take every index of an axis are a Split, and a Squeeze each, gather_fusion.cc; at the first one."""
-    if graph.is_weight(node.inputs[0]):
-        return
+    """Gathers and Slices that together take an axis once are one Split, gather_fusion.cc; a Gather's axis is squeezed.
+
+    Up to 1.17 only Gathers, and only where nobody else reads the tensor.
+    """
     given = node.inputs[0]
-    shape = graph.shape(given)
-    axis = int(node.attributes.get("axis", 0)) % len(shape)
-    taken = {
-        index: user for user in graph.users[given] if (index := _single_index(graph, user, axis, shape)) is not None
-    }
-    if len(taken) != shape[axis] or len(graph.users[given]) != len(taken) or len(taken) < 2:
+    takers = [user for user in graph.users[given] if user.op in ("Gather", "Slice") and user.inputs[0] == given]
+    alone = len(takers) == len(graph.users[given]) and all(taker.op == "Gather" for taker in takers)
+    if graph.is_weight(given) or len(takers) < 2 or not (alone or rules.has("Slices join a Split")):
         return
-    part = (*shape[:axis], 1, *shape[axis + 1 :])
-    names = [f"{taken[index].output}/part" for index in range(shape[axis])]
-    graph.shapes |= dict.fromkeys(names, part)
-    sizes, axes = f"{given}/sizes", f"{given}/axes"
-    graph.weights |= {sizes: Constant((len(taken),), "int64"), axes: Constant((1,), "int64", (axis,))}
-    first = min(taken.values(), key=graph.nodes.index)
-    graph.add(Node("Split", [given, sizes], names, first.layers, {"axis": axis}), before=first)
-    for index, name in enumerate(names):
-        gather = taken[index]
-        squeeze = Node("Squeeze", [name, axes], [gather.output], gather.layers)
-        graph.add(squeeze, before=gather)
-        graph.remove(gather)
+    shape = graph.shape(given)
+    axis = _axis_taken(graph, takers[0], len(shape))
+    ranges = {} if axis is None else {_range_taken(graph, taker, axis, shape): taker for taker in takers}
+    taken = sorted(index for one in ranges for index in one)
+    if axis is None or len(ranges) < len(takers) or taken != list(range(shape[axis])):
+        return
+    sizes = f"{given}/sizes"
+    graph.weights[sizes] = Constant((len(ranges),), "int64")
+    split = Node("Split", [given, sizes], [], takers[0].layers, {"axis": axis})
+    graph.add(split, before=min(takers, key=graph.nodes.index))
+    for one in sorted(ranges, key=lambda one: one.start):
+        _take_part(graph, split, ranges[one])
+
+
+def _take_part(graph: Graph, split: Node, taker: Node) -> None:
+    """The next output of a Split is what a Slice took of its axis, or a Gather's before the axis is squeezed."""
+    output = taker.output
+    if taker.op == "Gather" and graph.shape(taker.inputs[1]) == ():
+        axis = split.attributes["axis"]
+        shape = graph.shape(output)
+        output, axes = f"{output}/part", f"{split.inputs[0]}/axes"
+        graph.shapes[output] = (*shape[:axis], 1, *shape[axis:])
+        graph.weights[axes] = Constant((1,), "int64", (axis,))
+        squeeze = graph.add(Node("Squeeze", [output, axes], [taker.output], taker.layers), before=taker)
+        graph.remove(taker)
         graph.makers[squeeze.output] = squeeze
+    else:
+        graph.remove(taker)
+        split.layers = tuple(sorted({*split.layers, *taker.layers}))
+    split.outputs.append(output)
+    graph.makers[output] = split
 
 
-def _single_index(graph: Graph, node: Node, axis: int, shape: Shape) -> int | None:
-    """The index that a Gather takes of an axis, None where it takes several or is none."""
-    if node.op != "Gather" or int(node.attributes.get("axis", 0)) % len(shape) != axis:
-        return None
-    values = graph.values(node, 1)
-    return int(values[0]) % shape[axis] if values and graph.shape(node.inputs[1]) == () else None
+def _axis_taken(graph: Graph, node: Node, rank: int) -> int | None:
+    """The one axis of which a Gather or a Slice takes a part; None where a Slice has several."""
+    if node.op == "Gather":
+        return int(node.attributes.get("axis", 0)) % rank
+    axes = graph.values(node, 3)
+    return int(axes[0]) % rank if axes and len(axes) == 1 else None
+
+
+def _range_taken(graph: Graph, node: Node, axis: int, shape: Shape) -> range:
+    """The indices of the axis that a Gather of a single index or a Slice takes; empty where it is neither."""
+    size = shape[axis]
+    starts, ends, steps = (graph.values(node, position) for position in (1, 2, 4))
+    if _axis_taken(graph, node, len(shape)) != axis or not starts or len(starts) != 1 or node.version < 13:
+        return range(0)
+    if node.op == "Gather":
+        return range(int(starts[0]) % size, int(starts[0]) % size + 1)
+    return range(size)[int(starts[0]) : int(ends[0])] if ends and (steps or (1.0,)) == (1,) else range(0)
 
 
 PASSES: tuple[tuple[Pass, *tuple[str, ...]], ...] = (
     (_gemm_activation, "Gemm"),
     (_conv_activation, "Conv"),
     (lambda graph, node, rules: gelu(graph, node), "Erf"),
-    (_split, "Gather"),
-    *((move_transposes,),) * 3,
+    (lambda graph, node, rules: layer_normalization(graph, node), "Div"),
+    (lambda graph, node, rules: simplified_layer_normalization(graph, node), "Div"),
+    (_split, "Gather", "Slice"),
     (_transposed_product, "MatMul", "FusedMatMul"),
     (lambda graph, node, rules: bias_gelu(graph, node), "Gelu"),
     (lambda graph, node, rules: skip_layer_normalization(graph, node), "LayerNormalization"),

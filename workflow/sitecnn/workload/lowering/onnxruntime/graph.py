@@ -36,9 +36,10 @@ class Node:
 
 
 class Graph:
-    """Nodes in an order in which they can run, with who makes and who uses each tensor."""
+    """Nodes in an order in which they can run, with who makes and who uses each tensor; `opset` is the file's."""
 
-    def __init__(self, outputs: Iterable[str] = ()) -> None:
+    def __init__(self, outputs: Iterable[str] = (), opset: int = 7) -> None:
+        self.opset = opset
         self.nodes: list[Node] = []
         self.shapes: dict[str, Shape] = {}
         self.weights: dict[str, Constant] = {}
@@ -94,12 +95,12 @@ class Graph:
         self.set_output(node, output)
         node.layers = (*node.layers, *follower.layers)
 
-    def drop(self, node: Node) -> bool:
-        """Remove a node that only hands on its first input; False where its output is a result."""
+    def drop(self, node: Node, name: str) -> bool:
+        """Remove a node whose output equals the tensor named; False where its output is a result."""
         if node.output in self.outputs:
             return False
         self.remove(node)
-        self.replace(node.output, node.inputs[0])
+        self.replace(node.output, name)
         return True
 
     def replace(self, name: str, other: str) -> None:

@@ -88,29 +88,54 @@ def bias_gelu(graph: Graph, node: Node) -> bool:
 
 def layer_normalization(graph: Graph, node: Node) -> bool:
     """(x - mean)/√(mean((x - mean)²) + ε)·scale + bias over the last axis, layer_norm_fusion.cc; `node` is the Div."""
-    if node.op != "Div":
-        return False
-    centred, root = (graph.makers.get(name) for name in node.inputs)
-    if centred is None or centred.op != "Sub" or root is None or root.op != "Sqrt":
-        return False
-    epsilon = graph.makers.get(root.inputs[0])
-    variance = graph.makers.get(_with_constant(graph, epsilon, "Add") or "")
-    square = graph.makers.get(variance.inputs[0]) if variance is not None and variance.op == "ReduceMean" else None
-    mean = graph.makers.get(centred.inputs[1])
+    root_mean = _root_mean_square(graph, node)
+    centred = graph.makers.get(node.inputs[0])
     scale = graph.follower(node)
     shift = graph.follower(scale) if scale is not None else None
-    if square is None or mean is None or epsilon is None or variance is None or scale is None or shift is None:
+    if not root_mean or centred is None or centred.op != "Sub" or scale is None or shift is None:
         return False
-    squared = square.op in ("Pow", "Mul") and square.inputs[0] == centred.output
-    if not squared or mean.op != "ReduceMean" or mean.inputs[0] != centred.inputs[0]:
+    mean = graph.makers.get(centred.inputs[1])
+    if mean is None or not _is_mean_of_last_axis(graph, mean) or mean.inputs[0] != centred.inputs[0]:
         return False
     weights = [name for part in (scale, shift) for name in part.inputs if graph.is_weight(name)]
     if (scale.op, shift.op, len(weights)) != ("Mul", "Add", 2):
         return False
-    parts = (mean, centred, square, variance, epsilon, root, node, scale, shift)
+    parts = (mean, centred, *root_mean, node, scale, shift)
     whole = Node("LayerNormalization", [centred.inputs[0], *weights], [shift.output], (), {"axis": -1})
     join(graph, parts, whole)
     return True
+
+
+def simplified_layer_normalization(graph: Graph, node: Node) -> bool:
+    """x/√(mean(x²) + ε)·scale over the last axis, the class SimplifiedLayerNormFusion there; `node` is the Div."""
+    root_mean = _root_mean_square(graph, node)
+    scale = graph.follower(node)
+    if not root_mean or scale is None or scale.op != "Mul":
+        return False
+    weights = [name for name in scale.inputs if graph.is_weight(name)]
+    if len(weights) != 1 or graph.shape(weights[0]) != graph.shape(node.output)[-1:]:
+        return False
+    whole = Node("SimplifiedLayerNormalization", [node.inputs[0], *weights], [scale.output], (), {"axis": -1})
+    join(graph, (*root_mean, node, scale), whole)
+    return True
+
+
+def _root_mean_square(graph: Graph, node: Node) -> tuple[Node, ...]:
+    """The parts of √(mean(x²) + ε) by which a Div divides its x; none where it divides by something else."""
+    root = graph.makers.get(node.inputs[1])
+    epsilon = graph.makers.get(root.inputs[0]) if root is not None and root.op == "Sqrt" else None
+    mean = graph.makers.get(_with_constant(graph, epsilon, "Add") or "")
+    square = graph.makers.get(mean.inputs[0]) if mean is not None and _is_mean_of_last_axis(graph, mean) else None
+    if square is None or root is None or epsilon is None or mean is None:
+        return ()
+    is_square = square.op in ("Pow", "Mul") and square.inputs[0] == node.inputs[0]
+    return (square, mean, epsilon, root) if is_square else ()
+
+
+def _is_mean_of_last_axis(graph: Graph, node: Node) -> bool:
+    axes = node.attributes.get("axes") or graph.values(node, 1)
+    rank = len(graph.shape(node.inputs[0]))
+    return node.op == "ReduceMean" and axes is not None and [int(axis) % rank for axis in axes] == [rank - 1]
 
 
 def skip_layer_normalization(graph: Graph, node: Node) -> bool:

@@ -20,6 +20,7 @@ BLOCKED_ACTIVATIONS = frozenset({"Relu", "Sigmoid", "Tanh", "HardSigmoid", "Gelu
 Release = tuple[int, ...]
 
 SINCE: dict[str, Release] = {
+    "Slices join a Split": (1, 18),
     "Pad joins AveragePool": (1, 20),
     "MatMul and Add of more than two axes are Reshape, Gemm, Reshape": (1, 21),
     "of two Reshapes the first goes": (1, 21),
@@ -28,6 +29,7 @@ SINCE: dict[str, Release] = {
     "BatchNormalization of operator set 15 stays on blocks": (1, 25),
     "Resize of operator sets 18 and 19 stays on blocks": (1, 25),
     "a Mul by a constant a channel stays on blocks": (1, 25),
+    "a Transpose moves behind a Gather": (1, 28),
     "a Transpose moves behind a Reshape that splits axes": (1, 29),
     "Conv on blocks applies HardSwish": (1, 30),
     "BatchNormalization joins ConvTranspose": (1, 32),

@@ -1,7 +1,7 @@
 """A network as the graph that ONNX Runtime is given."""
 
 from sitecnn.network.graph import Network, OnnxNode
-from sitecnn.network.onnx import INPUT, nodes
+from sitecnn.network.onnx import INPUT, nodes, operator_sets
 from sitecnn.network.settings import Constant
 from sitecnn.workload.lowering.onnxruntime.graph import Graph, Node
 
@@ -11,7 +11,7 @@ def to_graph(network: Network) -> Graph:
 
     Raises NetworkError for a layer of Caffe that ONNX has no operators for.
     """
-    graph = Graph(network.outputs)
+    graph = Graph(network.outputs, operator_sets(network)[""])
     for index, node in nodes(network):
         graph.shapes |= {name: shape for name, shape in zip(node.outputs, node.shapes, strict=True) if name}
         if node.operator.type != INPUT:

@@ -15,19 +15,22 @@ ELEMENTWISE = frozenset(
 )
 """Operators of one input that work on each value alone."""
 
-WITH_CONSTANT = frozenset({"Add", "Sub", "Mul", "Div"})
+WITH_CONSTANT = frozenset({"Add", "Sub", "Mul", "Div", "Pow"})
 """Operators of several inputs, constants among them, that do so."""
 
 MOVABLE = ELEMENTWISE | WITH_CONSTANT | {"Sum", "Max", "Min", "Concat", "Softmax", "LogSoftmax", "Pad"}
 """Operators that can work in another order of axes."""
 
 PASSABLE = MOVABLE | {
-    *("Transpose", "Split", "Squeeze", "Unsqueeze", "Slice", "Tile", "Shape", "ArgMax", "Where", "Reshape"),
+    *("Transpose", "Gather", "Split", "Squeeze", "Unsqueeze", "Slice", "Tile", "Shape", "ArgMax", "Where", "Reshape"),
     *("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "QuantizeLinear", "DequantizeLinear"),
 }
 """Operators that a Transpose before them may go past, so that it may vanish."""
 
 REDUCING = frozenset({"ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"})
+
+CARRYING = MOVABLE | REDUCING | {"Gather", "Split", "Squeeze", "Unsqueeze", "Slice", "Tile"}
+"""Operators whose outputs are transposed where their inputs are."""
 
 
 def permutation(node: Node, rank: int) -> tuple[int, ...]:
@@ -41,7 +44,7 @@ def move_transposes(graph: Graph, node: Node, rules: Rules) -> bool:
         return False
     if node.op == "Reshape":
         return rules.has("a Transpose moves behind a Reshape that splits axes") and _split_axes(graph, node)
-    return _cancel(graph, node) or _pass_split(graph, node) or _push_where_cheaper(graph, node)
+    return _cancel(graph, node) or _pass_parts(graph, node, rules) or _push_where_cheaper(graph, node)
 
 
 def _cancel(graph: Graph, node: Node) -> bool:
@@ -104,7 +107,7 @@ def _push_where_cheaper(graph: Graph, node: Node) -> bool:
 def _push_cost(graph: Graph, node: Node, order: tuple[int, ...]) -> int:
     """Axes that more would be transposed of; only what comes to another Transpose gets its output's for nothing."""
     cost = sum(_input_cost(graph, name, order) for name in graph.data(node))
-    if cost < 0 and not _leads_to_transpose(graph, node.output):
+    if cost < 0 and not any(_leads_to_transpose(graph, name) for name in node.outputs):
         cost += _long_axes(graph, node.output)
     return cost
 
@@ -128,9 +131,9 @@ def _leads_to_transpose(graph: Graph, name: str) -> bool:
         for user in graph.users[waiting.pop()]:
             if user.op == "Transpose":
                 return True
-            if user.op in MOVABLE and user.output not in seen:
-                seen.add(user.output)
-                waiting.append(user.output)
+            if user.op in CARRYING and user.output not in seen:
+                seen.update(user.outputs)
+                waiting.extend(user.outputs)
     return False
 
 
@@ -194,29 +197,48 @@ def _turn_constant(graph: Graph, node: Node, position: int, order: tuple[int, ..
     graph.set_input(node, position, name)
 
 
-def _pass_split(graph: Graph, node: Node) -> bool:
-    """Move a Transpose from before a Split or a Squeeze to behind it, where it may meet another."""
-    maker = graph.makers.get(node.inputs[0]) if node.op in ("Split", "Squeeze") else None
-    if maker is None or maker.op != "Transpose" or graph.follower(maker) is not node:
+def _pass_parts(graph: Graph, node: Node, rules: Rules) -> bool:
+    """Move a Transpose from before what takes parts of a tensor, or takes an axis away, to behind it where cheaper."""
+    gather = ("Gather",) if rules.has("a Transpose moves behind a Gather") else ()
+    maker = graph.makers.get(node.inputs[0]) if node.op in ("Split", "Slice", "Squeeze", *gather) else None
+    if maker is None or maker.op != "Transpose":
         return False
     order = permutation(maker, len(graph.shape(maker.output)))
-    if node.op == "Split":
-        axis = int(node.attributes.get("axis", 0)) % len(order)
-        node.attributes = {**node.attributes, "axis": order[axis]}
-        left = order
+    axes = _axes(graph, node)
+    if not axes or _push_cost(graph, node, order) >= 0:
+        return False
+    turned = [order[axis % len(order)] for axis in axes]
+    left = order if len(graph.shape(node.output)) == len(order) else _without(order, set(turned))
+    if node.op in ("Slice", "Squeeze"):
+        _set_axes(graph, node, sorted(turned) if node.op == "Squeeze" else turned)
     else:
-        axes = node.attributes.get("axes") or graph.values(node, 1)
-        if not axes:
-            return False
-        removed_axes = sorted(order[int(axis) % len(order)] for axis in axes)
-        remaining_axes = [axis for axis in order if axis not in removed_axes]
-        left = tuple(sorted(remaining_axes).index(axis) for axis in remaining_axes)
-        _set_axes(graph, node, removed_axes)
-    graph.set_input(node, 0, maker.inputs[0])
-    graph.remove(maker)
+        node.attributes = {**node.attributes, "axis": turned[0]}
+    _read_before(graph, node, maker)
     for position, output in enumerate(list(node.outputs)):
         _transpose_behind(graph, node, position, output, left)
     return True
+
+
+def _axes(graph: Graph, node: Node) -> list[int]:
+    """The axes of which a node takes parts or that it takes away; none where the file does not say which."""
+    if node.op == "Gather" and len(graph.shape(node.inputs[1])) > 1:
+        return []
+    if node.op in ("Gather", "Split"):
+        return [int(node.attributes.get("axis", 0))]
+    return [int(axis) for axis in node.attributes.get("axes") or graph.values(node, _axes_position(node)) or ()]
+
+
+def _axes_position(node: Node) -> int:
+    """Which input names the axes."""
+    return 3 if node.op == "Slice" else 1
+
+
+def _read_before(graph: Graph, node: Node, transpose: Node) -> None:
+    """Have a node read what is before a Transpose, which goes where nobody else reads it."""
+    graph.set_input(node, 0, transpose.inputs[0])
+    if not graph.users[transpose.output] and transpose.output not in graph.outputs:
+        graph.remove(transpose)
+        node.layers = (*node.layers, *transpose.layers)
 
 
 def _split_axes(graph: Graph, node: Node) -> bool:
@@ -258,7 +280,7 @@ def _set_axes(graph: Graph, node: Node, axes: list[int]) -> None:
         return
     name = f"{node.output}/axes"
     graph.weights[name] = Constant((len(axes),), "int64", tuple(axes))
-    graph.set_input(node, 1, name)
+    graph.set_input(node, _axes_position(node), name)
 
 
 def _transpose_behind(
@@ -277,20 +299,23 @@ def _transpose_behind(
 
 
 def _reduce(graph: Graph, node: Node) -> bool:
-    """A reduction reads what is before a Transpose where the axes that it leaves are in order then, too."""
+    """A reduction reads what is before a Transpose, and what it leaves is turned where the order is another then."""
     maker = graph.makers.get(node.inputs[0])
-    axes = node.attributes.get("axes") or graph.values(node, 1)
-    if maker is None or maker.op != "Transpose" or not axes or node.attributes.get("keepdims", 1):
+    axes = _axes(graph, node)
+    if maker is None or maker.op != "Transpose" or not axes:
         return False
-    rank = len(graph.shape(maker.output))
-    order = permutation(maker, rank)
-    reduced = {int(axis) % rank for axis in axes}
-    left = [order[axis] for axis in range(rank) if axis not in reduced]
-    if left != sorted(left):
+    order = permutation(maker, len(graph.shape(maker.output)))
+    turned = [order[axis % len(order)] for axis in axes]
+    left = order if node.attributes.get("keepdims", 1) else _without(order, set(turned))
+    if left != tuple(range(len(left))) and _push_cost(graph, node, order) >= 0:
         return False
-    graph.set_input(node, 0, maker.inputs[0])
-    node.attributes = {**node.attributes, "axes": tuple(sorted(order[axis] for axis in reduced))}
-    if not graph.users[maker.output] and maker.output not in graph.outputs:
-        graph.remove(maker)
-        node.layers = (*node.layers, *maker.layers)
+    _set_axes(graph, node, sorted(turned))
+    _read_before(graph, node, maker)
+    _transpose_behind(graph, node, 0, node.output, left)
     return True
+
+
+def _without(order: tuple[int, ...], gone: set[int]) -> tuple[int, ...]:
+    """The order of the axes that are left when some go."""
+    left = [axis for axis in order if axis not in gone]
+    return tuple(sorted(left).index(axis) for axis in left)
