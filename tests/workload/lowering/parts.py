@@ -120,6 +120,11 @@ def _sliced_attention(b: Builder, x: str) -> str:
     return b.op("MatMul", b.op("Relu", query), product)
 
 
+def _reshaped_twice(b: Builder, x: str, **more: int) -> str:
+    x = b.op("Reshape", b.op("Tanh", x), b.sizes(1, 32, -1))
+    return b.op("Abs", b.op("Reshape", x, b.sizes(1, 4, 8, -1), **more))
+
+
 def _sum_from_zero(b: Builder, x: str) -> str:
     """Python's `sum` of branches begins with 0."""
     return b.op("Add", b.op("Add", b.op("Relu", x), b.constant(0.0)), b.conv("x", 3, 32, 3))
@@ -196,6 +201,8 @@ PARTS: dict[str, Part] = {
     "chunks from the end": _chunks((0, -8), (-8, 32)),
     "every index": _gathered,
     "every index, and the whole": lambda b, x: _gathered(b, x, alone=False),
+    "Reshapes in a row": _reshaped_twice,
+    "Reshapes in a row, one of which allows zeros": lambda b, x: _reshaped_twice(b, x, allowzero=1),
     "a sum from zero": _sum_from_zero,
     "a Mul by one": lambda b, x: b.op("Relu", b.op("Mul", b.constant([1.0]), b.op("Tanh", x))),
     "a Sub from zero": lambda b, x: b.op("Sub", b.constant(0.0), x),

@@ -188,7 +188,7 @@ def _reshape(graph: Graph, node: Node, rules: Rules) -> bool:
     maker = graph.makers.get(node.inputs[0])
     if not rules.has("of two Reshapes the first goes") or maker is None or maker.op != "Reshape":
         return False
-    if graph.follower(maker) is not node:
+    if graph.follower(maker) is not node or any(one.attributes.get("allowzero") for one in (maker, node)):
         return False
     given = maker.inputs[0]
     graph.remove(maker)
