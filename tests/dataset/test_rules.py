@@ -105,6 +105,13 @@ def test_networks_have_their_own_layers_and_none_that_was_refused(tmp_path):
     assert set(zip(networks["network"], networks["batch"], strict=True)) == {("toy", 2), ("other", 1)}
 
 
+def test_networks_are_of_passes_that_follow_a_definition(tmp_path):
+    """A pass that another engine ran tells its kernels itself, whatever prototxt its record has."""
+    foreign = network_record(key="b" * 32, network="foreign", engine="onnxruntime", layers=None, kernels=[])
+    read(tmp_path, a=[run_record(), network_record(key="a" * 32), foreign])
+    assert set(reading.read_table(tmp_path, "networks")["network"].to_pylist()) == {"toy"}
+
+
 def failed(task, **changes):
     none = dict.fromkeys(("layers", "kernels", "forward_ns", "layerwise_ns", "prototxt"))
     return network_record(key="d" * 32, task=task, status="failed", reason="no memory", **{**none, **changes})
