@@ -159,7 +159,7 @@ def planned() -> list[dict[str, Any]]:
 
 def test_a_plan_has_all_of_a_round_before_the_next_and_memory_last():
     places = [(task["task"], task["network"], task.get("round")) for task in planned()]
-    one_round = [("probe", "probe-001"), ("probe", "probe-002"), ("network", "net")]
+    one_round = [("probe", "probe-001"), ("network", "net"), ("probe", "probe-002")]
     in_rounds = [(*task, number) for number in range(3) for task in one_round]
     assert places == [*in_rounds, ("memory", "net", None)]
 

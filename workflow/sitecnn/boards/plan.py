@@ -19,7 +19,7 @@ from sitecnn.workload.memory import footprint_bytes
 
 Task = dict[str, Any]
 
-PROBES, ROUNDS = {CAFFE: 45, ONNXRUNTIME: 60}, {CAFFE: 4, ONNXRUNTIME: 5}
+PROBES, ROUNDS = {CAFFE: 45, ONNXRUNTIME: 60}, {CAFFE: 4, ONNXRUNTIME: 7}
 """What a campaign has unless asked otherwise: on a server core a round of so many probes takes 9 and 15 s."""
 
 SEED = 1
@@ -68,7 +68,7 @@ def plan(networks: Mapping[Engine, Sequence[Network]], amount: Amount | None = N
     rounds = {engine: amount.rounds or ROUNDS[engine.name] for engine in networks}
     tasks = {engine: _networks(some, engine, amount) for engine, some in networks.items()}
     passes = {
-        engine: [*_fitting(_probes(engine, amount), amount), *(first for first, _ in of)]
+        engine: _spread(_fitting(_probes(engine, amount), amount), [first for first, _ in of])
         for engine, of in tasks.items()
     }
     in_rounds = [
@@ -87,6 +87,12 @@ def plan(networks: Mapping[Engine, Sequence[Network]], amount: Amount | None = N
 def plan_lines(tasks: Iterable[Task]) -> str:
     """The plan file's text: one JSON object per line."""
     return "".join(json.dumps(task, separators=(",", ":")) + "\n" for task in tasks)
+
+
+def _spread(probes: Sequence[Task], networks: Sequence[Task]) -> list[Task]:
+    """Networks evenly among the probes: what disturbs a board for seconds meets what is fitted and what judges it."""
+    places = [((index + 0.5) / len(part), task) for part in (probes, networks) for index, task in enumerate(part)]
+    return [task for _, task in sorted(places, key=lambda placed: placed[0])]
 
 
 def _fitting(probes: Iterable[tuple[Task, int]], amount: Amount) -> list[Task]:

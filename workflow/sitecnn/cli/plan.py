@@ -40,7 +40,7 @@ def add_parser(subparsers: Any) -> None:
     probes = parser.add_argument_group("probe networks", "measured in rounds, each in a process of its own")
     probes.add_argument("--probes", type=int, metavar="N", help="how many (default: 45 for Caffe, 60 for ONNX Runtime)")
     probes.add_argument(
-        "--rounds", type=int, metavar="N", help="how many rounds (default: 4 for Caffe, 5 for ONNX Runtime)"
+        "--rounds", type=int, metavar="N", help="how many rounds (default: 4 for Caffe, 7 for ONNX Runtime)"
     )
     probes.add_argument("--seed", type=int, default=1, metavar="N", help="random seed (default: 1)")
     probes.add_argument(

@@ -12,13 +12,13 @@ from .board import status_bytes
 from .errors import Refused
 from .onnx_bytes import chain, two_convolutions
 from .onnx_join import join
-from .onnx_session import WEIGHTS_BYTES, OnnxRuntime
+from .onnx_session import FORGOTTEN, WEIGHTS_BYTES, OnnxRuntime
 from .samples import Cost
 
 # Of a probe few passes, as rounds count for more than passes, of either kind as many: a quantile of fewer lies lower.
 # Of a network as many as fit into its time.
-PROBE_PASSES = 6
-NETWORK_SECONDS = 0.7
+PROBE_PASSES = 4
+NETWORK_SECONDS = 0.3
 FEWEST_PASSES, MOST_PASSES = 6, 60
 CHAIN_NODES, CHAIN_PASSES = 200, 30
 
@@ -44,7 +44,7 @@ class OnnxBench(object):
 
     def nchwc_block(self):
         """Channels in a block of the layout that convolutions run in here: 0, 8 or 16; by which of two are renamed."""
-        nodes, _ = self.engine.profiled(two_convolutions(), lambda count, _: count >= 1)
+        nodes, _, _ = self.engine.measured(two_convolutions(), lambda count, _: count >= 1)
         blocked = set(node["name"] for node in nodes if node["name"].endswith("_nchwc"))
         if "plain_nchwc" not in blocked:
             return 0
@@ -52,12 +52,10 @@ class OnnxBench(object):
 
     def profiler_overhead_ns(self):
         """ns that stand inside a node's reported time: (sum of the nodes - a plain pass) / nodes."""
-        model, enough = chain(CHAIN_NODES), lambda count, _: count >= CHAIN_PASSES
-        plain = sorted(self.engine.plain(model, enough))
-        nodes, _ = self.engine.profiled(model, enough)
+        nodes, _, plain = self.engine.measured(chain(CHAIN_NODES), lambda count, _: count >= CHAIN_PASSES)
         sums = sorted(sum(node["samples_ns"][index] for node in nodes) for index in range(CHAIN_PASSES))
         quarter = CHAIN_PASSES // 4
-        return max((sums[quarter] - plain[quarter]) / float(len(nodes)), 0.0)
+        return max((sums[quarter] - sorted(plain)[quarter]) / float(len(nodes)), 0.0)
 
     def attempt(self, task, emit):
         """The result of one task; what fails is a result too, with its reason."""
@@ -81,15 +79,11 @@ class OnnxBench(object):
             return base64.b64decode(task["model"])
 
     def passes(self, task):
-        """Plain passes and profiled ones, each in a session of its own; kernels as the plan expects them."""
+        """Plain passes and profiled ones; kernels as the plan expects them."""
         model = self.model(task)
         with self.cost.of("timed"):
-            if task["task"] == "probe":
-                forward = self.engine.plain(model, lambda count, _: count >= PROBE_PASSES)
-                nodes, layerwise = self.engine.profiled(model, lambda count, _: count >= PROBE_PASSES)
-            else:
-                forward = self.engine.plain(model, _is_enough)
-                nodes, layerwise = self.engine.profiled(model, _is_enough)
+            enough = _is_probed if task["task"] == "probe" else _is_enough
+            nodes, layerwise, forward = self.engine.measured(model, enough)
         kernels = []
         for kernel, index in zip(task["kernels"], join(nodes, task["kernels"], task["network"])):
             sizes = dict((name, value) for name, value in kernel.items() if name not in ("op", "inputs", "outputs"))
@@ -105,13 +99,17 @@ class OnnxBench(object):
             base = status_bytes("VmRSS")
             session = self.engine.session(model)
             loaded, load_peak = status_bytes("VmRSS"), status_bytes("VmHWM")
-            self.engine.passes_ns(session, lambda count, _: count >= 1)
+            self.engine.passes_ns(session, self.engine.inputs(session), lambda count, _: count >= FORGOTTEN + 1)
             _trim()
             total = status_bytes("VmRSS")
         if None in (base, loaded, load_peak, total):
             raise Refused("this kernel does not tell a process's memory in /proc/self/status")
         sizes = {"base": base, "loaded": loaded, "load_peak": load_peak, "total": total, "peak": status_bytes("VmHWM")}
         return {"memory_bytes": sizes, "status": "ok", "reason": ""}
+
+
+def _is_probed(count, _):
+    return count >= PROBE_PASSES
 
 
 def _is_enough(count, seconds):

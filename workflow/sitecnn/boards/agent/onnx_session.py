@@ -22,6 +22,9 @@ WEIGHTS_BYTES = 128 << 20
 WEIGHTS_RANGE = (0.01, 0.1)
 """Least and largest weight: some are variances or divisors, and none may become NaN, infinite or denormal."""
 
+# Passes that are not counted.
+FORGOTTEN = 2
+
 
 def import_onnxruntime():
     """(onnxruntime, numpy); Refused if this Python has them not."""
@@ -108,33 +111,34 @@ class OnnxRuntime(object):
             values = like_an_image(self.numpy, values)
         return values.astype(kinds[kind.group(1)])
 
-    def passes_ns(self, session, enough):
-        """ns of passes until `enough(passes, seconds)`; the first two, which allocate, are not counted."""
-        values, passes = self.inputs(session), []
-        for _ in range(2):
-            session.run(None, values)
-        start = now_ns()
+    def passes_ns(self, session, values, enough):
+        """ns of passes of `values` until `enough(passes, seconds)`."""
+        passes, start = [], now_ns()
         while not enough(len(passes), (now_ns() - start) / 1e9):
             begin = now_ns()
             session.run(None, values)
             passes.append(now_ns() - begin)
         return passes
 
-    def plain(self, model, enough):
-        """ns of plain passes."""
-        return self.passes_ns(self.session(model), enough)
+    def measured(self, model, enough):
+        """(nodes, ns of profiled passes, ns of plain passes): each node with its name, op, shapes and ns of each pass.
 
-    def profiled(self, model, enough):
-        """(nodes, ns of the passes): each node with its name, op, shapes and the ns of each pass."""
+        All in one session, which takes longer to load than to measure, and lays its memory out once for both: plain
+        passes are those after the profile has ended.
+        """
         folder = tempfile.mkdtemp(dir=self.folder)
         try:
             session = self.session(model, folder)
-            passes = self.passes_ns(session, enough)
+            values = self.inputs(session)
+            # The first passes allocate.
+            self.passes_ns(session, values, lambda count, _: count >= FORGOTTEN)
+            layerwise = self.passes_ns(session, values, enough)
             with open(session.end_profiling()) as source:
                 events = json.load(source)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        return nodes_of(events, len(passes) + 2, 2), passes
+        forward = self.passes_ns(session, values, enough)
+        return nodes_of(events, len(layerwise) + FORGOTTEN, FORGOTTEN), layerwise, forward
 
 
 def nodes_of(events, runs, forgotten):
