@@ -43,6 +43,13 @@ def test_a_size_that_the_probes_have_only_as_zero_is_outside_where_it_is_more() 
     assert coverage_by_kind(kernel("net", "pool", channels=4, pad_h=0))["pool"]["inside"] == 1
 
 
+def test_passes_of_more_bytes_than_any_last_cache_holds_are_alike() -> None:
+    small, large, larger = ((100 << 10) << power for power in (0, 10, 13))
+    probes = [kernel(f"probe-00{number}", "gelu", pass_bytes=size) for number, size in enumerate((small, large))]
+    nets = [kernel("net", "gelu", pass_bytes=size) for size in (larger, small >> 1)]
+    assert coverage(pd.DataFrame([*probes, *nets]))["inside"].tolist() == [1]
+
+
 def test_a_kind_that_no_probe_has_is_wholly_outside() -> None:
     one = coverage_by_kind(kernel("net", "gelu", channels=16))["gelu"]
     assert (one["probe_kernels"], one["inside"], one["farthest"]) == (0, 0, "")

@@ -272,3 +272,13 @@ def test_sizes_are_those_that_are_executed() -> None:
     plain = [one.kernel for one in lowered(model, 0)]
     assert [one.kind for one in plain] == ["ort_conv_window", "ort_conv_depthwise_3x3"]
     assert np.prod([plain[1][name] for name in ("images", "channels", "height", "width")]) == plain[1]["in_elements"]
+
+
+@pytest.mark.parametrize("gate_first", [False, True])
+def test_a_gate_is_a_kernel_of_what_it_gates_whichever_comes_first(gate_first: bool) -> None:
+    builder = Builder()
+    image = builder.conv("x", 3, 20, 3)
+    pair = [image, builder.op("GlobalAveragePool", image)]
+    model = builder.model(builder.op("Mul", *(pair[::-1] if gate_first else pair)))
+    (one,) = (found.kernel for found in lowered(model, 0) if found.kernel.kind == "ort_mul_broadcast")
+    assert (one["channels"], one["height"]) == (20, one["out_height"]) and one["window"] == one["out_height"] ** 2

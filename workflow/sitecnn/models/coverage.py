@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from sitecnn.models.caches import LAST_CACHES
 from sitecnn.models.features import FREE_KINDS
 from sitecnn.models.probe_names import is_probe
 from sitecnn.workload.kernels import SIZE_NAMES
@@ -16,7 +17,8 @@ EDGES = ((np.min, np.inf), (np.max, -np.inf))
 def coverage(rows: pd.DataFrame) -> pd.DataFrame:
     """Per stack and kind, COLUMNS: of the measured networks' kernels how many lie inside what the probes saw, with ms.
 
-    A kernel is inside if each of its sizes lies between the least and the largest of its kind's in the probes.
+    A kernel is inside if each of its sizes lies between the least and the largest of its kind's in the probes; passes
+    of more bytes than any last cache holds count as alike.
     `farthest` is the size that lies furthest outside, `farthest_factor` how many times beyond; empty and NaN where none
     does, or the probes have no such kind. Empty for stacks without probes or without networks beside them.
     """
@@ -24,6 +26,8 @@ def coverage(rows: pd.DataFrame) -> pd.DataFrame:
     if layers.empty:
         return pd.DataFrame(columns=COLUMNS)
     layers = layers[~layers["kind"].isin(FREE_KINDS)]
+    # Beyond the largest last cache one pass is as another.
+    layers = layers.assign(pass_bytes=layers["pass_bytes"].clip(upper=LAST_CACHES[-1][1]))
     probes = np.array([is_probe(network) for network in layers["network"]], dtype=np.bool_)
     kinds = []
     for (stack, kind), real in layers[~probes].groupby(["stack", "kind"], sort=True):

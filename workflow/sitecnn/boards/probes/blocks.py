@@ -25,6 +25,12 @@ POOLS = {
 DEAR_ELEMENTS = 300_000
 """Layers that take tens of ns an element stay below this, or a few of them would take the board's whole time."""
 
+LARGEST_TRANSPOSED, TRANSPOSED_MACS = 1.1e6, 150e6
+"""Elements that a transposed convolution reads, and its MACs, at most: chains of small layers have them as well."""
+
+LEAST_TOKEN_MACS = 60e6
+"""What a product along the channels may have in any chain: few blocks have one, and networks have wide ones."""
+
 TOKENS = 30
 """The greatest height of a blob whose pixels attend to each other."""
 
@@ -63,13 +69,15 @@ def _basic(probe: Probe, tensor: str) -> str:
 
 
 def _bottleneck(probe: Probe, tensor: str) -> str:
-    """1×1, 3×3, 1×1 and a sum (He et al. 2016)."""
+    """1×1, 3×3, 1×1 and a sum (He et al. 2016), sometimes with squeeze-and-excite (Hu et al. 2018)."""
     _, height = probe.shape(tensor)
     narrow = probe.whole(min(probe.channels("bottleneck", height, 1, 0.4), (probe.most_macs / 9) ** 0.5 / height))
     tensor = probe.to_channels(tensor, 4 * narrow)
     inner = layers.convolution(probe.graph, tensor, narrow, activation="relu")
     inner = layers.convolution(probe.graph, inner, narrow, 3, activation="relu")
-    return layers.add(probe.graph, layers.convolution(probe.graph, inner, 4 * narrow), tensor, "relu")
+    inner = layers.convolution(probe.graph, inner, 4 * narrow)
+    inner = _squeeze_excite(probe, inner) if probe.generator.random() < 0.3 else inner
+    return layers.add(probe.graph, inner, tensor, "relu")
 
 
 def _inverted(kernel: int) -> Block:
@@ -212,12 +220,16 @@ def _upsampled(probe: Probe, tensor: str) -> str:
 
 
 def _transposed(probe: Probe, tensor: str) -> str:
-    """The same by a transposed convolution (Ronneberger et al. 2015)."""
+    """The same by a transposed convolution, on as many elements as U-Nets have (Ronneberger et al. 2015)."""
 
     def enlarge(small: str) -> str:
-        channels, height = probe.shape(small)
-        outputs = probe.drawn("transposed", height, 2, channels, 0.5, 0.5)
-        return layers.transposed(probe.graph, small, outputs, probe.generator.choice((2, 2, 4)))
+        _, height = probe.shape(small)
+        elements = probe.draws.log_uniform("transposed", 2e4, LARGEST_TRANSPOSED)
+        small = probe.to_channels(small, probe.whole(min(512, elements / height**2)))
+        kernel, channels = probe.generator.choice((2, 2, 4)), probe.shape(small)[0]
+        allowed = TRANSPOSED_MACS / (kernel**2 * channels * height**2)
+        outputs = probe.whole(min(channels * probe.generator.choice((0.5, 0.5, 1)), allowed))
+        return layers.transposed(probe.graph, small, outputs, kernel)
 
     return _enlarged(probe, tensor, enlarge)
 
@@ -240,7 +252,8 @@ def _convnext(probe: Probe, tensor: str) -> str:
     """7×7 depthwise, LayerNormalization and two products along the channels (Liu et al. 2022)."""
     graph = probe.graph
     _, height = probe.shape(tensor)
-    wide = min(probe.channels("convnext", height, 0.7, 0.4), (probe.most_macs / 4) ** 0.5 / height)
+    most_macs = max(probe.most_macs, LEAST_TOKEN_MACS)
+    wide = min(probe.channels("convnext", height, 0.7, 0.4), (most_macs / 4) ** 0.5 / height)
     tensor = probe.to_channels(tensor, probe.whole(wide))
     channels, _ = probe.shape(tensor)
     inner = layers.transpose(graph, layers.depthwise(graph, tensor, 7), (0, 2, 3, 1))
@@ -269,7 +282,7 @@ def _transformer(probe: Probe, tensor: str) -> str:
 
 def _local_response(probe: Probe, tensor: str) -> str:
     channels, height = probe.shape(tensor)
-    few = channels * height**2 <= DEAR_ELEMENTS
+    few = channels * height**2 <= 2 * DEAR_ELEMENTS
     return layers.local_response(probe.graph, tensor) if few else _pool(probe, tensor)
 
 
@@ -333,10 +346,10 @@ BLOCKS: dict[str, tuple[float, Block]] = {
     "activation": (2.5, _own_activation),
     "normalised": (0.7, _normalised),
     "upsampled": (1.5, _upsampled),
-    "transposed": (0.8, _transposed),
-    "convnext": (1, _convnext),
+    "transposed": (1, _transposed),
+    "convnext": (1.3, _convnext),
     "transformer": (0.5, _transformer),
-    "local response": (0.4, _local_response),
+    "local response": (0.7, _local_response),
     "few groups": (0.7, _few_groups),
     "scaled": (0.7, _scaled),
     "bins": (0.4, _binned),

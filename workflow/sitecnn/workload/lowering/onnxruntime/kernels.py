@@ -97,7 +97,9 @@ def _kernel(graph: Graph, node: Node) -> Kernel:
     if node.op in ("Resize", "Upsample"):
         return _resizing("resize", node, sizes)
     if _is_broadcast(graph, node):
-        return kernel(f"{PREFIX}{name}_broadcast", sizes | {"window": _span(graph, node)})
+        # Whichever input comes first: its time is that of the whole, which the output has.
+        whole = _shape_sizes(outputs[0]) | {"window": _span(graph, node)}
+        return kernel(f"{PREFIX}{name}_broadcast", sizes | whole)
     if node.op == "Softmax" and prod(given[0][int(node.attributes.get("axis", -1)) % len(given[0]) + 1 :]) > 1:
         name += "_across"
     return kernel(PREFIX + name, sizes | _window(node, given, outputs))
