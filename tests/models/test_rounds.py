@@ -9,7 +9,7 @@ from sitecnn.models.evaluate import HELD_OUT, evaluate
 from sitecnn.models.features import features_of, matrix
 from sitecnn.models.measurements import sizes_of
 from sitecnn.models.onnxruntime_features import ONNXRUNTIME_FEATURES
-from sitecnn.models.rounds import IDENTITY, fitted_rows, over_rounds, usual_ratio
+from sitecnn.models.rounds import IDENTITY, fitted_rows, over_rounds, rounds_sd, usual_ratio
 from sitecnn.workload.kernels import SIZE_NAMES
 
 STACK = "onnxruntime-1.32.0+cpu+nchwc-16+fp32+1-threads+clock-unknown"
@@ -94,18 +94,54 @@ def test_a_convolution_counts_sets_of_four_blocks_and_what_the_last_one_has():
     assert counts["weights_beyond_4_mb"] == 27744 / 2 and counts["weights_beyond_16_mb"] == 0
 
 
+@pytest.mark.parametrize(("block", "groups_of"), [(16, (6, 3, 2, 1)), (8, (3, 2, 1))])
 @pytest.mark.parametrize("pixels", range(1, 15))
-def test_pixels_of_a_row_are_computed_six_then_three_two_and_one_at_once(pixels):
+def test_pixels_of_a_row_are_computed_in_groups_that_the_registers_hold(pixels, block, groups_of):
     sizes = {"images": 1, "channels": 16, "height": 3, "width": pixels + 2, "out_channels": 16, "out_height": 1}
     sizes |= {"out_width": pixels, "kernel_h": 3, "kernel_w": 3, "stride_h": 1, "stride_w": 1, "pad_h": 0, "pad_w": 0}
     sizes |= {"group": 1, "dilation_h": 1, "dilation_w": 1, "in_elements": 1, "out_elements": 1, "parameters": 1}
-    table = sizes_of(pd.DataFrame([dict.fromkeys(SIZE_NAMES, np.nan) | sizes | {"inputs": 1, "activation": 0}]))
+    sizes |= {"inputs": 1, "activation": 0, "stack": STACK.replace("nchwc-16", f"nchwc-{block}")}
+    table = sizes_of(pd.DataFrame([dict.fromkeys(SIZE_NAMES, np.nan) | sizes]))
     features = {one.name: one.count for one in features_of("ort_nchwc_conv_window")}
     left, groups = pixels, 0
-    for at_once in (6, 3, 2, 1):
+    for at_once in groups_of:
         taken, left = divmod(left, at_once)
         groups += taken
-    assert features["weight_loads"](table)[0] == groups * 9 * 16
+    assert features["weight_loads"](table)[0] == groups * 9 * 16 * (16 / block)
+
+
+def test_blocks_of_eight_make_twice_as_many_sets():
+    sizes = {"images": 1, "channels": 64, "height": 4, "width": 4, "out_channels": 72, "out_height": 4, "out_width": 4}
+    sizes |= {"kernel_h": 1, "kernel_w": 1, "stride_h": 1, "stride_w": 1, "pad_h": 0, "pad_w": 0, "group": 1}
+    sizes |= {"dilation_h": 1, "dilation_w": 1}
+    steps = {one.name: one.count for one in features_of("ort_nchwc_conv_pointwise") if one.name.startswith("steps_of")}
+    for block, counts in ((16, {4: 1, 1: 1}), (8, {4: 2, 1: 1})):
+        sizes["stack"] = f"onnxruntime-1.32.0+nchwc-{block}"
+        rows = pd.DataFrame([dict.fromkeys(SIZE_NAMES, np.nan) | sizes])
+        found = {int(name[-1]): count(sizes_of(rows))[0] / (16 * 64) for name, count in steps.items()}
+        assert {blocks: sets for blocks, sets in found.items() if sets} == counts
+
+
+def passes(times: list[list[float]]) -> pd.DataFrame:
+    """Whole passes of probes, a list of rounds each."""
+    rows = [
+        row(f"probe-{probe:03d}", number, [ns] * 4, subject="forward")
+        for probe, rounds in enumerate(times)
+        for number, ns in enumerate(rounds)
+    ]
+    return over_rounds(pd.DataFrame(rows))
+
+
+def test_what_disturbs_all_passes_of_a_round_is_an_error_that_they_share():
+    # Without the one quiet round all passes would be 10 % longer: jackknife of (0, 0, log 1.1).
+    once = passes([[110.0, 110.0, 100.0], [220.0, 220.0, 200.0]])
+    assert rounds_sd(once) == pytest.approx(np.log(1.1) * 2 / 3)
+    assert rounds_sd(passes([[110.0, 100.0, 100.0], [220.0, 200.0, 200.0]])) == 0.0
+
+
+def test_what_disturbs_single_passes_is_none_and_of_one_round_nothing_is_known():
+    assert rounds_sd(passes([[100.0, 110.0, 110.0], [110.0, 100.0, 110.0], [110.0, 110.0, 100.0]])) == 0.0
+    assert rounds_sd(passes([[100.0], [200.0]])) == 0.0
 
 
 @pytest.mark.parametrize(("height", "kernel", "stride", "pad", "dilation"), [

@@ -8,20 +8,23 @@ import numpy as np
 from sitecnn.models.caches import NEAR, share_beyond
 from sitecnn.models.feature import Array, Sizes
 
-BLOCK = 16
-"""Channels in a block with AVX-512; with blocks of 8 the same features count halves of these."""
-
 SET_BLOCKS = 4
 """Blocks of outputs that MLAS computes at once, for one load of each input (snchwc.cpp, FilterSetSize)."""
 
-ROW_PIXELS = 6
-"""Pixels that it computes at once, for one load of each weight (SconvKernelAvx512F.S)."""
+AVX512_BLOCK = 16
+"""Channels in a block with AVX-512. With 8, AVX2's, half as many registers hold half as many pixels."""
 
 LARGEST_WINDOW = 16
 """Rows of a window that are looked at one by one: those outside the image are left out."""
 
 MULTIPLICATIONS, LATENCY = 2, 4
 """Vectors that a core multiplies in a cycle, and cycles until a sum is known: server cores, Cortex-A72 and later."""
+
+
+def block(sizes: Sizes) -> Array:
+    """Channels in a block; 16 where the engine has no blocks, whose kernels none of these features is of."""
+    own = sizes["nchwc_block"]
+    return np.where(own > 0, own, AVX512_BLOCK)
 
 
 def pixels(sizes: Sizes) -> Array:
@@ -80,14 +83,14 @@ def is_flat(sizes: Sizes) -> Array:
 def row_groups(sizes: Sizes, cost: Callable[[int], Any]) -> Array:
     """Σ `cost` of the groups of pixels that a row of outputs is computed in, those at padded edges left out.
 
-    Source: SconvKernelAvx512F.S, ProcessOutputCountN: six at once, then three, two and one of what is left.
+    Source: ProcessOutputCountN: six at once with AVX-512 (SconvKernelAvx512F.S), then three, two and one of what is
+    left; three at once with AVX2 (SconvKernelFma3.S), then two and one.
     """
     between = sizes["out_width"] - edge_columns(sizes)
     pixels = np.where(is_flat(sizes), sizes["out_height"] * sizes["out_width"], between)
-    whole, rest = np.divmod(pixels, ROW_PIXELS)
-    groups: Array = whole * cost(ROW_PIXELS)
-    groups = groups + np.where(rest >= 3, cost(3), 0)
-    rest = np.where(rest >= 3, rest - 3, rest)
+    sixes = np.where(block(sizes) == AVX512_BLOCK, pixels // 6, 0)
+    threes, rest = np.divmod(pixels - 6 * sixes, 3)
+    groups: Array = sixes * cost(6) + threes * cost(3)
     return groups + np.where(rest == 2, cost(2), 0) + np.where(rest == 1, cost(1), 0)
 
 
@@ -115,7 +118,7 @@ def group_channels(sizes: Sizes) -> Array:
 
 def group_blocks(sizes: Sizes) -> Array:
     """Blocks of outputs of a group."""
-    return np.ceil(sizes["out_channels"] / sizes["group"] / BLOCK)
+    return np.ceil(sizes["out_channels"] / sizes["group"] / block(sizes))
 
 
 def sets(sizes: Sizes) -> Array:
@@ -148,13 +151,13 @@ def edge_steps(sizes: Sizes) -> Array:
 
 def row_calls(sizes: Sizes) -> Array:
     """Rows of windows that the inner loop is called for: of each row of outputs, set and block of inputs."""
-    passes = np.ceil(group_channels(sizes) / BLOCK)
+    passes = np.ceil(group_channels(sizes) / block(sizes))
     return sizes["images"] * window_rows(sizes) * sets(sizes) * passes
 
 
-def accumulated(channels: int) -> Callable[[Sizes], Array]:
+def accumulated(channels: Callable[[Sizes], Array]) -> Callable[[Sizes], Array]:
     """Outputs written, once more for each further so many input channels."""
-    return lambda sizes: sizes["out_elements"] * np.ceil(group_channels(sizes) / channels)
+    return lambda sizes: sizes["out_elements"] * np.ceil(group_channels(sizes) / channels(sizes))
 
 
 def image_elements(sizes: Sizes) -> Array:
@@ -167,13 +170,13 @@ def read_elements(sizes: Sizes) -> Array:
     return image_elements(sizes) * np.ceil(group_blocks(sizes) / SET_BLOCKS)
 
 
-def far_accumulated(channels: int) -> Callable[[Sizes], Array]:
+def far_accumulated(channels: Callable[[Sizes], Array]) -> Callable[[Sizes], Array]:
     """Those of outputs that do not fit into the near caches: all rows of a set are written before the next inputs."""
 
     def count(sizes: Sizes) -> Array:
         blocks = np.minimum(group_blocks(sizes), SET_BLOCKS)
-        set_bytes = 4 * BLOCK * blocks * sizes["out_height"] * sizes["out_width"]
-        again = np.ceil(group_channels(sizes) / channels) - 1
+        set_bytes = 4 * block(sizes) * blocks * sizes["out_height"] * sizes["out_width"]
+        again = np.ceil(group_channels(sizes) / channels(sizes)) - 1
         elements: Array = share_beyond(NEAR, set_bytes) * sizes["out_elements"] * again
         return elements
 

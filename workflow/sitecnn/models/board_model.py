@@ -14,6 +14,7 @@ import numpy as np
 from sitecnn.errors import ModelError, SiteCNNError
 from sitecnn.files import write_text
 from sitecnn.models.correction import Correction
+from sitecnn.models.feature import stack_sizes
 from sitecnn.models.features import FREE_KINDS, MULTIPLYING, Array, Sizes, features_named, least_elements, macs, matrix
 from sitecnn.models.tflite_features import RELATED
 from sitecnn.workload.kernels import KINDS_ON_VALUES
@@ -166,7 +167,9 @@ def estimate_kinds(model: StackModel, kinds: np.ndarray[Any, Any], sizes: Sizes)
         fitted = next((model.kinds[name] for name in names if name in model.kinds), None)
         if fitted is not None or kind not in FREE_KINDS:
             rows = np.flatnonzero(kinds == kind)
-            estimates.append(_estimate_kind(model, kind, fitted, rows, _Rows(sizes, rows)))
+            of_kind = _Rows(sizes, rows)
+            of_kind |= stack_sizes(model.stack, len(rows))
+            estimates.append(_estimate_kind(model, kind, fitted, rows, of_kind))
     return tuple(estimates)
 
 

@@ -16,7 +16,7 @@ from sitecnn.models.board_model import WIDEST_SD, BoardModel, PassEstimate, Stac
 from sitecnn.models.fit import CHOICES, Choices, fit_stack
 from sitecnn.models.measurements import measured_passes, sizes_of, without_networks
 from sitecnn.models.priors import Priors
-from sitecnn.models.rounds import fitted_rows, usual_ratio
+from sitecnn.models.rounds import fitted_rows, rounds_sd, usual_ratio
 from sitecnn.models.transfer import transfer
 from sitecnn.network import Network
 
@@ -94,7 +94,9 @@ def calibrated(rows: pd.DataFrame, stack: str, choices: Choices = CHOICES) -> St
     cases = list(held_out_cases(rows, stack, choices))
     if not cases:
         return replace(model, unexplained_sd={part: choices.priors.number(f"lone_{part}_sd").ns for part in PARTS})
-    return replace(model, unexplained_sd={"layer": _of_layers(cases), "network": _of_networks(cases, choices.priors)})
+    shared = rounds_sd(rows)
+    unexplained = {"layer": _of_layers(cases), "network": _of_networks(cases, choices.priors)}
+    return replace(model, unexplained_sd={part: float(np.hypot(sd, shared)) for part, sd in unexplained.items()})
 
 
 def held_out_cases(rows: pd.DataFrame, stack: str, choices: Choices = CHOICES) -> Iterator[HeldOut]:

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sitecnn.workload.engines import engine_of_stack
+
 Array = NDArray[np.float64]
 Sizes = Mapping[str, Array]
-"""Columns named as in `sitecnn.workload.kernels.SIZE_NAMES`, an entry per kernel, NaN where a kind has no such size."""
+"""Columns named as in `sitecnn.workload.kernels.SIZE_NAMES`, an entry per kernel, NaN where a kind has no such size.
+Those of `stack_sizes` stand beside them."""
 
 
 @dataclass(frozen=True)
@@ -21,3 +24,8 @@ class Feature:
 
 
 CALL = Feature("calls", "call", lambda sizes: np.ones_like(sizes["in_elements"]))
+
+
+def stack_sizes(stack: str, kernels: int) -> dict[str, Array]:
+    """What a kernel's work depends on of its stack: the channels in a block of ONNX Runtime's, 0 for none."""
+    return {"nchwc_block": np.full(kernels, float(engine_of_stack(stack).nchwc_block))}

@@ -10,7 +10,7 @@ import pandas as pd
 from sitecnn.dataset import read_measurements
 from sitecnn.dataset.reading import read_table
 from sitecnn.errors import DatasetError
-from sitecnn.models.feature import Sizes
+from sitecnn.models.feature import Sizes, stack_sizes
 from sitecnn.models.rounds import over_rounds
 from sitecnn.models.whole_pass import UNTIMED, as_layers
 from sitecnn.workload.kernels import KINDS_ON_VALUES, SIZE_NAMES
@@ -118,8 +118,10 @@ def processor_of(rows: pd.DataFrame) -> str:
 
 
 def sizes_of(rows: pd.DataFrame) -> Sizes:
-    """The size columns of `rows` as float arrays, NaN where a kind has no such size."""
-    return {name: rows[name].to_numpy(dtype=float, na_value=np.nan) for name in SIZE_NAMES}
+    """The size columns of `rows` as float arrays, NaN where a kind has no such size, and what their stack adds."""
+    sizes = {name: rows[name].to_numpy(dtype=float, na_value=np.nan) for name in SIZE_NAMES}
+    stack = str(rows["stack"].iloc[0]) if "stack" in rows and len(rows) else ""
+    return sizes | stack_sizes(stack, len(rows))
 
 
 def _kernel_identity(rows: pd.DataFrame) -> "pd.Series[Any]":

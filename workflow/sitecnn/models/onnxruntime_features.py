@@ -8,9 +8,9 @@ from collections.abc import Callable
 import numpy as np
 
 from sitecnn.models.blocked_loops import (
-    BLOCK,
     SET_BLOCKS,
     accumulated,
+    block,
     cycles,
     edge_pixels,
     edge_steps,
@@ -31,8 +31,10 @@ from sitecnn.models.blocked_loops import (
 from sitecnn.models.caches import beyond_caches, moved
 from sitecnn.models.feature import CALL, Array, Feature, Sizes
 
-POINTWISE_CHANNELS = 128
-"""Input channels after which a 1×1 convolution reads and writes its outputs again (snchwc.cpp)."""
+
+def _pointwise_channels(sizes: Sizes) -> Array:
+    """Input channels after which a 1×1 convolution reads and writes its outputs again (snchwc.cpp)."""
+    return np.full_like(sizes["channels"], 128)
 
 
 PANEL_ROWS, PANEL_COLUMNS = 6, 16
@@ -128,11 +130,11 @@ EDGES = Feature("edge_steps", "step at a padded edge", edge_steps)
 ROW_CALLS = Feature("row_calls", "row of a window", row_calls)
 READ = Feature("read_elements", "element read by a set", read_elements)
 FAR_READ = Feature("far_read_elements", "element read again beyond near caches", far_read)
-ACCUMULATED = Feature("accumulated_elements", "output read and written", accumulated(BLOCK))
-POINTWISE_OUT = Feature("accumulated_elements", "output read and written", accumulated(POINTWISE_CHANNELS))
-FAR_ACCUMULATED = Feature("far_accumulated", "output read and written beyond near caches", far_accumulated(BLOCK))
+ACCUMULATED = Feature("accumulated_elements", "output read and written", accumulated(block))
+POINTWISE_OUT = Feature("accumulated_elements", "output read and written", accumulated(_pointwise_channels))
+FAR_ACCUMULATED = Feature("far_accumulated", "output read and written beyond near caches", far_accumulated(block))
 FAR_POINTWISE_OUT = Feature(
-    "far_accumulated", "output read and written beyond near caches", far_accumulated(POINTWISE_CHANNELS)
+    "far_accumulated", "output read and written beyond near caches", far_accumulated(_pointwise_channels)
 )
 WINDOW_STEPS = Feature("window_steps", "element in a window", lambda sizes: window_pixels(sizes) * sizes["channels"])
 PIXEL_GROUPS = Feature(
@@ -142,17 +144,19 @@ PIXEL_GROUPS = Feature(
         sizes["images"]
         * window_rows(sizes)
         * sizes["channels"]
-        / BLOCK
+        / block(sizes)
         * (row_groups(sizes, lambda _: 1) * sizes["kernel_w"] + edge_pixels(sizes))
     ),
 )
 DEPTHWISE_ROWS = Feature(
-    "row_calls", "row of a block", lambda sizes: sizes["images"] * sizes["out_height"] * sizes["channels"] / BLOCK
+    "row_calls",
+    "row of a block",
+    lambda sizes: sizes["images"] * sizes["out_height"] * sizes["channels"] / block(sizes),
 )
 DEPTHWISE_EDGES = Feature(
     "edge_steps",
     "step at a padded edge",
-    lambda sizes: sizes["images"] * window_rows(sizes) * sizes["channels"] / BLOCK * edge_pixels(sizes),
+    lambda sizes: sizes["images"] * window_rows(sizes) * sizes["channels"] / block(sizes) * edge_pixels(sizes),
 )
 PLAIN_MACS = Feature("tile_macs", "MAC in whole tiles", _plain_macs)
 COLUMNS = Feature("columns_elements", "element copied to columns", _columns_elements)

@@ -23,7 +23,8 @@ PASS = ["stack", "network", "batch", "subject"]
 def over_rounds(rows: pd.DataFrame) -> pd.DataFrame:
     """`rows` with those of rounds as one each, `median_ns` their statistic; kernels of a network are its layers then.
 
-    Whole passes have `usual_ns`, too: the median over all rounds. Rows without a round are left as they are.
+    Whole passes have `usual_ns`, too, the median over all rounds, and `rounds_ns`, the statistic of each. Rows without
+    a round are left as they are.
     """
     if "round" not in rows or rows["round"].isna().all():
         return rows
@@ -40,13 +41,14 @@ def over_rounds(rows: pd.DataFrame) -> pd.DataFrame:
     named = {"subject": merged["subject"].mask(is_kernel, "layer"), "samples_ns": None}
     named |= {name: merged[name].mask(is_kernel, merged["kind"]) for name in ("layer", "layer_type")}
     merged = merged.assign(**named, layer_index=merged["layer_index"].mask(is_kernel, index))
-    return pd.concat([others, merged.join(_usual_ns(rounds), on=PASS)], ignore_index=True)
+    return pd.concat([others, merged.join(_of_passes(least), on=PASS)], ignore_index=True)
 
 
-def _usual_ns(rounds: pd.DataFrame) -> "pd.Series[float]":
-    """The median of all whole passes, by what they are of."""
-    passes = rounds[rounds["subject"] == "forward"].groupby(PASS)["samples_ns"]
-    return passes.agg(lambda some: float(np.median(np.concatenate(list(some))))).rename("usual_ns")
+def _of_passes(rounds: pd.DataFrame) -> pd.DataFrame:
+    """`usual_ns` and `rounds_ns` of whole passes, by what they are of."""
+    passes = rounds[rounds["subject"] == "forward"].groupby(PASS)
+    usual = passes["samples_ns"].agg(lambda some: float(np.median(np.concatenate(list(some)))))
+    return pd.DataFrame({"usual_ns": usual, "rounds_ns": passes["median_ns"].agg(list)})
 
 
 def usual_ratio(rows: pd.DataFrame) -> float:
@@ -57,6 +59,21 @@ def usual_ratio(rows: pd.DataFrame) -> float:
     real = ratios[[not is_probe(network) for network in rows.loc[ratios.index, "network"]]]
     chosen = real if len(real) else ratios
     return float(chosen.median()) if len(chosen) else 1.0
+
+
+def rounds_sd(rows: pd.DataFrame) -> float:
+    """Relative standard error that all passes of a campaign share, as it had these rounds and no others; 0 if unknown.
+
+    Networks left out in turn do not show it, for what disturbs a round disturbs them all. It is the jackknife's, each
+    round left out in turn, of the median over passes of the least (Efron & Tibshirani 1993, section 11.2).
+    """
+    passes = rows.loc[rows["subject"] == "forward", "rounds_ns"].dropna() if "rounds_ns" in rows else []
+    count = min(map(len, passes), default=0)
+    if count < 2:
+        return 0.0
+    logs = np.log(np.array([some[:count] for some in passes]))
+    rises = [np.median(np.delete(logs, left_out, axis=1).min(axis=1) - logs.min(axis=1)) for left_out in range(count)]
+    return float(np.sqrt((count - 1) * np.var(rises)))
 
 
 def lower_quartile(samples: Sequence[float]) -> float:
