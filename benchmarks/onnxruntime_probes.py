@@ -204,24 +204,8 @@ def report(rounds: list[dict[str, Any]], models: list[Path], block: int, threads
     print(found.summary[columns].to_string(index=False))
     ours = found.layers[(found.layers["share"] > 0.01)]
     print(f"layers over 1 % within 15 %: {(ours['error'].abs() <= 0.15).mean():.0%}", OURS)
-    coverage(layers)
-
-
-def coverage(layers: pd.DataFrame) -> None:
-    """Print the share of the networks' time in kernels whose sizes lie within what the probes saw of their kind."""
-    probes = np.array([is_probe(name) for name in layers["network"]])
-    of_probes = layers[probes].groupby("kind")[list(SIZE_NAMES)]
-    least, most = of_probes.min(), of_probes.max()
-    real = layers[~probes]
-    within = np.array([
-        row["kind"] in least.index
-        and all(
-            not row[name] > most.loc[row["kind"], name] and not row[name] < least.loc[row["kind"], name]
-            for name in SIZE_NAMES
-        )
-        for row in real.to_dict("records")
-    ])  # fmt: skip
-    print(f"within the probes' sizes: {real.loc[within, 'median_ns'].sum() / real['median_ns'].sum():.1%} of the time")
+    seen = found.coverage
+    print(f"inside of what the probes saw: {seen['inside_ms'].sum() / seen['ms'].sum():.1%} of the networks' time")
 
 
 if __name__ == "__main__":
