@@ -67,7 +67,9 @@ def rounds_sd(rows: pd.DataFrame) -> float:
     Networks left out in turn do not show it, for what disturbs a round disturbs them all. It is the jackknife's, each
     round left out in turn, of the median over passes of the least (Efron & Tibshirani 1993, section 11.2).
     """
-    passes = rows.loc[rows["subject"] == "forward", "rounds_ns"].dropna() if "rounds_ns" in rows else []
+    if "rounds_ns" not in rows:
+        return 0.0
+    passes = rows.loc[rows["subject"] == "forward", "rounds_ns"].dropna()
     count = min(map(len, passes), default=0)
     if count < 2:
         return 0.0
