@@ -70,12 +70,12 @@ if __name__ == "__main__":
     parser.add_argument("--networks", type=int, default=20)
     parser.add_argument("--boards", type=int, default=4)
     parser.add_argument("--root", type=Path, help="take these results instead, from a copy")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
-        if asked.root:
+        if arguments.root:
             for name in ("config", "results"):
-                shutil.copytree(asked.root / name, copy / name, symlinks=True)
+                shutil.copytree(arguments.root / name, copy / name, symlinks=True)
         else:
-            synthetic(copy, asked.networks, asked.boards)
+            synthetic(copy, arguments.networks, arguments.boards)
         measure(copy)

@@ -32,5 +32,6 @@ rule write_report:
         "results/logs/report.log",
     conda:
         "../envs/sitecnn.yaml"
+    threads: 2
     shell:
         "sitecnn report -o {output.page:q} > {log:q} 2>&1"

@@ -25,5 +25,5 @@ def tables(root):
 def passes(root):
     """The network records as the agent wrote them."""
     lines = (root / "results" / "records" / "bench" / "cpu-1-threads.jsonl").read_text().splitlines()
-    found = [json.loads(line) for line in lines]
-    return {record["network"]: record for record in found if record.get("task") == "network"}
+    records = [json.loads(line) for line in lines]
+    return {record["network"]: record for record in records if record.get("task") == "network"}

@@ -16,8 +16,10 @@ def half_failed(tmp_path):
     lines = records(tmp_path, list(NETWORKS))
     for number, line in enumerate(lines):
         if line["record"] == "measurement" and line["task"] == "gemm" and number % 2:
-            kept = {name: line[name] for name in ("record", "key", "run", "block", "task", "kernel", "mode", "seconds")}
-            lines[number] = kept | {"status": "failed", "reason": "out of memory"}
+            common = {
+                name: line[name] for name in ("record", "key", "run", "block", "task", "kernel", "mode", "seconds")
+            }
+            lines[number] = common | {"status": "failed", "reason": "out of memory"}
     write_records(tmp_path, lines)
     stages(tmp_path)
     return tmp_path

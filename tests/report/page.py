@@ -13,6 +13,7 @@ from sitecnn.cli import main
 
 @dataclass
 class ReadTable:
+    caption: str = ""
     head: list[str] = field(default_factory=list)
     rows: list[list[tuple[str, float | None]]] = field(default_factory=list)
 
@@ -42,6 +43,8 @@ class _Reader(HTMLParser):
             self.table = (self.grids if kind == "grid" else self.tables)[name] = ReadTable()
         elif tag == "tr" and self.table.head:
             self.table.rows.append([])
+        elif tag == "caption":
+            self.cell = ""
         elif tag == "small" and self.cell is not None:
             self.cell += "\n"
         elif tag in ("td", "th"):
@@ -53,7 +56,9 @@ class _Reader(HTMLParser):
             self.cell += data
 
     def handle_endtag(self, tag):
-        if tag == "th" and not self.table.rows:
+        if tag == "caption":
+            self.table.caption, self.cell = self.cell or "", None
+        elif tag == "th" and not self.table.rows:
             self.table.head.append(self.cell)
         elif tag in ("td", "th"):
             if self.value is None and re.fullmatch(r"-?\d+", self.cell):
@@ -84,9 +89,10 @@ class Report:
         page = root / "results" / "report" / "report.html"
         assert main(["--root", str(root), "report", "-o", str(page)]) == 0
         text = page.read_text(encoding="utf-8")
-        found = [html.unescape(re.sub(r"<[^>]+>", "", part)) for part in SENTENCE.findall(text)]
+        texts = [html.unescape(re.sub(r"<[^>]+>", "", part)) for part in SENTENCE.findall(text)]
         files = re.compile(r"\s+(CSV|SVG\s+PNG\s+PDF)\s*$")
-        self.sentences = [re.sub(r"\s+", " ", files.sub("", part)).strip() for part in found]
+        self.page = read(page).tables
+        self.sentences = [re.sub(r"\s+", " ", files.sub("", part)).strip() for part in texts]
 
     def table(self, name):
         return pd.read_csv(self.root / "results" / "report" / "tables" / f"{name}.csv")

@@ -62,9 +62,9 @@ def ask(report: Path, folder: Path, script: str, *flags: str, first: str = "") -
     page.write_text(f"{text}{first}{asking}</body>{end}", encoding="utf-8")
     size = [] if any(flag.startswith("--window-size") for flag in flags) else ["--window-size=1280,30000"]
     done = run(page, folder, "--dump-dom", *size, *flags)
-    found = re.search(r'<pre id="answer">(.*?)</pre>', done.stdout, re.S)
-    assert found, done.stderr[-2000:]
-    unescaped = found[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    printed = re.search(r'<pre id="answer">(.*?)</pre>', done.stdout, re.S)
+    assert printed, done.stderr[-2000:]
+    unescaped = printed[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
     return json.loads(unescaped), done.stderr
 
 
@@ -80,9 +80,9 @@ def report(tmp_path_factory):
 def test_every_figure_is_drawn_and_the_console_is_silent(report, tmp_path):
     count = "return {figures: document.querySelectorAll('figure').length,"
     count += "drawn: document.querySelectorAll('figure.drawn .live svg').length};"
-    found, log = ask(report, tmp_path, count)
-    assert found["figures"] >= 8
-    assert found["drawn"] == found["figures"]
+    answer, log = ask(report, tmp_path, count)
+    assert answer["figures"] >= 8
+    assert answer["drawn"] == answer["figures"]
     assert not [line for line in log.splitlines() if "CONSOLE" in line]
 
 
@@ -117,11 +117,11 @@ def test_tables_sort_by_value_and_search(report, tmp_path):
         const left = [...table.tBodies[0].rows].filter((row) => !row.hidden).map((row) => row.textContent);
         return {up, down, left};
     """
-    found, _ = ask(report, tmp_path, script)
-    assert found["up"] == sorted(found["up"])
-    assert found["down"] == sorted(found["up"], reverse=True)
-    assert len(found["left"]) == 2
-    assert all("pool" in row for row in found["left"])
+    answer, _ = ask(report, tmp_path, script)
+    assert answer["up"] == sorted(answer["up"])
+    assert answer["down"] == sorted(answer["up"], reverse=True)
+    assert len(answer["left"]) == 2
+    assert all("pool" in row for row in answer["left"])
 
 
 CLIPPED = """[...svg.querySelectorAll('text')].filter((text) => {
@@ -150,10 +150,10 @@ def test_nothing_scrolls_sideways_and_no_text_of_a_figure_is_clipped(report, tmp
     inner.write_text(in_view(report), encoding="utf-8")
     outer = tmp_path / "outer.html"
     outer.write_text(f'<body><iframe src="inner.html" width="{width}" height="29000" style="border:0"></iframe></body>')
-    found, _ = ask(outer, tmp_path, script, "--allow-file-access-from-files", "--window-size=1400,30000")
-    assert found["figures"] >= 8
-    assert found["wide"] <= width
-    assert found["clipped"] == []
+    answer, _ = ask(outer, tmp_path, script, "--allow-file-access-from-files", "--window-size=1400,30000")
+    assert answer["figures"] >= 8
+    assert answer["wide"] <= width
+    assert answer["clipped"] == []
 
 
 def test_no_text_of_an_exported_figure_is_clipped(report, tmp_path):
@@ -164,8 +164,8 @@ def test_no_text_of_an_exported_figure_is_clipped(report, tmp_path):
         f"document.body.textContent = JSON.stringify([...document.querySelectorAll('svg')].map((svg) => {CLIPPED}));"
     )
     page.write_text("\n".join(file.read_text(encoding="utf-8") for file in files) + f"<script>{asking}</script>")
-    found = re.search(r"<body>(.*?)</body>", run(page, tmp_path, "--dump-dom", "--window-size=1280,30000").stdout, re.S)
-    clipped = json.loads(found[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+    body = re.search(r"<body>(.*?)</body>", run(page, tmp_path, "--dump-dom", "--window-size=1280,30000").stdout, re.S)
+    clipped = json.loads(body[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
     assert len(clipped) == len(files) > 5
     assert [text for texts in clipped for text in texts] == []
 
@@ -182,10 +182,10 @@ def test_without_javascript_tables_and_figures_are_there(report, tmp_path):
             tables: document.querySelectorAll("table td").length});
     });</script>"""
     page.write_text(text.replace("</body>", f"{asking}</body>"), encoding="utf-8")
-    found = json.loads(re.search(r"<title>(.*?)</title>", run(page, tmp_path, "--dump-dom").stdout)[1])
-    assert found["drawn"] == found["figures"] >= 8
-    assert found["live"] == 0
-    assert found["tables"] > 500
+    answer = json.loads(re.search(r"<title>(.*?)</title>", run(page, tmp_path, "--dump-dom").stdout)[1])
+    assert answer["drawn"] == answer["figures"] >= 8
+    assert answer["live"] == 0
+    assert answer["tables"] > 500
 
 
 def test_it_prints(report, tmp_path):
@@ -201,13 +201,13 @@ def test_it_prints(report, tmp_path):
 def test_axe_finds_nothing(report, tmp_path, dark):
     script = """
         document.querySelectorAll("details").forEach((one) => { one.open = true; });
-        const found = await axe.run(document, {resultTypes: ["violations"]});
-        return {dark: matchMedia("(prefers-color-scheme: dark)").matches, passes: found.passes.length,
-            violations: found.violations.map((one) => [one.id, one.nodes.slice(0, 3).map((node) => node.html)])};
+        const answer = await axe.run(document, {resultTypes: ["violations"]});
+        return {dark: matchMedia("(prefers-color-scheme: dark)").matches, passes: answer.passes.length,
+            violations: answer.violations.map((one) => [one.id, one.nodes.slice(0, 3).map((node) => node.html)])};
     """
     flags = ["--blink-settings=preferredColorScheme=0"] if dark else ["--blink-settings=preferredColorScheme=1"]
     library = AXE.read_text(encoding="utf-8").replace("</script", "<\\/script")
-    found, _ = ask(report, tmp_path, script, *flags, first=f"<script>{library}</script>")
-    assert found["dark"] == dark
-    assert found["passes"] > 10
-    assert found["violations"] == []
+    answer, _ = ask(report, tmp_path, script, *flags, first=f"<script>{library}</script>")
+    assert answer["dark"] == dark
+    assert answer["passes"] > 10
+    assert answer["violations"] == []

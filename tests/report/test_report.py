@@ -45,8 +45,8 @@ def hostile(tmp_path_factory):
     board = {"name": "bench", "description": HOSTILE, "processors": {"cpu": {"threads": [1]}}}
     (root / "config" / "boards" / "bench.yaml").write_text(json.dumps(board))
     folder = root / "results" / "evaluation" / "bench-cpu"
-    found = pd.read_parquet(folder / "baselines.parquet")
-    found.assign(method=HOSTILE, split=HOSTILE).to_parquet(folder / "baselines.parquet")
+    baselines = pd.read_parquet(folder / "baselines.parquet")
+    baselines.assign(method=HOSTILE, split=HOSTILE).to_parquet(folder / "baselines.parquet")
     (root / "results" / "campaigns" / "bench").mkdir(parents=True)
     (root / "results" / "campaigns" / "bench" / "interrupted.json").write_text(json.dumps({HOSTILE: HOSTILE}))
     path = root / "results" / "records" / "bench" / "cpu-1-threads.jsonl"
@@ -97,9 +97,9 @@ def test_a_failed_campaign(tmp_path):
     done.write_text(json.dumps({"cpu-1-threads": {"owed": 3, "planned": 9}}))
     stages(tmp_path)
     page = write(tmp_path)
-    found = read(page)
-    assert "Refused: out of <memory>" in found.tables["bad"].words("reason")
-    assert len(found.tables["refused"].rows) == 1
+    shown = read(page)
+    assert "Refused: out of <memory>" in shown.tables["bad"].words("reason")
+    assert len(shown.tables["refused"].rows) == 1
     assert "3 of 9 measurements remain" in missing(page)
 
 
@@ -119,9 +119,9 @@ def test_a_campaign_where_everything_failed(tmp_path):
 
 
 def test_hostile_names_are_text(hostile):
-    found = read(hostile)
-    assert HOSTILE in found.tables["layers-bench-cpu"].words("layer")
-    scripts = [attributes for tag, attributes in found.tags if tag == "script"]
+    shown = read(hostile)
+    assert HOSTILE in shown.tables["layers-bench-cpu"].words("layer")
+    scripts = [attributes for tag, attributes in shown.tags if tag == "script"]
     assert len(scripts) == 3
     page = hostile.read_text(encoding="utf-8")
     assert "<script>alert(1)" not in page
@@ -236,10 +236,10 @@ def test_two_boards_side_by_side(tmp_path):
     write_records(tmp_path, records(tmp_path, ["small", "middle"], 2.0, run="r2", seed=5), "slow")
     assert main(["--root", str(tmp_path), "aggregate"]) == 0
     page = read(write(tmp_path))
-    assert "bench cpu is the fastest in 2 of 2 passes" in " ".join(page.text)
+    assert "bench cpu is the fastest in 2 of 2 passes." in " ".join(page.text)
     table = page.tables["boards"]
     assert table.column("slow cpu ÷ bench cpu") == pytest.approx([2.0, 2.0], rel=0.03)
-    assert {"bench", "slow"} == set(page.tables["time"].words("board"))
+    assert {"bench cpu", "slow cpu"} == set(page.tables["time"].words("board"))
     assert "No model was fitted for slow cpu" in " ".join(page.text)
     grid = page.grids["answer"]
     slow = next(head for head in grid.head if head.startswith("slow cpu"))
@@ -289,7 +289,7 @@ def test_baselines_stand_beside_the_model(whole, tmp_path):
     pd.concat([ours, *others])[names].to_parquet(folder / "baselines.parquet")
     page = read(write(root))
     table = page.tables["baselines-bench-cpu"]
-    medians = dict(zip(table.words("method"), table.column("median |error|"), strict=True))
+    medians = dict(zip(table.words("method"), table.column("median absolute error"), strict=True))
     assert medians == pytest.approx({"sitecnn": networks["error"].abs().median(), "MACs alone": 0.75, "roofline": 0.5})
     assert "the best simpler method, roofline, by 50.0 %" in " ".join(page.text)
     (folder / "baselines.parquet").unlink()

@@ -47,8 +47,8 @@ def test_it_holds_the_report_its_figures_and_its_tables_by_category_with_caption
     }
     assert len(wanted["Figures"]) >= 8 and len(wanted["Tables"]) >= 15
     below = listed(root, "categories").items()
-    found = {name: sorted(path for paths in parts.values() for path in paths) for name, parts in below}
-    assert found == {name: sorted(str(path.relative_to(root)) for path in paths) for name, paths in wanted.items()}
+    shown = {name: sorted(path for paths in parts.values() for path in paths) for name, parts in below}
+    assert shown == {name: sorted(str(path.relative_to(root)) for path in paths) for name, paths in wanted.items()}
     assert all(len(entry["caption"]) > 20 for entry in listed(root, "results").values())
 
 

@@ -3,24 +3,21 @@
 import json
 import re
 from collections.abc import Iterable, Mapping
-from functools import cache
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import vl_convert
 from markupsafe import Markup, escape
 
 from sitecnn import __version__
 from sitecnn.files import atomic_path, write_text
 from sitecnn.report.chapters import CHAPTERS
-from sitecnn.report.draw import Drawing, drawn, inline_svg, interactive
-from sitecnn.report.page import Block, Chapter, Figure, Grid, Row, Table
+from sitecnn.report.draw import Drawing, bundle, drawn, inline_svg, interactive
+from sitecnn.report.page import Block, Chapter, Figure, Grid, Table
 from sitecnn.report.results import load_results
 from sitecnn.report.template import resource, template
-
-SNIPPET = "window.vegaEmbed = vegaEmbed;"
-"""What the page takes out of the bundle of Vega, Vega-Lite and Vega-Embed."""
 
 
 def write_report(root: Path, output: Path, before: Path | None = None) -> Path:
@@ -29,9 +26,18 @@ def write_report(root: Path, output: Path, before: Path | None = None) -> Path:
     Beside it: `tables/*.csv` and `figures/*.{svg,png,pdf}`. `before` is an older folder to compare with.
     """
     results = load_results(root, before)
-    chapters = [make(results) for make in CHAPTERS]
+    chapters: list[Chapter] = []
+    waiting: dict[str, Future[Drawing]] = {}
+    # Vega draws beside the chapters, which take as long.
+    with ProcessPoolExecutor(max_workers=2, mp_context=get_context("spawn")) as pool:
+        library = pool.submit(bundle)
+        for make in CHAPTERS:
+            chapters.append(make(results))
+            figures = [block for block in chapters[-1].blocks if isinstance(block, Figure)]
+            waiting |= {figure.name: pool.submit(drawn, figure.chart.to_dict()) for figure in figures}
+        drawings = {name: drawing.result() for name, drawing in waiting.items()}
+        script = Markup(library.result().replace("</script", "<\\/script"))  # noqa: S704
     blocks = [block for chapter in chapters for block in chapter.blocks]
-    drawings = {block.name: drawn(block) for block in blocks if isinstance(block, Figure)}
     tables = {block.name: csv(block.frame) for block in blocks if isinstance(block, Table | Grid)}
     replace_files(
         output.parent / "tables", {f"{name}.csv": text.encode("utf-8", "replace") for name, text in tables.items()}
@@ -40,7 +46,7 @@ def write_report(root: Path, output: Path, before: Path | None = None) -> Path:
         output.parent / "figures",
         {f"{name}.{suffix}": content for name, one in drawings.items() for suffix, content in one.files().items()},
     )
-    write_text(output, render(chapters, drawings))
+    write_text(output, render(chapters, drawings, script))
     return output
 
 
@@ -55,8 +61,8 @@ def replace_files(folder: Path, contents: Mapping[str, bytes]) -> None:
             path.unlink()
 
 
-def render(chapters: Iterable[Chapter], drawings: Mapping[str, Drawing]) -> str:
-    """The page. Templates escape text; only what this package and vl-convert wrote goes in as it is."""
+def render(chapters: Iterable[Chapter], drawings: Mapping[str, Drawing], library: Markup) -> str:
+    """The page, with Vega's `library`. Templates escape text, but not what this package and vl-convert wrote."""
     chapters = list(chapters)
     svgs = {name: Markup(inline_svg(one.svg, name)) for name, one in drawings.items()}  # noqa: S704
     return template("report.html.j2").render(
@@ -65,20 +71,13 @@ def render(chapters: Iterable[Chapter], drawings: Mapping[str, Drawing]) -> str:
         choices={name: choices(chapters, name) for name in ("board", "network")},
         kind_of=kind_of,
         split_share=split_share,
-        tags=tags,
         code=code,
         drawings=svgs,
         specs=script_json({name: interactive(one) for name, one in drawings.items()}),
-        library=vega() if drawings else "",
+        library=library,
         script=Markup(resource("report.js")),  # noqa: S704
         style=Markup(resource("report.css")),  # noqa: S704
     )
-
-
-@cache
-def vega() -> Markup:
-    """Vega, Vega-Lite and Vega-Embed as one script that cannot end the element it stands in."""
-    return Markup(vl_convert.javascript_bundle(SNIPPET).replace("</script", "<\\/script"))  # noqa: S704
 
 
 def choices(chapters: Iterable[Chapter], name: str) -> list[str]:
@@ -86,11 +85,6 @@ def choices(chapters: Iterable[Chapter], name: str) -> list[str]:
     frames = (block.frame for chapter in chapters for block in chapter.blocks if isinstance(block, Table | Grid))
     columns = [frame[name].dropna().astype(str) for frame in frames if name in frame]
     return sorted(set(pd.concat(columns))) if columns else []
-
-
-def tags(row: Row) -> dict[str, str]:
-    """What a table's row is filtered by: its board and its network, where it has them."""
-    return {name: str(row[name]) for name in ("board", "network") if name in row and not pd.isna(row[name])}
 
 
 def kind_of(block: Block) -> str:

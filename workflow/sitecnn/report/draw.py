@@ -7,7 +7,8 @@ from typing import Any
 
 import vl_convert
 
-from sitecnn.report.page import Figure
+SNIPPET = "window.vegaEmbed = vegaEmbed;"
+"""What the page takes out of the bundle of Vega, Vega-Lite and Vega-Embed."""
 
 PNG_SCALE = 2.0
 LETTER_SLACK_PX = 1.0
@@ -30,12 +31,17 @@ class Drawing:
         return {"svg": self.svg.encode(), "png": self.png, "pdf": self.pdf}
 
 
-def drawn(figure: Figure) -> Drawing:
+def bundle() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script."""
+    script: str = vl_convert.javascript_bundle(SNIPPET)
+    return script
+
+
+def drawn(spec: dict[str, Any]) -> Drawing:
     """A figure at the report's width: the SVG in the colours of the page, PNG and PDF on white, for a paper.
 
     Vega runs once, as it takes most of the time; the other two are made from its SVG.
     """
-    spec = figure.chart.to_dict()
     svg = with_slack(renumbered(vl_convert.vegalite_to_svg(spec)))
     on_white = svg.replace(">", '><rect x="-100%" width="200%" height="100%" fill="white"/>', 1)
     png = vl_convert.svg_to_png(on_white, scale=PNG_SCALE)
@@ -45,8 +51,8 @@ def drawn(figure: Figure) -> Drawing:
 def renumbered(svg: str) -> str:
     """An SVG whose ids count from 0: Vega counts on from one drawing to the next, so that none would come out twice."""
     ids = {name: f"id{number}" for number, name in enumerate(dict.fromkeys(re.findall(r' id="([^"]+)"', svg)))}
-    svg = re.sub(r' id="([^"]+)"', lambda found: f' id="{ids[found[1]]}"', svg)
-    return re.sub(r"url\(#([^)]+)\)", lambda found: f"url(#{ids.get(found[1], found[1])})", svg)
+    svg = re.sub(r' id="([^"]+)"', lambda match: f' id="{ids[match[1]]}"', svg)
+    return re.sub(r"url\(#([^)]+)\)", lambda match: f"url(#{ids.get(match[1], match[1])})", svg)
 
 
 def with_slack(svg: str) -> str:
@@ -66,7 +72,7 @@ def inline_svg(svg: str, name: str) -> str:
     are circles, which takes half the room.
     """
     svg = re.sub(r'(id="|url\(#)(?=\w)', rf"\g<1>{name}-", svg)
-    svg = re.sub(r' (?:d|transform)="[^"]*"', lambda found: re.sub(r"(\.\d)\d+", r"\1", found.group()), svg)
+    svg = re.sub(r' (?:d|transform)="[^"]*"', lambda match: re.sub(r"(\.\d)\d+", r"\1", match.group()), svg)
     svg = re.sub(CIRCLE, r'<circle cx="\1" cy="\2" r="\3"', svg)
     svg = re.sub(r'(<circle [^>]*?fill="#[^>]*?) stroke-width="[\d.]+"(?![^>]*stroke=)', r"\1", svg)
     return re.sub(r'<svg ([^>]*?)width="([\d.]+)" height="([\d.]+)"', r"<svg \1", svg, count=1)

@@ -36,6 +36,16 @@ SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#99
 
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 
+MOST_OFFSET = 6
+"""So many series stand one below the other in a line, with their intervals; more would make a chart too high to see."""
+
+LONG_LABEL = 22
+"""Letters of a legend's label of which four do not fit side by side."""
+
+FARTHEST_RATIO = 3.0
+FARTHEST_ERROR = 1.0
+"""What is beyond is drawn at the edge: one bad estimate would leave no room to tell the others apart."""
+
 BY_RANK = alt.EncodingSortField(field="rank", op="min")
 """Rows in the order of a column: a list of names would become a program, in which not every name can stand."""
 
@@ -55,7 +65,6 @@ LEGEND = {
     "labelColor": "currentColor",
     "orient": "top",
     "labelFontSize": 12,
-    "columns": 3,
     "columnPadding": 30,
     "labelLimit": 260,
 }
@@ -66,11 +75,11 @@ def group_of(layer_types: "pd.Series[Any]") -> "pd.Series[Any]":
     return layer_types.map(GROUPS).map(GROUP_NAMES).fillna("other")
 
 
-def styled(chart: Any, height: int) -> Any:
-    """`chart` at the report's width, in colours that read on light and dark paper alike."""
+def styled(chart: Any, height: int, columns: int = 3) -> Any:
+    """`chart` at the report's width, in colours that read on light and dark paper alike; `columns` of the legend."""
     chart = chart.properties(width=WIDTH, height=height)
     chart = chart.configure(background="transparent", font="system-ui, sans-serif", aria=False)
-    return chart.configure_axis(**AXIS).configure_legend(**LEGEND).configure_view(stroke=None)
+    return chart.configure_axis(**AXIS).configure_legend(**LEGEND, columns=columns).configure_view(stroke=None)
 
 
 def zoomable() -> alt.Parameter:
@@ -94,30 +103,36 @@ def log(title: str, **options: Any) -> dict[str, Any]:
 
 
 def answer_dots(rows: pd.DataFrame, level: float) -> Any:
-    """`ms` by network, a symbol for each `label` with its interval; filled where it was measured."""
-    labels = list(dict.fromkeys(rows["label"]))
+    """`ms` by `line`, a symbol for each of the `series`, with its interval where they are few; filled if measured.
+
+    Both are in the order of their median time.
+    """
+    order = rows.groupby("series")["ms"].median().sort_values()
+    labels, is_few = list(order.index), len(order) <= MOST_OFFSET
     numbers = range(len(labels))
     scale = alt.Scale(domain=labels, range=[SERIES[number % len(SERIES)] for number in numbers])
     symbols = alt.Scale(domain=labels, range=[SHAPES[number // len(SERIES) % len(SHAPES)] for number in numbers])
-    legend = alt.Legend(columns=1, labelLimit=0)
-    base = alt.Chart(rows.assign(rank=rows["label"].map(labels.index))).encode(
-        y=alt.Y("network:N", title=None, sort=None, axis=alt.Axis(grid=True)),
-        yOffset=alt.YOffset("label:N", sort=BY_RANK),
-        color=alt.Color("label:N", title=None, scale=scale, legend=legend),
+    rows = rows.assign(rank=rows.groupby("line")["ms"].transform("median"), place=rows["series"].map(labels.index))
+    base = alt.Chart(rows).encode(
+        y=alt.Y("line:N", title=None, sort=BY_RANK, axis=alt.Axis(grid=True)),
+        color=alt.Color("series:N", title=None, scale=scale),
     )
-    title = f"ms a pass, {whole_percent(level)} interval"
-    x = alt.X("ms:Q", **log(title))
-    tooltip = ["network:N", "label:N", "how:N", alt.Tooltip("ms:Q", format=".4~g"),
-               alt.Tooltip("images_per_second:Q", format=".4~g")]  # fmt: skip
-    bars = base.mark_rule(strokeWidth=2, opacity=0.5).encode(x=alt.X("low_ms:Q", **log(title)), x2="high_ms:Q")
+    if is_few:
+        offset = alt.EncodingSortField(field="place", op="min")
+        base = base.encode(yOffset=alt.YOffset("series:N", sort=offset))
+    title = f"ms per pass, {whole_percent(level)} interval" if is_few else "ms per pass"
+    tooltip = ["line:N", "series:N", "how:N", *(alt.Tooltip(f"{name}:Q", format=".4~g")
+               for name in ("ms", "low_ms", "high_ms", "images_per_second"))]  # fmt: skip
     dots = base.mark_point(size=45, opacity=1).encode(
-        x=x,
-        shape=alt.Shape("label:N", title=None, scale=symbols, legend=legend),
-        fill=alt.Fill("label:N", title=None, scale=scale, legend=legend),
+        x=alt.X("ms:Q", **log(title)),
+        shape=alt.Shape("series:N", title=None, scale=symbols),
+        fill=alt.Fill("series:N", title=None, scale=scale),
         fillOpacity=alt.condition("datum.how == 'measured'", alt.value(1), alt.value(0.15)),
         tooltip=tooltip,
     )
-    return styled(bars + dots, rows["network"].nunique() * (14 + 10 * len(labels)))
+    bars = base.mark_rule(strokeWidth=2, opacity=0.5).encode(x=alt.X("low_ms:Q", **log(title)), x2="high_ms:Q")
+    height = rows["line"].nunique() * (12 + 9 * len(labels) if is_few else 26)
+    return styled(bars + dots if is_few else dots, height, columns=1 if max(map(len, labels)) > LONG_LABEL else 4)
 
 
 def share_bars(rows: pd.DataFrame) -> Any:
@@ -156,7 +171,10 @@ def memory_bars(rows: pd.DataFrame, totals: pd.DataFrame) -> Any:
 
 def intervals(rows: pd.DataFrame, level: float) -> Any:
     """For each `label`: the estimate ÷ measured with its interval, beside 1."""
-    base = alt.Chart(rows).encode(y=alt.Y("label:N", title=None, sort=None))
+    ratios = ["ratio", "low_ratio", "high_ratio"]
+    base = alt.Chart(rows.assign(**{name: rows[name].clip(upper=FARTHEST_RATIO) for name in ratios})).encode(
+        y=alt.Y("label:N", title=None, sort=None)
+    )
     title = f"estimated ÷ measured, {whole_percent(level)} interval"
     axis = alt.Axis(tickCount=8)
     x = alt.X("ratio:Q", title=title, axis=axis, scale=alt.Scale(zero=False, nice=True))
@@ -205,8 +223,11 @@ def measured_against_estimated(layers: pd.DataFrame) -> Any:
 
 def residuals(layers: pd.DataFrame) -> Any:
     """A point per layer: the signed `error` by kind, in percent; a tick for each kind's median."""
-    errors = alt.X("error:Q", title="error", axis=alt.Axis(format="+%"), scale=alt.Scale(clamp=True))
-    layers = layers.assign(rank=-layers.groupby("kind")["error"].transform("median"))
+    errors = alt.X("error:Q", title="error", axis=alt.Axis(format="+%"))
+    layers = layers.assign(
+        rank=-layers.groupby("kind")["error"].transform("median"),
+        error=layers["error"].clip(-FARTHEST_ERROR, FARTHEST_ERROR),
+    )
     kinds = alt.Y("kind:N", title=None, sort=BY_RANK)
     base = alt.Chart(layers)
     tooltip = [
@@ -324,7 +345,7 @@ def method_errors(rows: pd.DataFrame, ours: str) -> Any:
     rows = rows.assign(rank=rows.groupby("method")["size"].transform("median"))
     y = alt.Y("method:N", title=None, sort=BY_RANK)
     axis = alt.Axis(format="~%", tickCount=6)
-    x = alt.X("size:Q", title="|error|", axis=axis, scale=alt.Scale(domainMin=0))
+    x = alt.X("size:Q", title="absolute error", axis=axis, scale=alt.Scale(domainMin=0))
     colour = alt.condition(f"datum.method == '{ours}'", alt.value(SERIES[0]), alt.value(SERIES[4]))
     tooltip = ["network:N", "method:N", alt.Tooltip("error:Q", format="+.1%"),
                alt.Tooltip("measured_ms:Q", format=".4~g"), alt.Tooltip("estimate_ms:Q", format=".4~g")]  # fmt: skip
@@ -354,23 +375,8 @@ def spread_by_iterations(rows: pd.DataFrame) -> Any:
 def drift(rounds: pd.DataFrame) -> Any:
     """Whole passes relative to the least of the rounds, round by round."""
     chart = alt.Chart(rounds).mark_line(point=alt.OverlayMarkDef(size=20), color=SERIES[0]).encode(
-        x=alt.X("round:O", title="round of the campaign"),
-        y=alt.Y("relative:Q", title="passes ÷ the least − 1", axis=alt.Axis(format="+%"), scale=alt.Scale(zero=False)),
+        x=alt.X("round:O", title="round of the campaign", axis=alt.Axis(labelAngle=0)),
+        y=alt.Y("relative:Q", title="more than least", axis=alt.Axis(format="+%"), scale=alt.Scale(zero=False)),
         tooltip=["round:O", alt.Tooltip("relative:Q", format="+.2%")],
     )  # fmt: skip
     return styled(chart, 220)
-
-
-def processors_side_by_side(rows: pd.DataFrame) -> Any:
-    """Forward passes in ms by `network`, a mark for each `processor` (published ones among them)."""
-    names = list(dict.fromkeys(rows["processor"]))
-    palette = [SERIES[index % len(SERIES)] for index in range(len(names))]
-    chart = alt.Chart(rows).mark_point(filled=True, size=90, opacity=0.9)
-    chart = chart.encode(
-        x=alt.X("ms:Q", **log("forward pass, ms")),
-        y=alt.Y("network:N", title=None, sort=None),
-        color=alt.Color("processor:N", title=None, scale=alt.Scale(domain=names, range=palette)),
-        shape=alt.Shape("processor:N", title=None, scale=alt.Scale(domain=names)),
-        tooltip=["network:N", "processor:N", alt.Tooltip("ms:Q", format=".4~g")],
-    )
-    return styled(chart, 40 + 30 * rows["network"].nunique())

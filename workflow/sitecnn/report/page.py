@@ -3,12 +3,13 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import altair as alt
-import numpy as np
 import pandas as pd
 
+from sitecnn.report.passes import ways
 from sitecnn.workload.stack_names import stack_label
 
 Row = Mapping[str, Any]
@@ -32,11 +33,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its title with unit, and how a row of the table becomes a cell; `left` columns hold words."""
+    """A column: its title with unit, and how a row of the table becomes a cell; `left` columns hold words.
+
+    A column with `once` stands in the caption, behind that word, where all rows have the same in it.
+    """
 
     title: str
     cell: Callable[[Row], Cell]
     left: bool = False
+    once: str | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,25 @@ class Table:
     note: str = ""
     searchable: bool = False
 
+    @cached_property
+    def common(self) -> dict[Column, str]:
+        """The columns in which all rows have the same, which the caption says once, with what they have."""
+        rows: list[dict[str, Any]] = self.frame.to_dict("records")  # type: ignore[assignment]
+        texts = {column: {column.cell(row).text for row in rows} for column in self.columns if column.once is not None}
+        return {column: text for column, (text, *more) in texts.items() if not more} if rows else {}
+
+    @property
+    def shown(self) -> list[Column]:
+        """The columns that the page shows."""
+        return [column for column in self.columns if column not in self.common]
+
+    @property
+    def caption(self) -> str:
+        """The title, with what all rows have in common."""
+        return ": ".join(
+            filter(None, [self.title, ", ".join(f"{one.once}{text}" for one, text in self.common.items())])
+        )
+
     @property
     def left_out(self) -> str:
         """What the page does not show of it, as a sentence; empty where it shows all."""
@@ -60,10 +84,17 @@ class Table:
         return f"The page has the first {MOST_ROWS:,} of {count:,} rows, the CSV all." if count > MOST_ROWS else ""
 
     @property
-    def rows(self) -> list[list[Cell]]:
-        """The cells that the page shows, row by row."""
+    def rows(self) -> list[tuple[dict[str, str], list[Cell]]]:
+        """What the page shows, row by row: the board and the network that it is filtered by, and the cells."""
         records: list[dict[str, Any]] = self.frame.head(MOST_ROWS).to_dict("records")  # type: ignore[assignment]
-        return [[column.cell(row) for column in self.columns] for row in records]
+        names, columns = [name for name in ("board", "network") if name in self.frame], self.shown
+        return [
+            (
+                {name: str(row[name]) for name in names if not is_missing(row[name])},
+                [column.cell(row) for column in columns],
+            )
+            for row in records
+        ]
 
 
 @dataclass(frozen=True)
@@ -142,10 +173,21 @@ def words(title: str, name: str) -> Column:
     return Column(title, lambda row: Cell(ABSENT if is_missing(row[name]) else str(row[name])), left=True)
 
 
-def stacks(frame: pd.DataFrame) -> tuple[Column, ...]:
-    """The stack's column where it tells rows apart, as people call it; the chapter on provenance has its whole name."""
-    told = frame.groupby(["board", "processor"])["stack"].nunique() if "board" in frame else frame["stack"].nunique()
-    return (stack("stack"),) if np.any(np.asarray(told) > 1) else ()
+def where(frame: pd.DataFrame) -> Column:
+    """The column of boards and processors, with the stack, as people call it, where a processor has several."""
+    keys = frame[["board", "processor", "stack"]].astype(str).itertuples(index=False) if "stack" in frame else ()
+    labels = dict(zip(map(tuple, keys), ways(frame), strict=True)) if "stack" in frame else {}
+
+    def cell(row: Row) -> Cell:
+        board, processor = str(row["board"]), str(row["processor"])
+        return Cell(labels.get((board, processor, str(row.get("stack"))), f"{board} {processor}"))
+
+    return Column("board", cell, left=True, once="")
+
+
+def batches() -> Column:
+    """The column of batches."""
+    return Column("batch", lambda row: number_cell(row["batch"], integer), once="batch ")
 
 
 def stack(title: str, name: str = "stack") -> Column:
@@ -208,6 +250,11 @@ def plus_minus(value: float, spread: float) -> str:
 milliseconds = significant
 
 
+def tenths(value: float) -> str:
+    """A number with one decimal."""
+    return f"{value:,.1f}"
+
+
 def integer(value: float) -> str:
     """A whole number with thousands apart."""
     return f"{value:,.0f}"
@@ -237,6 +284,11 @@ def signed_percent(value: float) -> str:
     """A signed fraction as percent; what rounds to nothing has no sign."""
     text = f"{100 * value:+.1f} %"
     return "0.0 %" if text in ("+0.0 %", "-0.0 %") else text
+
+
+def capitalised(text: str) -> str:
+    """The first letter as a sentence has it; the others as they are."""
+    return text[:1].upper() + text[1:]
 
 
 def plural(count: int, noun: str) -> str:

@@ -61,12 +61,12 @@ def _summary(name: str, samples_ns: Any) -> dict[str, float]:
 
 def ways(rows: pd.DataFrame) -> "pd.Series[str]":
     """`board processor`, with what tells the stacks apart where a processor has several."""
-    told: dict[tuple[str, str, str], str] = {}
+    telling: dict[tuple[str, str, str], str] = {}
     for (board, processor), part in rows.groupby(["board", "processor"]):
         labels = telling_labels(part["stack"].astype(str))
-        told |= {(str(board), str(processor), stack): label for stack, label in labels.items() if len(labels) > 1}
+        telling |= {(str(board), str(processor), stack): label for stack, label in labels.items() if len(labels) > 1}
     keys = zip(rows["board"], rows["processor"], rows["stack"].astype(str), strict=True)
-    names = [f"{key[0]} {key[1]}" + (f", {told[key]}" if key in told else "") for key in keys]
+    names = [f"{key[0]} {key[1]}" + (f", {telling[key]}" if key in telling else "") for key in keys]
     return pd.Series(names, index=rows.index, dtype=object)
 
 

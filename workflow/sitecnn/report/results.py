@@ -10,12 +10,14 @@ from typing import Any
 import pandas as pd
 
 from sitecnn.boards.config import Board, load_board_config
-from sitecnn.config import Config, load_config
+from sitecnn.config import Config, load_config, network_file
 from sitecnn.dataset import read_measurements, reading, store
-from sitecnn.errors import DatasetError
+from sitecnn.errors import DatasetError, NetworkError
 from sitecnn.models.board_model import BoardModel, load, model_file
+from sitecnn.models.known import known_models
 from sitecnn.models.probe_names import is_probe
 from sitecnn.models.rounds import over_rounds
+from sitecnn.network import Network, load_network
 from sitecnn.report import passes
 
 PUBLISHED = Path(__file__).parent / "published"
@@ -26,7 +28,7 @@ STACKS_START_S = 60
 
 @dataclass(frozen=True)
 class ProcessorResults:
-    """What was found on one processor of a board; tables are empty where a stage left nothing.
+    """What is known of one processor of a board; tables are empty where a stage left nothing.
 
     `networks` and `layers` are of networks that were left out, measured against estimated, in the `split` of
     leave-one-`network`-out or of those that are always `held out`; `baselines` are simpler methods' estimates, `memory`
@@ -52,6 +54,11 @@ class ProcessorResults:
     def name(self) -> str:
         """As people say it: `tx1 cpu`."""
         return f"{self.board} {self.processor}"
+
+    @property
+    def place(self) -> dict[str, str]:
+        """As columns of a table: `board` and `processor`."""
+        return {"board": self.board, "processor": self.processor}
 
     @property
     def slug(self) -> str:
@@ -92,23 +99,41 @@ class Results:
     @property
     def measured(self) -> list[ProcessorResults]:
         """Processors with at least one measurement."""
-        return [found for found in self.processors if len(found.measurements)]
+        return [processor for processor in self.processors if len(processor.measurements)]
 
     @cached_property
     def times(self) -> pd.DataFrame:
         """Every network's passes on every processor: `passes.times`."""
-        return joined([passes.times(found.measurements) for found in self.measured])
+        return joined([passes.times(processor.measurements) for processor in self.measured])
 
-    def board_minutes(self, found: ProcessorResults) -> float:
+    @cached_property
+    def networks(self) -> tuple[list[Network], list[str]]:
+        """The configured networks under the names that they have there, and why others cannot be read."""
+        networks, refused = [], []
+        for name in (*self.config.networks, *self.config.held_out):
+            try:
+                network = load_network(network_file(self.root, name), batch=self.config.batch)
+            except NetworkError as error:
+                refused.append(str(error))
+            else:
+                networks.append(Network(name, network.batch, network.layers, network.notes))
+        return networks, refused
+
+    @cached_property
+    def models(self) -> dict[tuple[str, str], BoardModel]:
+        """By board and processor, the models of own boards and those that ship with SiteCNN."""
+        return {place: load(file) for place, file in known_models(self.root).items()}
+
+    def board_minutes(self, processor: ProcessorResults) -> float:
         """How long agents kept a processor's board; where a run did not end, how long its measurements took; or NaN.
 
         A campaign of two engines has a run of each and ends once: its time is that of the run that says so.
         """
         if self.runs.empty:
             return math.nan
-        mine = self.runs[(self.runs["board"] == found.board) & (self.runs["processor"] == found.processor)]
+        mine = self.runs[(self.runs["board"] == processor.board) & (self.runs["processor"] == processor.processor)]
         ended = mine.dropna(subset="seconds")
-        rest = found.records[~found.records["run"].isin(_accounted(mine, ended))]
+        rest = processor.records[~processor.records["run"].isin(_accounted(mine, ended))]
         return float(pd.concat([ended["seconds"], rest["seconds"]]).sum(min_count=1)) / 60
 
     def held_out(self, which: str) -> pd.DataFrame:
@@ -116,7 +141,7 @@ class Results:
 
         A network that is its family's only one is left out once, though both splits have it.
         """
-        tables = [getattr(found, which).assign(board=found.board, processor=found.processor) for found in self.measured]
+        tables = [getattr(processor, which).assign(**processor.place) for processor in self.measured]
         rows = joined(tables)
         if rows.empty:
             return rows
@@ -168,8 +193,8 @@ def _board(root: Path, name: str) -> Board | None:
 
 def _partitions(root: Path) -> list[tuple[str, str]]:
     generation = store.current(root)
-    found = sorted(generation.glob("measurements/board=*/processor=*/*.parquet")) if generation else []
-    return [store.partition_of(path) for path in found]
+    files = sorted(generation.glob("measurements/board=*/processor=*/*.parquet")) if generation else []
+    return [store.partition_of(path) for path in files]
 
 
 def _processor(root: Path, board: str, processor: str, described: Board | None) -> ProcessorResults:

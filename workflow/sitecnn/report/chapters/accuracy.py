@@ -10,6 +10,7 @@ from sitecnn.report.page import (
     Figure,
     Note,
     Table,
+    batches,
     flag,
     integer,
     listed,
@@ -19,7 +20,7 @@ from sitecnn.report.page import (
     plural,
     signed_percent,
     significant,
-    stacks,
+    where,
     whole_percent,
     words,
 )
@@ -48,58 +49,63 @@ def chapter(results: Results) -> Chapter:
         blocks += [estimates_figure(networks, level), estimates_table(networks, level)]
         blocks += [Note(text) for text in shortcomings(networks, level)]
         blocks.append(processor_table(networks, layers))
-        blocks += [block for found in results.measured for block in baseline_blocks(found)]
-        blocks += [block for found in results.measured for block in layer_figures(found)]
+        blocks += [block for processor in results.measured for block in baseline_blocks(processor)]
+        blocks += [block for processor in results.measured for block in layer_figures(processor)]
         blocks += [kinds_table(layers), *extrapolated(layers)]
-    blocks += [model_table(found) for found in results.measured if found.model]
+    blocks += [model_table(processor) for processor in results.measured if processor.model]
     return Chapter("accuracy", "How good are the estimates?", verdict(networks), tuple(blocks))
 
 
 def verdict(networks: pd.DataFrame) -> str:
     """One sentence on how far to trust the estimates."""
     if networks.empty:
-        return "Nothing was held out yet, so there is no telling how far to trust an estimate."
+        return "No network was held out, so nobody knows how good the estimates are."
     errors = networks["error"].abs()
-    held = int(networks["covered"].sum())
+    covered = int(networks["covered"].sum())
     return (
-        f"Networks that a model had never seen were estimated with a median error of {percent(errors.median())}, "
-        f"{percent(errors.max())} at worst; {held} of {len(networks)} intervals contained the measured time."
+        f"Estimates of networks that the model had not seen are off by {percent(errors.median())} in the median and by "
+        f"{percent(errors.max())} at most; {covered} of {len(networks)} intervals contain the measured time."
     )
 
 
 def estimates_figure(networks: pd.DataFrame, level: float) -> Figure:
     """The same as a chart."""
+    places, sizes = passes.ways(networks), networks["batch"].astype(str)
+    # Of one board and processor only what tells its stacks apart.
+    if len(networks[["board", "processor"]].drop_duplicates()) == 1 and places.nunique() > 1:
+        places = places.str.partition(", ")[2]
+    behind = ", " + places if places.nunique() > 1 else ""
+    behind += ", batch " + sizes if sizes.nunique() > 1 else ""
     shown = networks.assign(
-        label=passes.labels(networks),
+        label=networks["network"].astype(str) + behind,
         ratio=networks["estimate_ms"] / networks["measured_ms"],
         low_ratio=networks["low_ms"] / networks["measured_ms"],
         high_ratio=networks["high_ms"] / networks["measured_ms"],
         holds=networks["covered"].map({True: "interval contains it", False: "interval misses it"}),
     )
     worst = networks.sort_values("error", key=abs).iloc[-1]
-    title = f"{int(networks['covered'].sum())} of {len(networks)} intervals contain what was measured"
+    title = f"{int(networks['covered'].sum())} of {len(networks)} intervals contain the measured time"
     if len(shown) > MOST_BARS:
         shown = shown.reindex(shown["error"].abs().sort_values(ascending=False).index[:MOST_BARS])
         title += f"; the {MOST_BARS} largest errors"
     columns = ["label", "ratio", "low_ratio", "high_ratio", "holds", "measured_ms", "estimate_ms"]
     alt_text = f"Estimate divided by measurement for each held-out network; the worst is {worst['network']}."
-    return Figure("estimates", title, alt_text, figures.intervals(shown[columns], level))
+    note = "What is farther off is drawn at the edge." if shown["high_ratio"].max() > figures.FARTHEST_RATIO else ""
+    return Figure("estimates", title, alt_text, figures.intervals(shown[columns], level), note)
 
 
 def estimates_table(networks: pd.DataFrame, level: float) -> Table:
     """Measured against estimated, every held-out network of every board."""
     columns = (
         words("network", "network"),
-        words("board", "board"),
-        words("processor", "processor"),
-        number("batch", "batch", integer),
+        where(networks),
+        batches(),
         number("measured, ms", "measured_ms", milliseconds),
         number("estimated, ms", "estimate_ms", milliseconds),
         number(f"{whole_percent(level)} interval from, ms", "low_ms", milliseconds),
         number("to, ms", "high_ms", milliseconds),
         number("error", "error", signed_percent),
-        flag("inside", "covered"),
-        *stacks(networks),
+        flag("in the interval", "covered"),
     )
     note = "Each network was estimated by a model fitted without any of its own timings."
     return Table("networks", "Forward passes, measured and estimated", networks, columns, note)
@@ -112,7 +118,7 @@ def shortcomings(networks: pd.DataFrame, level: float) -> list[str]:
     if missed := list(dict.fromkeys(passes.labels(networks)[~covered])):
         texts.append(f"Outside their {whole_percent(level)} intervals: {listed(missed)}.")
     if covered.mean() < level - 0.1:
-        texts.append("Intervals are too narrow here: add networks like the ones that were missed, and fit again.")
+        texts.append("The intervals are too narrow: add networks like those outside, and fit again.")
     return texts
 
 
@@ -134,41 +140,36 @@ def processor_table(networks: pd.DataFrame, layers: pd.DataFrame) -> Table:
         )
     frame = pd.DataFrame(rows)
     columns = (
-        words("board", "board"),
-        words("processor", "processor"),
+        where(frame),
         words("left out", "split"),
         number("networks", "networks", integer),
-        number("median |error|", "median_error", percent),
-        number("worst |error|", "worst_error", percent),
-        number("mean error", "bias", signed_percent),
+        number("median absolute error", "median_error", percent),
+        number("largest absolute error", "worst_error", percent),
+        number("mean signed error", "bias", signed_percent),
         number("within ±5 %", "within_5", percent),
         number("within ±10 %", "within_10", percent),
-        number("network intervals that hold", "networks_covered", percent),
-        number("layer intervals that hold", "layers_covered", percent),
+        number("network intervals with the measured time", "networks_covered", percent),
+        number("layer intervals with the measured time", "layers_covered", percent),
         number("rank correlation of networks", "rank_networks", significant),
-        number("of layers", "rank_layers", significant),
+        number("rank correlation of layers", "rank_layers", significant),
         number("layers extrapolated", "extrapolated", percent),
-        *stacks(frame),
     )
-    note = (
-        "Each network was estimated by a model that saw none of its timings: one network left out at a time, or held "
-        "out of all models by the configuration. Correlation: Spearman's."
-    )
+    note = "Left out: one network at a time, or those that the configuration holds out. Correlation: Spearman's."
     return Table("accuracy", "Errors of held-out networks", frame, columns, note)
 
 
-def baseline_blocks(found: ProcessorResults) -> list[Block]:
+def baseline_blocks(processor: ProcessorResults) -> list[Block]:
     """Held-out networks as simpler methods estimate them, beside the model."""
-    if found.baselines.empty:
-        return [Note(f"{found.name}: no baselines were evaluated to compare with.", True)]
-    unseen = found.baselines[found.baselines["split"] != THREADS]
+    if processor.baselines.empty:
+        return [Note(f"{processor.name}: no baselines were evaluated to compare with.", True)]
+    unseen = processor.baselines[processor.baselines["split"] != THREADS]
     # A network that is its family's only one is left out once, though both splits have it.
     once = unseen.sort_values("split", key=lambda splits: splits != "network", kind="stable")
     once = once.drop_duplicates(["method", "stack", "network", "batch", "measured_ms", "estimate_ms"])
     rows = once.assign(size=once["error"].abs())
     blocks: list[Block] = []
     if OURS not in set(rows["method"]):
-        blocks.append(Note(f"{found.name}: the baselines lack the model's own errors ({OURS}).", True))
+        blocks.append(Note(f"{processor.name}: the baselines lack the model's own errors ({OURS}).", True))
     summary = rows.groupby(["split", "method", "stack"], as_index=False).agg(
         networks=("size", "size"),
         median_error=("size", "median"),
@@ -176,22 +177,26 @@ def baseline_blocks(found: ProcessorResults) -> list[Block]:
         within_10=("size", lambda sizes: (sizes <= 0.1).mean()),
         bias=("error", "mean"),
     )
+    frame = summary.sort_values(["split", "median_error"], ignore_index=True).assign(**processor.place)
     columns = (
         words("left out", "split"),
         words("method", "method"),
-        *stacks(summary),
+        where(frame),
         number("networks", "networks", integer),
-        number("median |error|", "median_error", percent),
-        number("worst |error|", "worst_error", percent),
+        number("median absolute error", "median_error", percent),
+        number("largest absolute error", "worst_error", percent),
         number("within ±10 %", "within_10", percent),
-        number("mean error", "bias", signed_percent),
+        number("mean signed error", "bias", signed_percent),
     )
-    title = f"{found.name}: the model and simpler methods, on networks that none of them saw"
-    frame = summary.sort_values(["split", "median_error"], ignore_index=True)
-    return [baseline_figure(found, rows), Table(f"baselines-{found.slug}", title, frame, columns), *blocks]
+    title = "The model and simpler methods, on networks that none of them saw"
+    return [
+        baseline_figure(processor, rows),
+        Table(f"baselines-{processor.slug}", title, frame, columns, searchable=True),
+        *blocks,
+    ]
 
 
-def baseline_figure(found: ProcessorResults, rows: pd.DataFrame) -> Figure:
+def baseline_figure(processor: ProcessorResults, rows: pd.DataFrame) -> Figure:
     """Each method's errors on held-out networks, of the split by network where there is one."""
     splits = list(dict.fromkeys(rows["split"]))
     split = "network" if "network" in splits else splits[0]
@@ -204,7 +209,7 @@ def baseline_figure(found: ProcessorResults, rows: pd.DataFrame) -> Figure:
     alt_text = "Absolute errors of held-out networks, a row for each method, with the median of each."
     note = f"One {split} held out at a time; bars mark medians." if split != "held out" else "Bars mark medians."
     chart = figures.method_errors(shown[columns], OURS)
-    return Figure(f"baselines-{found.slug}", f"{found.name}: {', '.join(said)}", alt_text, chart, note)
+    return Figure(f"baselines-{processor.slug}", f"{processor.name}: {', '.join(said)}", alt_text, chart, note)
 
 
 def extrapolated(layers: pd.DataFrame) -> list[Block]:
@@ -213,35 +218,35 @@ def extrapolated(layers: pd.DataFrame) -> list[Block]:
     if beyond.empty:
         return [Note("No layer of a held-out network lay beyond the sizes that its model had seen.")]
     within = layers.loc[layers.index.difference(beyond.index), "error"].abs()
-    title = f"{plural(len(beyond), 'layer')} beyond what the model had seen: off by "
-    title += f"{percent(beyond['error'].abs().median())} in the median"
-    title += f", the others by {percent(within.median())}" if len(within) else ""
+    note = f"{plural(len(beyond), 'layer')} beyond what the model had seen: off by "
+    note += f"{percent(beyond['error'].abs().median())} in the median"
+    note += f", the others by {percent(within.median())}." if len(within) else "."
     columns = (
         words("network", "network"),
-        words("board", "board"),
-        words("processor", "processor"),
+        where(beyond),
         words("layer", "layer"),
         words("kind", "kind"),
         number("share of its network", "share", percent),
         number("measured, ms", "measured_ms", significant),
         number("estimated, ms", "estimate_ms", significant),
         number("error", "error", signed_percent),
-        flag("inside its interval", "covered"),
+        flag("in the interval", "covered"),
     )
     frame = beyond.sort_values("share", ascending=False, ignore_index=True)
-    return [Table("extrapolated", title, frame, columns, searchable=True)]
+    title = "Layers beyond what the model had seen"
+    return [Table("extrapolated", title, frame, columns, note, searchable=True)]
 
 
-def layer_figures(found: ProcessorResults) -> list[Block]:
+def layer_figures(processor: ProcessorResults) -> list[Block]:
     """Every layer measured against estimated, and the errors by kind."""
-    layers = found.layers
+    layers = processor.layers
     if layers.empty:
-        return [Note(f"{found.name}: no layers were held out.", True)]
+        return [Note(f"{processor.name}: no layers were held out.", True)]
     shown = layers[(layers["estimate_ms"] > 0) & (layers["measured_ms"] > 0)]
     shown = shown.assign(group=figures.group_of(shown["layer_type"]))
     relevant = shown[shown["share"] > RELEVANT_SHARE]
     if relevant.empty:
-        return [Note(f"{found.name}: no layer takes over {whole_percent(RELEVANT_SHARE)} of its network.", True)]
+        return [Note(f"{processor.name}: no layer takes over {whole_percent(RELEVANT_SHARE)} of its network.", True)]
     columns = ["network", "layer", "group", "measured_ms", "estimate_ms"]
     rounded = shown.nlargest(MOST_POINTS, "share")[columns].round({"measured_ms": 6, "estimate_ms": 6})
     note = "Drag to move, shift and wheel to zoom."
@@ -249,26 +254,27 @@ def layer_figures(found: ProcessorResults) -> list[Block]:
         note += f" Of {len(shown):,} layers the {MOST_POINTS:,} that take most of their network's time."
     close = (relevant["error"].abs() <= 0.1).mean()
     scatter = Figure(
-        f"layers-{found.slug}",
-        f"{found.name}: {whole_percent(close)} of the layers that matter are estimated to within 10 %",
+        f"layers-{processor.slug}",
+        f"{processor.name}: {whole_percent(close)} of the layers over 1 % of a network are estimated within 10 %",
         "Scatter of estimated against measured milliseconds of every layer, with the diagonal.",
         figures.measured_against_estimated(rounded),
         note,
     )
-    return [scatter, residual_figure(found, relevant)]
+    return [scatter, residual_figure(processor, relevant)]
 
 
-def residual_figure(found: ProcessorResults, relevant: pd.DataFrame) -> Figure:
+def residual_figure(processor: ProcessorResults, relevant: pd.DataFrame) -> Figure:
     """Signed errors by kind of layer."""
     medians = relevant.groupby("kind")["error"].median()
     worst = str(medians.abs().idxmax())
     off = signed_percent(medians[worst])
-    title = f"{found.name}: {kind_label(worst)} layers are furthest off, {off} in the median"
+    title = f"{processor.name}: {kind_label(worst)} layers have the largest error, {off} in the median"
     columns = ["network", "layer", "group", "kind", "error", "measured_ms"]
     shown = relevant[columns].round({"error": 5, "measured_ms": 6}).assign(kind=relevant["kind"].map(kind_label))
-    alt_text = "Signed errors of layers that matter, a row for each kind, with the median of each."
+    alt_text = "Signed errors of these layers, a line for each kind, with the median of each."
     note = f"Layers over {whole_percent(RELEVANT_SHARE)} of their network's time; bars mark medians."
-    return Figure(f"residuals-{found.slug}", title, alt_text, figures.residuals(shown), note)
+    note += " What is farther off is drawn at the edge." if shown["error"].abs().max() > figures.FARTHEST_ERROR else ""
+    return Figure(f"residuals-{processor.slug}", title, alt_text, figures.residuals(shown), note)
 
 
 def kind_label(kind: str) -> str:
@@ -277,43 +283,44 @@ def kind_label(kind: str) -> str:
 
 
 def kinds_table(layers: pd.DataFrame) -> Table:
-    """Errors by kind of layer."""
-    totals = layers.groupby(["board", "processor"])["measured_ms"].transform("sum")
+    """Errors by kind of layer, of each stack."""
+    names = ["board", "processor", "stack"]
+    totals = layers.groupby(names)["measured_ms"].transform("sum")
     rows = [
-        {"board": board, "processor": processor, "kind": kind_label(str(kind)), "layers": len(part)}
+        {**dict(zip(names, key, strict=False)), "kind": kind_label(str(key[-1])), "layers": len(part)}
         | {"share": (part["measured_ms"] / totals[part.index]).sum()}
         | {"median_error": part["error"].abs().median(), "p90_error": part["error"].abs().quantile(0.9)}
         | {"bias": part["estimate_ms"].sum() / part["measured_ms"].sum() - 1, "covered": part["covered"].mean()}
         | {"extrapolated": int(part["extrapolated"].sum())}
-        for (board, processor, kind), part in layers[layers["measured_ms"] > 0].groupby(["board", "processor", "kind"])
+        for key, part in layers[layers["measured_ms"] > 0].groupby([*names, "kind"])
     ]
+    frame = pd.DataFrame(rows)
     columns = (
-        words("board", "board"),
-        words("processor", "processor"),
+        where(frame),
         words("kind", "kind"),
         number("layers", "layers", integer),
         number("share of time", "share", percent),
-        number("median |error|", "median_error", percent),
+        number("median absolute error", "median_error", percent),
         number("90 % are under", "p90_error", percent),
         number("error of the sum", "bias", signed_percent),
-        number("intervals that hold", "covered", percent),
+        number("intervals with the measured time", "covered", percent),
         number("extrapolated", "extrapolated", integer),
     )
-    return Table("kinds", "Errors by kind of layer, all layers", pd.DataFrame(rows), columns)
+    return Table("kinds", "Errors by kind of layer, all layers", frame, columns, searchable=True)
 
 
-def model_table(found: ProcessorResults) -> Table:
+def model_table(processor: ProcessorResults) -> Table:
     """Every coefficient of the board's model, with its unit and standard error."""
     rows = [
         {"stack": stack.stack, "kind": kind, "unit": unit, "ns": value, "standard_error_ns": error}
         | {"rows": fitted.rows, "relative_sd": fitted.relative_sd}
-        for stack in (found.model.stacks if found.model else ())
+        for stack in (processor.model.stacks if processor.model else ())
         for kind, fitted in stack.kinds.items()
         for unit, value, error in zip(fitted.units, fitted.coefficients_ns, fitted.standard_errors_ns, strict=True)
     ]
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(rows).assign(**processor.place)
     columns = (
-        *stacks(frame),
+        where(frame),
         words("kernel", "kind"),
         words("per", "unit"),
         number("ns", "ns", significant),
@@ -321,5 +328,5 @@ def model_table(found: ProcessorResults) -> Table:
         number("measurements", "rows", integer),
         number("scatter", "relative_sd", percent),
     )
-    title = f"The model of {found.name}: {plural(len(rows), 'coefficient')}"
-    return Table(f"model-{found.slug}", title, frame, columns, searchable=True)
+    title = f"The model's {plural(len(rows), 'coefficient')}"
+    return Table(f"model-{processor.slug}", title, frame, columns, searchable=True)

@@ -7,13 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from sitecnn.config import network_file
 from sitecnn.errors import NetworkError
 from sitecnn.estimation.estimate import estimate
-from sitecnn.models.board_model import BoardModel, load
-from sitecnn.models.known import known_models
+from sitecnn.models.board_model import BoardModel
 from sitecnn.models.lookup import free_bytes
-from sitecnn.network import Network, load_network
+from sitecnn.network import Network
 from sitecnn.report import figures
 from sitecnn.report.page import (
     Block,
@@ -23,6 +21,7 @@ from sitecnn.report.page import (
     GridCell,
     Note,
     Row,
+    capitalised,
     is_missing,
     listed,
     mebibytes,
@@ -62,38 +61,24 @@ class Contender:
 
 def chapter(results: Results) -> Chapter:
     """The first chapter: a table of networks × boards, then the same as a chart."""
-    networks, refused = _networks(results)
+    networks, refused = results.networks
     contenders = list(_contenders(results))
     rows = pd.DataFrame([row for network in networks for row in answers(results, network, contenders)])
     notes = [Note(text, True) for text in (*refused, *_without_models(results))]
     if rows.empty:
         return Chapter("answer", QUESTION, "There is no network, or no board with a model.", tuple(notes))
     blocks: tuple[Block, ...] = (answer_grid(rows, results.config.level), answer_figure(rows, results.config.level))
-    return Chapter("answer", QUESTION, summary(rows), (*blocks, *notes))
-
-
-def _networks(results: Results) -> tuple[list[Network], list[str]]:
-    """The configured networks, and why some of them cannot be read."""
-    networks, refused = [], []
-    for name in (*results.config.networks, *results.config.held_out):
-        try:
-            file = network_file(results.root, name)
-            networks.append((name, load_network(file, batch=results.config.batch)))
-        except NetworkError as error:
-            refused.append(str(error))
-    return [Network(name, one.batch, one.layers, one.notes) for name, one in networks], refused
+    return Chapter("answer", QUESTION, summary(rows), (*notes, *blocks))
 
 
 def _contenders(results: Results) -> Iterator[Contender]:
     """Boards that were measured and have no model; of each model file every engine's first stack, own boards first."""
-    own = [found.board for found in results.processors]
-    files = known_models(results.root)
+    own = [processor.board for processor in results.processors]
     if len(results.times):
         for board, processor, stack in results.times[["board", "processor", "stack"]].drop_duplicates().to_numpy():
-            if (board, processor) not in files:
+            if (board, processor) not in results.models:
                 yield Contender(board, processor, stack, None)
-    for (board, processor), file in sorted(files.items(), key=lambda item: (item[0][0] not in own, item[0])):
-        model = load(file)
+    for (board, processor), model in sorted(results.models.items(), key=lambda item: (item[0][0] not in own, item[0])):
         engines: dict[str, str] = {}
         for stack in model.stacks:
             engines.setdefault(engine_of_stack(stack.stack).name, stack.stack)
@@ -102,20 +87,22 @@ def _contenders(results: Results) -> Iterator[Contender]:
 
 def _without_models(results: Results) -> Iterator[str]:
     """What is missing of the boards."""
-    names = [found.name for found in results.processors if not found.model]
+    names = [processor.name for processor in results.processors if not processor.model]
     if names:
         yield f"No model was fitted for {listed(names)}: the chapter on boards says what is missing."
-    for found in results.measured:
-        failed, count = int((found.records["status"] == "failed").sum()), len(found.records)
+    for processor in results.measured:
+        failed, count = int((processor.records["status"] == "failed").sum()), len(processor.records)
         if failed >= MANY_FAILED * count:
             share = f"{failed:,} of {plural(count, 'measurement')}"
-            yield f"{share} on {found.name} failed: the chapter on boards says why."
+            yield f"{share} on {processor.name} failed: the chapter on boards says why."
 
 
 def answers(results: Results, network: Network, contenders: list[Contender]) -> Iterator[dict[str, Any]]:
     """A row for each contender: time with its interval, memory, and what they are held against; ms and bytes."""
+    own = {processor.board for processor in results.processors}
     for contender in contenders:
         row: dict[str, Any] = {"network": network.name, "batch": network.batch, "board": contender.board}
+        row |= {"is_own": contender.board in own}
         row |= {"processor": contender.processor, "stack": contender.stack, "label": contender.label}
         row |= {"engine": engine_of_stack(contender.stack).name, "measured_ms": _measured_ms(results.times, row)}
         row |= _estimated(network, contender, results.config.level)
@@ -139,13 +126,13 @@ def _estimated(network: Network, contender: Contender, level: float) -> dict[str
     if contender.model is None:
         return dict.fromkeys(names, nan)
     try:
-        found = estimate(network, contender.model, stack=contender.stack, level=level)
+        estimated = estimate(network, contender.model, stack=contender.stack, level=level)
     except NetworkError:
         return dict.fromkeys(names, nan)
-    time, memory = found.forward_ms, found.memory_bytes
+    time, memory = estimated.forward_ms, estimated.memory_bytes
     values = (time.estimate, time.low, time.high, memory.total, memory.base, free_bytes(contender.model))
-    precision = found.precision if found.is_of_another_precision else nan
-    return dict(zip(names, (*values, found.extrapolated_fraction, precision), strict=True))
+    precision = estimated.precision if estimated.is_of_another_precision else nan
+    return dict(zip(names, (*values, estimated.extrapolated_fraction, precision), strict=True))
 
 
 def _measured_ms(times: pd.DataFrame, row: Row) -> float:
@@ -159,15 +146,19 @@ def _measured_ms(times: pd.DataFrame, row: Row) -> float:
 
 
 def summary(rows: pd.DataFrame) -> str:
-    """How many cells are measured, and where each network is fastest."""
-    measured = int(rows["measured_ms"].notna().sum())
-    networks, columns = rows["network"].nunique(), rows["label"].nunique()
-    text = f"{plural(networks, 'network')} on {plural(columns, 'board, processor and engine')}"
-    text = text.replace("engines", "engine") if columns == 1 else text.replace("engines", "engine combinations")
-    fastest = rows.loc[rows.groupby("network")["ms"].idxmin(), "label"].value_counts()
-    lead = f"the fastest for {fastest.iloc[0]} of {networks} is {fastest.index[0]}"
-    was = "was" if measured == 1 else "were"
-    return f"{text}; {measured} of {len(rows)} times {was} measured, the others are estimates; {lead}."
+    """Where networks are the fastest, on own boards and on all, and how many times are measured."""
+    rows = rows.assign(way=ways(rows))
+    own, measured = rows[rows["is_own"]], int(rows["measured_ms"].notna().sum())
+    texts = [f"Of your boards {fastest(own)}"] if len(own) else []
+    texts += [f"of all boards {fastest(rows)}"] if len(own) < len(rows) else []
+    count = f"{measured} of {plural(len(rows), 'time')} {'was' if measured == 1 else 'were'} measured"
+    return f"{capitalised('; '.join(texts))}. {count}, the others are estimates."
+
+
+def fastest(rows: pd.DataFrame) -> str:
+    """Which way is the fastest for most networks."""
+    winners = rows.loc[rows.groupby("network")["ms"].idxmin(), "way"].value_counts()
+    return f"{winners.index[0]} is the fastest for {winners.iloc[0]} of {plural(rows['network'].nunique(), 'network')}"
 
 
 def answer_grid(rows: pd.DataFrame, level: float) -> Grid:
@@ -180,9 +171,9 @@ def answer_grid(rows: pd.DataFrame, level: float) -> Grid:
         body.append((str(network), tuple(answer_cell(cells[label]) if label in cells else None for label in labels)))
     note = (
         f"Milliseconds for a pass of {plural(int(rows['batch'].iloc[0]), 'image')}, with the {whole_percent(level)} "
-        "interval of an estimate; images a second; memory of the process (+ engine: what the engine itself takes was "
-        "not measured there). A measured time is marked, and is the median "
-        "of the passes that were run. ≈ marks estimates that mostly lie beyond what the board's model has seen."
+        "interval of an estimate; images per second; memory of the process (+ engine: nobody measured there what the "
+        "engine itself takes). ● marks measured times, the median of all passes. ≈ marks estimates of which more than "
+        "half is of layers unlike those that the board's model has seen."
     )
     return Grid("answer", "Networks on boards", ("network", heads), tuple(body), rows, note)
 
@@ -216,14 +207,16 @@ def _fit(row: Row) -> str:
 
 
 def answer_figure(rows: pd.DataFrame, level: float) -> Figure:
-    """The same as a chart: a row for each network, a colour for each board."""
-    columns = ["network", "label", "ms", "low_ms", "high_ms", "images_per_second"]
-    shown = rows[columns].assign(
-        label=ways(rows), how=rows["measured_ms"].notna().map({True: "measured", False: "estimated"})
-    )
-    shown.loc[shown["how"] == "measured", ["low_ms", "high_ms"]] = shown["ms"]
+    """The same as a chart: a line for each board and a colour for each network, or the other way where that is less."""
+    columns = ["ms", "low_ms", "high_ms", "images_per_second"]
+    is_measured = rows["measured_ms"].notna()
+    names = {"line": ways(rows), "series": rows["network"].astype(str)}
+    if names["series"].nunique() > names["line"].nunique():
+        names = {"line": names["series"], "series": names["line"]}
+    shown = rows[columns].assign(**names, how=is_measured.map({True: "measured", False: "estimated"}))
+    shown.loc[is_measured, ["low_ms", "high_ms"]] = shown["ms"]
     ordered: list[dict[str, Any]] = rows.sort_values("ms").to_dict("records")  # type: ignore[assignment]
     ends = [f"{significant(row['ms'])} ms ({row['network']} on {row['board']})" for row in (ordered[0], ordered[-1])]
-    title = f"From {ends[0]} to {ends[1]}"
-    alt_text = "Time of a pass by network, a symbol for each board, processor and engine, on a logarithmic axis."
-    return Figure("answer", title, alt_text, figures.answer_dots(shown, level))
+    alt_text = "Time of a pass on each board, a symbol for each network, on a logarithmic axis."
+    note = "Filled symbols: measured. Boards and networks are in the order of their median time."
+    return Figure("answer", f"From {ends[0]} to {ends[1]}", alt_text, figures.answer_dots(shown, level), note)

@@ -17,16 +17,16 @@ from sitecnn.report.page import (
     Figure,
     Note,
     Table,
+    capitalised,
     integer,
     listed,
-    milliseconds,
     number,
     percent,
     plural,
     signed_percent,
     significant,
-    stacks,
-    timed,
+    tenths,
+    where,
     whole_percent,
     words,
 )
@@ -50,15 +50,12 @@ def chapter(results: Results) -> Chapter:
     question = "What was measured on which board?"
     blocks: list[Block] = [overview(results), *(Note(text) for text in next_steps(results))]
     blocks += [*bad_measurements(results), cost_table(results), *account(results.runs)]
-    times = results.times
-    if "overhead" in times:
-        blocks.append(overhead_table(times))
     blocks += coverage_table(results)
     missing: dict[str, list[str]] = {}
-    for found in results.measured:
-        for block in (*overhead_curve(found), *repeatability(found), *drift(found)):
+    for processor in results.measured:
+        for block in (*overhead_curve(processor), *repeatability(processor), *drift(processor)):
             if isinstance(block, Note):
-                missing.setdefault(block.text, []).append(found.name)
+                missing.setdefault(block.text, []).append(processor.name)
             else:
                 blocks.append(block)
     blocks += [Note(f"{text} on {listed(names)}.", True) for text, names in missing.items()]
@@ -69,11 +66,11 @@ def answer(results: Results) -> str:
     """Board minutes, failures and repeatability."""
     if not results.measured:
         return "Nothing was measured."
-    rows = pd.concat([found.records[["status", "seconds"]] for found in results.measured])
-    precise = pd.concat([precision(found)["precision"] for found in results.measured])
-    minutes = sum(results.board_minutes(found) for found in results.measured)
+    rows = pd.concat([processor.records[["status", "seconds"]] for processor in results.measured])
+    precise = pd.concat([precision(processor)["precision"] for processor in results.measured])
+    minutes = sum(results.board_minutes(processor) for processor in results.measured)
     text = plural(len(rows), "measurement")
-    text += f" in {milliseconds(minutes)} minutes of board time, " if minutes > 0 else ", "
+    text += f" in {tenths(minutes)} minutes of board time, " if minutes > 0 else ", "
     text += f"{int((rows['status'] == 'failed').sum())} failed, {int((rows['status'] == 'unstable').sum())} unstable"
     if len(precise):
         text += f"; half the medians are known to within ±{percent(precise.median())}"
@@ -83,15 +80,14 @@ def answer(results: Results) -> str:
 def overview(results: Results) -> Table:
     """Each processor with what was measured on it."""
     rows = []
-    for found in results.processors:
-        measured = found.measurements
+    for processor in results.processors:
+        measured = processor.measurements
         ok = measured["status"] != "failed"
         count = {subject: int(((measured["subject"] == subject) & ok).sum()) for subject in ("kernel", "layer")}
         rows.append(
             {
-                "board": found.board,
-                "processor": found.processor,
-                "description": found.description,
+                **processor.place,
+                "description": processor.description,
                 "stack": "; ".join(stack_label(str(stack)) for stack in sorted(measured["stack"].dropna().unique())),
                 "measured_at": last_measured(measured),
                 "networks": len(without_probes(measured["network"].dropna().unique())),
@@ -99,33 +95,32 @@ def overview(results: Results) -> Table:
                 "kernels": count["kernel"],
                 "failed": int((measured["status"] == "failed").sum()),
                 "unstable": int((measured["status"] == "unstable").sum()),
-                "board_minutes": results.board_minutes(found),
+                "board_minutes": results.board_minutes(processor),
             }
         )
     counts = [number(name, name, integer) for name in ("networks", "layers", "kernels", "failed", "unstable")]
+    frame = pd.DataFrame(rows)
     columns: tuple[Column, ...] = (
-        words("board", "board"),
-        words("processor", "processor"),
+        where(frame),
         words("what it is", "description"),
         *counts,
-        number("board minutes", "board_minutes", milliseconds),
+        number("board minutes", "board_minutes", tenths),
         words("last measured", "measured_at"),
         words("stack", "stack"),
     )
-    return Table("overview", "What was measured", pd.DataFrame(rows), columns)
+    return Table("overview", "What was measured", frame, columns)
 
 
 def coverage_table(results: Results) -> list[Block]:
     """Per kind, how many of the networks' kernels lie inside what the probes saw; nothing without probes."""
-    tables = [found.coverage.assign(board=found.board, processor=found.processor) for found in results.measured]
+    tables = [processor.coverage.assign(**processor.place) for processor in results.measured]
     rows = joined(tables)
     if rows.empty:
         return []
     rows = rows.sort_values(["board", "processor", "stack", "ms"], ascending=[True, True, True, False])
     rows = rows.assign(share=rows["inside"] / rows["kernels"], time=rows["inside_ms"] / rows["ms"])
     columns = (
-        words("board", "board"),
-        words("processor", "processor"),
+        where(rows),
         words("kind", "kind"),
         number("in probes", "probe_kernels", integer),
         number("in networks", "kernels", integer),
@@ -133,7 +128,6 @@ def coverage_table(results: Results) -> list[Block]:
         number("of the time", "time", whole_percent),
         words("farthest outside", "farthest"),
         number("times", "farthest_factor", significant),
-        *stacks(rows),
     )
     note = (
         "A kernel is inside if each of its sizes lies between the least and the largest that its kind had in a probe "
@@ -151,79 +145,62 @@ def last_measured(measurements: pd.DataFrame) -> str | None:
 
 
 def next_steps(results: Results) -> list[str]:
-    """What to do about what is missing or weak here."""
+    """What is missing or weak here, and what to do about it."""
     steps = []
-    unmeasured = [found.name for found in results.processors if found.measurements.empty]
+    unmeasured = [processor.name for processor in results.processors if processor.measurements.empty]
     if unmeasured:
         steps.append(
             f"Nothing was measured on {listed(unmeasured)}: run `snakemake --cores 4 profile`, or import times."
         )
-    if not any(found.processor == "gpu" for found in results.measured):
+    if not any(processor.processor == "gpu" for processor in results.measured):
         steps.append("No GPU was measured: add one to a board's file, or import times that were measured elsewhere.")
-    useless = [found.name for found in results.measured if (found.measurements["status"] == "failed").all()]
+    useless = [processor.name for processor in results.measured if (processor.measurements["status"] == "failed").all()]
     if useless:
         steps.append(f"All measurements on {listed(useless)} failed: fix what the table below says and profile again.")
-    thin = [found.name for found in results.measured if found.measurements["network"].nunique() < 2]
+    thin = [processor.name for processor in results.measured if processor.measurements["network"].nunique() < 2]
     if thin:
         steps.append(f"With one network nothing can be held out on {listed(thin)}: add a second to config/config.yaml.")
-    stopped = dict.fromkeys(found.board for found in results.processors if found.interrupted)
+    stopped = dict.fromkeys(processor.board for processor in results.processors if processor.interrupted)
     if stopped:
         steps.append(
             f"The campaign on {listed(list(stopped))} was interrupted: run `snakemake --cores 4 profile` again."
         )
-    failed = {found.name: int((found.measurements["status"] == "failed").sum()) for found in results.measured}
+    failed = {
+        processor.name: int((processor.measurements["status"] == "failed").sum()) for processor in results.measured
+    }
     bad = [f"{plural(count, 'measurement')} on {name}" for name, count in failed.items() if count]
     if bad:
-        steps.append(f"Failed: {listed(bad)}; the reasons are in the table below.")
-    return [f"Next: {step}" for step in steps]
+        steps.append(f"{capitalised(listed(bad))} failed: the table below says why.")
+    return steps
 
 
 def cost_table(results: Results) -> Table:
     """What was measured by subject and status, with the board time it took."""
     rows = [
-        {"board": found.board, "processor": found.processor, "subject": subject, "status": status}
+        {**processor.place, "subject": subject, "status": status}
         | {"measurements": len(part), "minutes": part["seconds"].sum(min_count=1) / 60}
-        for found in results.measured
-        for (subject, status), part in recorded(found).groupby(["subject", "status"])
+        for processor in results.measured
+        for (subject, status), part in recorded(processor).groupby(["subject", "status"])
     ]
+    frame = pd.DataFrame(rows, columns=["board", "processor", "subject", "status", "measurements", "minutes"])
     columns = (
-        words("board", "board"),
-        words("processor", "processor"),
+        where(frame),
         words("what", "subject"),
         words("status", "status"),
         number("measurements", "measurements", integer),
-        number("minutes", "minutes", milliseconds),
+        number("minutes", "minutes", tenths),
     )
-    names = ["board", "processor", "subject", "status", "measurements", "minutes"]
     note = (
         "A network's layers, its layerwise and its forward passes are one measurement. Minutes are those of the "
         "measurements themselves; starting and waiting come to them."
     )
-    return Table("cost", "Measurements by status", pd.DataFrame(rows, columns=names), columns, note)
+    return Table("cost", "Measurements by status", frame, columns, note)
 
 
-def recorded(found: ProcessorResults) -> pd.DataFrame:
+def recorded(processor: ProcessorResults) -> pd.DataFrame:
     """One row per record, `subject` telling networks, kernels and memory."""
-    named = found.records["subject"].where(found.records["subject"].isin(["kernel", "memory"]), "network")
-    return found.records.assign(subject=named)
-
-
-def overhead_table(times: pd.DataFrame) -> Table:
-    """What timing every layer adds to a pass."""
-    shown = times.dropna(subset="overhead")
-    names = ["network", "board", "processor", "stack", "batch", "layerwise_ms", "layerwise_spread_ms"]
-    frame = shown[[*names, "forward_ms", "forward_spread_ms", "overhead"]]
-    columns = (
-        words("network", "network"),
-        words("board", "board"),
-        words("processor", "processor"),
-        number("batch", "batch", integer),
-        timed("layerwise pass, ms", "layerwise"),
-        timed("forward pass, ms", "forward"),
-        number("overhead", "overhead", signed_percent),
-        *stacks(frame),
-    )
-    return Table("overhead", "What timing every layer adds", frame, columns)
+    named = processor.records["subject"].where(processor.records["subject"].isin(["kernel", "memory"]), "network")
+    return processor.records.assign(subject=named)
 
 
 def account(runs: pd.DataFrame) -> list[Block]:
@@ -236,56 +213,47 @@ def account(runs: pd.DataFrame) -> list[Block]:
     sums = frame[names].sum()
     title = f"{whole_percent(sums.iloc[0] / sums.sum())} of the board time was spent in timed calls"
     labels = ways(frame)
-    pieces = [
+    minutes = [
         {"label": label, "purpose": PURPOSES[purpose], "order": order, "minutes": round(row[name] / 60, 6)}
         for label, row in zip(labels, frame.to_dict("records"), strict=True)
         for order, (purpose, name) in enumerate(zip(PURPOSES, names, strict=True))
     ]
     alt_text = "Stacked bars of each processor's board minutes by what they were spent on."
-    chart = figures.cost_bars(pd.DataFrame(pieces))
-    columns = (
-        words("board", "board"),
-        words("processor", "processor"),
-        *(number(f"{PURPOSES[purpose]}, s", name, milliseconds) for purpose, name in zip(PURPOSES, names, strict=True)),
-        number("all, s", "seconds", milliseconds),
-        *stacks(frame),
-    )
-    return [
-        Figure("account", title, alt_text, chart),
-        Table("account", "What the board's time went into", frame, columns),
-    ]
+    chart = figures.cost_bars(pd.DataFrame(minutes))
+    return [Figure("account", title, alt_text, chart)]
 
 
-def overhead_curve(found: ProcessorResults) -> list[Block]:
+def overhead_curve(processor: ProcessorResults) -> list[Block]:
     """One kernel with ever more calls per synchronisation: the cost of waiting for it is shared by all of them."""
-    rows = found.subject("kernel")
+    rows = processor.subject("kernel")
     rows = rows[rows["mode"] == "overhead"].dropna(subset=["median_ns", "iterations"])
     rows = rows.groupby(["stack", "iterations"], as_index=False)[["median_ns", "low_ns", "high_ns"]].median()
     lines = [line for _, line in rows.groupby("stack") if len(line) >= FEWEST_POINTS]
     if not lines:
-        return [Note("No kernel was timed with ever more calls per synchronisation", True)]
+        return [Note("No kernel was timed with more and more calls per synchronisation", True)]
     shown = pd.concat(lines).astype({"iterations": int})
     stack_names = telling_labels(shown["stack"])
     shown = shown.assign(
         us=shown["median_ns"] / 1e3,
         low_us=shown["low_ns"] / 1e3,
         high_us=shown["high_ns"] / 1e3,
-        label=shown["stack"].map(stack_names) if len(lines) > 1 else found.name,
+        label=shown["stack"].map(stack_names) if len(lines) > 1 else processor.name,
     )
-    title = f"{found.name}: {synchronising(lines[0])}"
+    title = f"{processor.name}: {synchronising(lines[0])}"
     columns = ["label", "iterations", "us", "low_us", "high_us"]
     chart = figures.overhead_curve(shown[columns].round(5))
     alt_text = "Line of microseconds per call against calls per synchronisation, from one on."
     note = "The same multiplication throughout, warm; bars are the median's 95 % intervals."
     frame = shown[["stack", "iterations", "median_ns", "low_ns", "high_ns"]].reset_index(drop=True)
+    frame = frame.assign(**processor.place)
     cells = (
+        where(frame),
         number("calls per synchronisation", "iterations", integer),
         *(number(title, name, integer) for title, name in
           (("ns per call", "median_ns"), ("from, ns", "low_ns"), ("to, ns", "high_ns"))),
-        *stacks(frame),
     )  # fmt: skip
-    table = Table(f"synchronising-{found.slug}", f"{found.name}: time per call", frame, cells, searchable=True)
-    return [Figure(f"synchronising-{found.slug}", title, alt_text, chart, note), table]
+    table = Table(f"synchronising-{processor.slug}", "Time per call of one kernel", frame, cells, searchable=True)
+    return [Figure(f"synchronising-{processor.slug}", title, alt_text, chart, note), table]
 
 
 def synchronising(line: pd.DataFrame) -> str:
@@ -301,13 +269,13 @@ def synchronising(line: pd.DataFrame) -> str:
 
 def cost_of_waiting(calls: Floats, ns: Floats) -> tuple[float, float]:
     """(b, a) of time per call = a + b ÷ calls, by least squares on relative errors, ns."""
-    found = np.polyfit(1 / calls, ns, 1, w=1 / ns)
-    return float(found[0]), float(found[1])
+    waiting, call = np.polyfit(1 / calls, ns, 1, w=1 / ns)
+    return float(waiting), float(call)
 
 
-def precision(found: ProcessorResults) -> pd.DataFrame:
+def precision(processor: ProcessorResults) -> pd.DataFrame:
     """Half of each kernel's 95 % interval of the median, relative."""
-    rows = found.subject("kernel").dropna(subset=["low_ns", "high_ns", "iterations"])
+    rows = processor.subject("kernel").dropna(subset=["low_ns", "high_ns", "iterations"])
     rows = rows[(rows["median_ns"] > 0) & (rows["mode"] != "overhead")]
     kinds = rows["kind"].map(figures.KIND_GROUPS).fillna("other")
     columns = ["kind", "mode", "iterations"]
@@ -315,13 +283,13 @@ def precision(found: ProcessorResults) -> pd.DataFrame:
     return rows[columns].assign(precision=relative, ms=rows["median_ns"] / 1e6, group=kinds)
 
 
-def repeatability(found: ProcessorResults) -> list[Block]:
+def repeatability(processor: ProcessorResults) -> list[Block]:
     """How well each kernel's median is known, against how many calls a sample held."""
-    rows = precision(found)
+    rows = precision(processor)
     if rows.empty:
         return [Note("No kernel's interval is known", True)]
     within = (rows["precision"] <= 0.01).mean()
-    title = f"{found.name}: {whole_percent(within)} of the kernels are known to within ±1 %"
+    title = f"{processor.name}: {whole_percent(within)} of the kernels are known to within ±1 %"
     alt_text = "Scatter of the relative half interval of each kernel's median against calls per sample."
     note = "Half of the 95 % order-statistic interval of the median, relative to it."
     if len(rows) > MOST_POINTS:
@@ -331,27 +299,27 @@ def repeatability(found: ProcessorResults) -> list[Block]:
         .assign(iterations=rows["iterations"].astype(int))
         .round({"precision": 5, "ms": 6})
     )
-    return [Figure(f"spread-{found.slug}", title, alt_text, figures.spread_by_iterations(shown), note)]
+    return [Figure(f"spread-{processor.slug}", title, alt_text, figures.spread_by_iterations(shown), note)]
 
 
-def drift(found: ProcessorResults) -> list[Block]:
+def drift(processor: ProcessorResults) -> list[Block]:
     """Whole passes round by round, relative to the least of the rounds, which is what estimates are of."""
-    rows = found.subject("forward").dropna(subset=["round"])
+    rows = processor.subject("forward").dropna(subset=["round"])
     if rows["round"].nunique() < 2:
-        return [Note(f"{found.name}: not measured in rounds, so there is no drift to see.", True)]
+        return [Note("Nothing was measured in rounds, so no drift can be seen,", True)]
     passes = rows.assign(ns=[lower_quartile(samples) for samples in rows["samples_ns"]])
     table = passes.groupby(["stack", "network", "batch", "round"])["ns"].min().unstack("round")
     relative = table.div(table.min(axis=1), axis=0).median() - 1
     shown = pd.DataFrame({"round": relative.index.astype(int) + 1, "relative": relative.round(5)})
-    low, high = signed_percent(relative.min()), signed_percent(relative.max())
-    title = f"{found.name}: rounds lay {low} to {high} above the least"
-    alt_text = "Line of the whole passes' relative time, round by round of the campaign."
+    low, high = percent(relative.min()), percent(relative.max())
+    title = f"{processor.name}: passes took {low} to {high} more than in the fastest round"
+    alt_text = "Line: time of whole passes relative to the fastest round, one point for each round of the campaign."
     usual = signed_percent(usual_ratio(over_rounds(rows)) - 1)
     note = (
-        f"The median over networks and probes. A network's median over all its passes is {usual} above the least, which"
+        "The median over networks and probes. Estimates are of the fastest round; the median of all passes is "
+        f"{usual} above that."
     )
-    note += " estimates are of: so much more is typical on this board as it was."
-    return [Figure(f"drift-{found.slug}", title, alt_text, figures.drift(shown), note)]
+    return [Figure(f"drift-{processor.slug}", title, alt_text, figures.drift(shown), note)]
 
 
 def reasons(done: dict[str, Any]) -> str:
@@ -362,7 +330,9 @@ def reasons(done: dict[str, Any]) -> str:
 def bad_measurements(results: Results) -> list[Block]:
     """What failed or was unstable, with reasons, and records that could not be read."""
     names = ["board", "processor", "subject", "kind", "network", "status", "reason"]
-    tables = [found.measurements.loc[found.measurements["status"] != "ok", names] for found in results.measured]
+    tables = [
+        processor.measurements.loc[processor.measurements["status"] != "ok", names] for processor in results.measured
+    ]
     bad = pd.concat(tables) if tables else pd.DataFrame(columns=names)
     blocks: list[Block] = []
     if len(bad):
@@ -374,23 +344,23 @@ def bad_measurements(results: Results) -> list[Block]:
     if len(results.refused):
         columns = (words("file", "origin"), number("line", "line", integer), words("reason", "reason"))
         frame = results.refused[["origin", "line", "reason"]]
-        title = f"{plural(len(frame), 'quarantined record')}"
+        title = f"{plural(len(frame), 'record')} could not be read"
         blocks.append(Table("refused", title, frame, columns, searchable=True))
     else:
-        blocks.append(Note("No record had to be quarantined."))
+        blocks.append(Note("Every record could be read."))
     owed = [
-        f"{found.board} {name}: {last['owed']} of {last['planned']} measurements remain"
-        for found in results.processors
-        for name, last in found.done.items()
+        f"{processor.board} {name}: {last['owed']} of {last['planned']} measurements remain"
+        for processor in results.processors
+        for name, last in processor.done.items()
         if last.get("owed")
     ]
     owed += [
-        f"{found.board} {name}: {last['failed']} of {last['planned']} measurements failed: {reasons(last)}"
-        for found in results.processors
-        for name, last in found.done.items()
+        f"{processor.board} {name}: {last['failed']} of {last['planned']} measurements failed: {reasons(last)}"
+        for processor in results.processors
+        for name, last in processor.done.items()
         if last.get("failed")
     ]
-    stopped = {found.board: found.interrupted for found in results.processors if found.interrupted}
+    stopped = {processor.board: processor.interrupted for processor in results.processors if processor.interrupted}
     owed += [
         f"{board}: the campaign was interrupted ({why}); run it again to continue." for board, why in stopped.items()
     ]

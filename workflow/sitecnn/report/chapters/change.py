@@ -10,8 +10,7 @@ from sitecnn.errors import NetworkError
 from sitecnn.estimation.advice import AdviceContext, advise
 from sitecnn.estimation.placement import ZERO_COPY, measured_copy, place
 from sitecnn.models.board_model import BoardModel
-from sitecnn.models.known import known_models
-from sitecnn.models.lookup import choose_stack, load_board, other_processor
+from sitecnn.models.lookup import choose_stack
 from sitecnn.network import load_network
 from sitecnn.network.graph import Network
 from sitecnn.report.page import (
@@ -19,6 +18,7 @@ from sitecnn.report.page import (
     Chapter,
     Note,
     Table,
+    batches,
     flag,
     integer,
     mebibytes,
@@ -27,6 +27,7 @@ from sitecnn.report.page import (
     plural,
     significant,
     stack,
+    where,
     words,
 )
 from sitecnn.report.results import Results
@@ -41,27 +42,23 @@ MOST_ADVICE = 3
 
 def chapter(results: Results) -> Chapter:
     """The chapter on changes: advice for own boards, then placement where a board has models of both processors."""
-    networks = list(_networks(results))
-    models = known_models(results.root)
-    own = [(found.board, found.processor) for found in results.processors if (found.board, found.processor) in models]
-    rows = [row for place_ in own for name in networks for row in advice_rows(results, *place_, *name)]
+    networks, models = results.networks[0], results.models
+    own = [models[key] for key in ((one.board, one.processor) for one in results.processors) if key in models]
+    rows = [row for model in own for network in networks for row in advice_rows(results, model, network)]
     advice = pd.DataFrame(rows, columns=ADVICE)
-    boards = sorted({board for board, _ in models if {(board, "cpu"), (board, "gpu")} <= set(models)})
-    placed = pd.DataFrame([row for board in boards for name in networks for row in placements(results, board, *name)])
+    both = [
+        (models[board, "cpu"], models[board, "gpu"])
+        for board, name in models
+        if name == "gpu" and (board, "cpu") in models
+    ]
+    placed = pd.DataFrame([row for pair in both for network in networks for row in placements(results, *pair, network)])
     blocks: list[Block] = (
-        [advice_table(advice)] if len(advice) else [Note("No own board has a model to advise on.", True)]
+        [advice_table(advice)]
+        if len(advice)
+        else [Note("No board of this configuration has a model, so there is no advice.", True)]
     )
     blocks += [placement_table(placed)] if len(placed) else [Note("No board has models of both its processors.", True)]
     return Chapter("change", QUESTION, answer(advice, placed), tuple(blocks))
-
-
-def _networks(results: Results) -> Iterator[tuple[str, Network]]:
-    """The configured networks that can be read, by name."""
-    for name in (*results.config.networks, *results.config.held_out):
-        try:
-            yield name, load_network(network_file(results.root, name), batch=results.config.batch)
-        except NetworkError:
-            continue  # the first chapter says why
 
 
 def answer(advice: pd.DataFrame, placed: pd.DataFrame) -> str:
@@ -70,23 +67,18 @@ def answer(advice: pd.DataFrame, placed: pd.DataFrame) -> str:
     texts = []
     if len(gains):
         (best,) = gains.nlargest(1, "gain_ms").to_dict("records")
-        gain, place_ = f"{significant(best['gain_ms'])} ms an image", f"{best['network']} on {best['board']}"
-        texts.append(f"The largest sure gain is {gain}: {best['change']}, for {place_}.")
+        gain, place_ = f"{significant(best['gain_ms'])} ms per image", f"{best['network']} on {best['board']}"
+        texts.append(f"The largest certain gain is {gain}: {best['change']}, for {place_}.")
     if len(placed):
         worth = int(placed["worthwhile"].sum())
-        texts.append(
-            f"Splitting a network between CPU and GPU pays in {worth} of {plural(len(placed), 'case')} looked at."
-        )
-    return " ".join(texts) or "Nothing that was looked at gains anything."
+        texts.append(f"Splitting a network between CPU and GPU pays in {worth} of {plural(len(placed), 'case')}.")
+    return " ".join(texts) or "No change that was tried gains time."
 
 
-def advice_rows(
-    results: Results, board: str, processor: str, name: str, network: Network
-) -> Iterator[dict[str, object]]:
+def advice_rows(results: Results, model: BoardModel, network: Network) -> Iterator[dict[str, object]]:
     """What the network would gain most by on a processor, ms per image and bytes."""
-    model = load_board(board, processor, root=results.root)
-    other = other_processor(model, results.root)
-    file = network_file(results.root, name)
+    other = results.models.get((model.board, "gpu" if model.processor == "cpu" else "cpu"))
+    file = network_file(results.root, network.name)
     try:
         now = AdviceContext(
             network=network,
@@ -103,7 +95,8 @@ def advice_rows(
         return  # an engine that cannot run it
     for one in advice:
         gain = one.gain_ms
-        row: dict[str, object] = {"network": name, "board": board, "processor": processor, "change": one.change}
+        row: dict[str, object] = {"network": network.name, "board": model.board, "processor": model.processor}
+        row |= {"change": one.change}
         row |= {"gain_ms": gain.estimate, "gain_low_ms": gain.low, "gain_high_ms": gain.high} if gain else {}
         yield row | {"saves_bytes": one.saves_bytes, "note": one.note}
 
@@ -120,36 +113,34 @@ def advice_table(advice: pd.DataFrame) -> Table:
     """A row for each change."""
     columns = (
         words("network", "network"),
-        words("board", "board"),
-        words("processor", "processor"),
+        where(advice),
         words("change", "change"),
-        number("gain an image, ms", "gain_ms", milliseconds),
+        number("gain per image, ms", "gain_ms", milliseconds),
         number("from, ms", "gain_low_ms", milliseconds),
         number("to, ms", "gain_high_ms", milliseconds),
         number("saves, MiB", "saves_bytes", mebibytes),
-        words("it costs or supposes", "note"),
+        words("condition", "note"),
     )
     note = (
         f"Estimated, the {MOST_ADVICE} largest for each network; `sitecnn advise NETWORK --board BOARD` has all, and "
-        "says what reaches a goal (`--budget-ms`, `--budget-fps`). An interval that begins below 0 may be no gain."
+        "says what reaches a goal (`--budget-ms`, `--budget-fps`). An interval that starts below zero may mean no gain."
     )
     return Table("advice", "What would gain most", advice, columns, note)
 
 
-def placements(results: Results, board: str, name: str, network: Network) -> Iterator[dict[str, object]]:
+def placements(results: Results, cpu: BoardModel, gpu: BoardModel, network: Network) -> Iterator[dict[str, object]]:
     """A network's times on either processor alone and best placed, estimated, ms."""
-    cpu, gpu = (load_board(board, processor, root=results.root) for processor in ("cpu", "gpu"))
     try:
-        found = place(network, cpu, gpu, level=results.config.level)
+        placement = place(network, cpu, gpu, level=results.config.level)
     except NetworkError:
         return  # an engine that cannot run it
-    best = min(found.all_cpu_ms, found.all_gpu_ms)
+    best = min(placement.all_cpu_ms, placement.all_gpu_ms)
     yield (
-        {"network": name, "board": board, "batch": results.config.batch, "cpu_stack": found.stacks[0]}
-        | {"gpu_stack": found.stacks[1], "all_cpu_ms": found.all_cpu_ms, "all_gpu_ms": found.all_gpu_ms}
-        | {"placed_ms": found.placed_ms.estimate, "gain_ms": best - found.placed_ms.estimate}
-        | {"layers_on_gpu": sum(found.on_gpu), "layers": len(found.on_gpu), "copies": found.copies}
-        | {"worthwhile": found.worthwhile}
+        {"network": network.name, "board": cpu.board, "batch": results.config.batch, "cpu_stack": placement.stacks[0]}
+        | {"gpu_stack": placement.stacks[1], "all_cpu_ms": placement.all_cpu_ms, "all_gpu_ms": placement.all_gpu_ms}
+        | {"placed_ms": placement.placed_ms.estimate, "gain_ms": best - placement.placed_ms.estimate}
+        | {"layers_on_gpu": sum(placement.on_gpu), "layers": len(placement.on_gpu), "copies": placement.copies}
+        | {"worthwhile": placement.worthwhile}
     )
 
 
@@ -158,20 +149,20 @@ def placement_table(rows: pd.DataFrame) -> Table:
     columns = (
         words("network", "network"),
         words("board", "board"),
-        number("batch", "batch", integer),
+        batches(),
         number("all on the CPU, ms", "all_cpu_ms", milliseconds),
         number("all on the GPU, ms", "all_gpu_ms", milliseconds),
         number("best placed, ms", "placed_ms", milliseconds),
         number("gain, ms", "gain_ms", milliseconds),
         number("layers on the GPU", "layers_on_gpu", integer),
-        number("of", "layers", integer),
-        number("values that cross", "copies", integer),
+        number("of layers", "layers", integer),
+        number("copies between them", "copies", integer),
         flag("worth it", "worthwhile"),
         stack("CPU stack", "cpu_stack"),
         stack("GPU stack", "gpu_stack"),
     )
     note = (
-        "Estimated; the placement is the exact best, a minimum cut. Copies cost what the board's model has for them; "
-        "nothing where it has none. Models of boards that were not measured here ship with SiteCNN."
+        "Estimated. The placement is optimal (a minimum cut). Copies cost what the board's model says, else nothing. "
+        "Models of boards that were not measured here ship with SiteCNN."
     )
-    return Table("placement", "Either processor alone, and each layer where it is fastest", rows, columns, note)
+    return Table("placement", "One processor alone, and each layer where it is fastest", rows, columns, note)

@@ -1,4 +1,4 @@
-"""Boards side by side, and the same board before and after a change."""
+"""Measured boards side by side, and the same board before and after a change."""
 
 import hashlib
 from itertools import pairwise
@@ -7,14 +7,13 @@ import numpy as np
 import pandas as pd
 
 from sitecnn.dataset.compare import SMALLEST_SHIFT, compare, shifts
-from sitecnn.report import figures
 from sitecnn.report.page import (
     Block,
     Chapter,
-    Figure,
     Note,
     Row,
     Table,
+    batches,
     integer,
     milliseconds,
     number,
@@ -36,17 +35,15 @@ def chapter(results: Results) -> Chapter:
     question = "How do measured boards and runs compare?"
     times = results.times
     times = times[times["forward_ms"].notna()] if "forward_ms" in times else pd.DataFrame()
-    blocks: list[Block] = []
-    if len(times):
-        blocks += [boards_figure(times)] if ways(times).nunique() > 1 else []
-        blocks.append(boards_table(times))
+    several = len(times) > 0 and ways(times).nunique() > 1
+    blocks: list[Block] = [boards_table(times)] if several else []
     changes = all_changes(results)
     for name, table in changes.items():
         blocks += [shift_table(name, shifts(table)), change_table(name, table)]
     if not changes:
         text = (
-            "Nothing to compare in time: no processor was measured with two stacks. After an upgrade measure again, "
-            "or give the older folder: `sitecnn report --before FOLDER`."
+            "No processor was measured before and after a change. Measure again after an upgrade, or name the older "
+            "folder: `sitecnn report --before FOLDER`."
         )
         blocks.append(Note(text, True))
     answer = " ".join(change_sentence(name, table) for name, table in changes.items()) or boards_sentence(times)
@@ -54,32 +51,18 @@ def chapter(results: Results) -> Chapter:
 
 
 def boards_sentence(times: pd.DataFrame) -> str:
-    """How many ways of running a network are set side by side."""
+    """Which way of running networks is the fastest in most of the passes that were measured in several."""
     if times.empty:
         return "No forward pass was measured."
-    networks = plural(times["network"].nunique(), "network")
     if ways(times).nunique() == 1:
         return f"Only {ways(times).iloc[0]} was measured; the first chapter sets estimates of other boards beside it."
-    return f"{plural(ways(times).nunique(), 'way')} of running {networks} side by side."
-
-
-def boards_figure(times: pd.DataFrame) -> Figure:
-    """Forward passes of each network on each processor."""
-    label = ways(times)
-    names = times["network"] + (", batch " + times["batch"].astype(str) if times["batch"].nunique() > 1 else "")
-    rows = pd.DataFrame({"network": names, "processor": label, "ms": times["forward_ms"]})
-    title = fastest(rows)
-    alt_text = "Forward pass in milliseconds of each network, a mark for each processor, logarithmic."
-    return Figure("boards", title, alt_text, figures.processors_side_by_side(rows))
-
-
-def fastest(rows: pd.DataFrame) -> str:
-    """Who wins most of the passes that were measured in several ways."""
-    shared = rows[rows.groupby("network")["processor"].transform("nunique") > 1]
-    if shared.empty:
-        return "No pass was measured in more than one way"
-    winners = shared.loc[shared.groupby("network")["ms"].idxmin(), "processor"].value_counts()
-    return f"{winners.index[0]} is the fastest in {winners.iloc[0]} of {shared['network'].nunique()} passes"
+    rows = times.assign(way=ways(times))
+    passes = rows.groupby(["network", "batch"])
+    shared = passes.filter(lambda part: part["way"].nunique() > 1).groupby(["network", "batch"])
+    if shared.ngroups == 0:
+        return "No pass was measured in more than one way."
+    winners = rows.loc[shared["forward_ms"].idxmin(), "way"].value_counts()
+    return f"{winners.index[0]} is the fastest in {winners.iloc[0]} of {shared.ngroups} passes."
 
 
 def boards_table(times: pd.DataFrame) -> Table:
@@ -88,7 +71,7 @@ def boards_table(times: pd.DataFrame) -> Table:
         index=["network", "batch"], columns="way", values="forward_ms", sort=False
     )
     frame = frame.reset_index()
-    columns = [words("network", "network"), number("batch", "batch", integer)]
+    columns = [words("network", "network"), batches()]
     sides = list(frame.columns[2:])
     columns += [number(f"{way}, ms", way, milliseconds) for way in sides]
     if len(sides) == 2:
@@ -99,24 +82,24 @@ def boards_table(times: pd.DataFrame) -> Table:
 
 def all_changes(results: Results) -> dict[str, pd.DataFrame]:
     """What changed, by name: from the older folder to this one, and from each stack of an engine to the next."""
-    older = {found.name: found for found in results.before}
+    older = {processor.name: processor for processor in results.before}
     changes = {}
-    for found in results.measured:
-        if found.name in older and len(older[found.name].measurements):
-            before = older[found.name].measurements
-            changes[f"{found.name}, the older folder to this one"] = compare(before, found.measurements)
-        rows = found.measurements
+    for processor in results.measured:
+        if processor.name in older and len(older[processor.name].measurements):
+            before = older[processor.name].measurements
+            changes[f"{processor.name}, the older folder to this one"] = compare(before, processor.measurements)
+        rows = processor.measurements
         for engine in ENGINES:
-            stacks = [stack for stack in stacks_by_date(found) if engine_of_stack(stack).name == engine]
+            stacks = [stack for stack in stacks_by_date(processor) if engine_of_stack(stack).name == engine]
             for one, other in pairwise(stacks):
                 table = compare(rows[rows["stack"] == one], rows[rows["stack"] == other])
-                changes[f"{found.name}, {one} to {other}"] = table
+                changes[f"{processor.name}, {one} to {other}"] = table
     return {name: table for name, table in changes.items() if len(table)}
 
 
-def stacks_by_date(found: ProcessorResults) -> list[str]:
+def stacks_by_date(processor: ProcessorResults) -> list[str]:
     """A processor's stacks in the order in which they were first measured; imported ones carry no date."""
-    dated = found.measurements.dropna(subset="measured_at")
+    dated = processor.measurements.dropna(subset="measured_at")
     return [str(stack) for stack in dated.groupby("stack")["measured_at"].min().sort_values().index]
 
 
@@ -125,14 +108,14 @@ def change_sentence(name: str, table: pd.DataFrame) -> str:
     counts = table["verdict"].value_counts()
     things = f"of {plural(len(table), 'thing')} measured in both, {counts.get('slower', 0)} became slower and "
     things += f"{counts.get('faster', 0)} faster"
-    found = shifts(table)
-    sure = found[found["verdict"] != "same"].sort_values("ratio", key=lambda ratios: -abs(np.log(ratios)))
+    shifted = shifts(table)
+    sure = shifted[shifted["verdict"] != "same"].sort_values("ratio", key=lambda ratios: -abs(np.log(ratios)))
     if sure.empty:
         return f"{name}: no type of work changed for certain; {things}."
     named: list[Row] = sure.head(MOST_NAMED).to_dict("records")  # type: ignore[assignment]
     parts = [f"{what(row)} {percent(abs(row['ratio'] - 1))} {row['verdict']}" for row in named]
     more = f" and {len(sure) - MOST_NAMED} more" if len(sure) > MOST_NAMED else ""
-    return f"{name}: {', '.join(parts)}{more} of {plural(len(found), 'type')} of work; {things}."
+    return f"{name}: {', '.join(parts)}{more} of {plural(len(shifted), 'type')} of work; {things}."
 
 
 def what(row: Row) -> str:
@@ -141,7 +124,7 @@ def what(row: Row) -> str:
     return f"{kind} {row['subject']}s" if kind else f"{row['subject']} passes"
 
 
-def shift_table(name: str, found: pd.DataFrame) -> Table:
+def shift_table(name: str, shifted: pd.DataFrame) -> Table:
     """Types of work with how far each shifted."""
     columns = (
         words("what", "subject"),
@@ -155,7 +138,7 @@ def shift_table(name: str, found: pd.DataFrame) -> Table:
         "Wilcoxon's signed-rank test over all things of a type, at a false discovery rate of 5 %; less than "
         f"{whole_percent(SMALLEST_SHIFT)} is called the same, for two runs of one board differ by as much."
     )
-    return Table(f"shift-{slug(name)}", f"Types of work: {name}", found, columns, note)
+    return Table(f"shift-{slug(name)}", f"Types of work: {name}", shifted, columns, note)
 
 
 def slug(name: str) -> str:

@@ -20,7 +20,7 @@ from sitecnn.report.page import (
     number,
     plural,
     significant,
-    stacks,
+    where,
     whole_percent,
     words,
 )
@@ -49,21 +49,21 @@ def chapter(results: Results) -> Chapter:
     question = "How does matrix multiplication scale?"
     blocks: list[Block] = [Note(EXPLANATION)]
     answers = []
-    for found in results.measured:
-        gemms = rates(found, results.kernels)
+    for processor in results.measured:
+        gemms = rates(processor, results.kernels)
         if gemms.empty:
-            blocks.append(Note(f"{found.name}: no matrix multiplication was measured by itself.", True))
+            blocks.append(Note(f"{processor.name}: no matrix multiplication was measured by itself.", True))
             continue
-        answers.append(f"{found.name} reaches {significant(gemms['gflops'].max())} GFLOP/s at best")
-        blocks += [size_figure(found, gemms), tile_figure(found, gemms)]
-        blocks += [roofline(found, gemms), surface(found, gemms), gemm_table(found, gemms)]
+        answers.append(f"{processor.name} reaches {significant(gemms['gflops'].max())} GFLOP/s")
+        blocks += [size_figure(processor, gemms), tile_figure(processor, gemms)]
+        blocks += [roofline(processor, gemms), surface(processor, gemms), gemm_table(processor, gemms)]
     answer = "; ".join(answers) + "." if answers else "No matrix multiplication was measured by itself."
     return Chapter("gemm", question, answer, tuple(blocks))
 
 
-def rates(found: ProcessorResults, kernels: pd.DataFrame) -> pd.DataFrame:
+def rates(processor: ProcessorResults, kernels: pd.DataFrame) -> pd.DataFrame:
     """GEMMs measured alone with operands in cache: `ms`, `gflops` (2·m·n·k), `intensity` in flop per byte."""
-    rows = found.subject("kernel")
+    rows = processor.subject("kernel")
     rows = rows[(rows["kind"] == "gemm") & (rows["mode"] == "warm")]
     gemms = rows[["stack", *SIZES, *FLAGS, "median_ns", "iterations"]].astype(dict.fromkeys([*SIZES, *FLAGS], int))
     m, n, k = (gemms[name].astype(float) for name in SIZES)
@@ -83,46 +83,44 @@ def rates(found: ProcessorResults, kernels: pd.DataFrame) -> pd.DataFrame:
     ).reset_index(drop=True)
 
 
-def bandwidth(found: ProcessorResults) -> float:
+def bandwidth(processor: ProcessorResults) -> float:
     """The best GB/s of kernels that only stream, 8 bytes per element, with operands out of cache; NaN without any."""
-    rows = found.subject("kernel", "layer")
+    rows = processor.subject("kernel", "layer")
     rows = rows[rows["kind"].isin(STREAMING) & (rows["median_ns"] > 0)]
     rows = rows[(rows["mode"] == "cold") | (rows["out_elements"].astype(float) >= FAR_ELEMENTS)]
     return float((8 * rows["out_elements"].astype(float) / rows["median_ns"]).max())
 
 
-def roofline(found: ProcessorResults, gemms: pd.DataFrame) -> Figure:
+def roofline(processor: ProcessorResults, gemms: pd.DataFrame) -> Figure:
     """Rates under the best rate and the best bandwidth that were seen."""
-    peak, streamed = float(gemms["gflops"].max()), bandwidth(found)
+    peak, streamed = float(gemms["gflops"].max()), bandwidth(processor)
     near = (gemms.loc[gemms["in_network"], "gflops"] > peak / 2).mean()
-    title = f"{found.name}: {whole_percent(near)} of the networks' multiplications run at half the best rate or more"
+    title = f"{processor.name}: {whole_percent(near)} of the networks' multiplications reach half of the highest rate"
     if not gemms["in_network"].any():
-        title = f"{found.name}: none of these multiplications is known to be a network's"
-    note = f"Dashed: the best rate seen, {significant(peak)} GFLOP/s"
+        title = f"{processor.name}: none of these multiplications is known to be a network's"
+    note = f"Dashed: the highest rate measured, {significant(peak)} GFLOP/s"
     if streamed > 0:
-        note += f", and the best that kernels stream from memory, {significant(streamed)} GB/s; these multiplications"
-        note += " find their operands in cache, so small ones may beat that"
+        note += f", and the highest rate from memory, {significant(streamed)} GB/s; these multiplications have their"
+        note += " operands in cache, so small ones may exceed it"
     columns = [*SIZES, "intensity", "gflops", "ms", "use"]
     shown = gemms[columns].round({"intensity": 4, "gflops": 4, "ms": 6})
     alt_text = "Scatter of GFLOP/s against arithmetic intensity, logarithmic, under a roof of peak rate and bandwidth."
     chart = figures.roofline(shown, peak, streamed if streamed > 0 else 1e9)
-    return Figure(f"roofline-{found.slug}", title, alt_text, chart, f"{note}.", folded=True)
+    return Figure(f"roofline-{processor.slug}", title, alt_text, chart, f"{note}.", folded=True)
 
 
-def size_figure(found: ProcessorResults, gemms: pd.DataFrame) -> Block:
+def size_figure(processor: ProcessorResults, gemms: pd.DataFrame) -> Block:
     """Time against each size with the other two held, as far as the measurements have such lines."""
     lines = {name: longest for name in SIZES if len(longest := lines_along(gemms, name).head(MOST_LINE_POINTS))}
     if not lines:
-        text = (
-            f"{found.name}: no {FEWEST_POINTS} multiplications differ in one size alone, so there is no line to draw."
-        )
+        text = f"{processor.name}: no {FEWEST_POINTS} multiplications differ in one size alone: no line to draw."
         return Note(text, True)
     growth = [f"{name} to the power of {growth_exponent(line):.2f}" for name, line in lines.items()]
     rows = pd.concat([line.assign(others=name + ", with " + line["others"]) for name, line in lines.items()])
-    title = f"{found.name}: time grows with {listed(growth)}"
+    title = f"{processor.name}: time grows with {listed(growth)}"
     alt_text = "Lines of milliseconds against m, n or k, logarithmic, with the other two sizes held."
-    note = "1.00 is proportional; below it larger multiplications run at a higher rate."
-    return Figure(f"sizes-{found.slug}", title, alt_text, figures.against_size(rows, "m, n or k"), note)
+    note = "A power of 1.00 is proportional; below it larger multiplications run at a higher rate."
+    return Figure(f"sizes-{processor.slug}", title, alt_text, figures.against_size(rows, "m, n or k"), note)
 
 
 def lines_along(gemms: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -144,12 +142,12 @@ def _held(part: pd.DataFrame, others: list[str]) -> str:
     return ", ".join(f"{size} = {part[size].iloc[0]:,}" for size in others)
 
 
-def tile_figure(found: ProcessorResults, gemms: pd.DataFrame) -> Block:
+def tile_figure(processor: ProcessorResults, gemms: pd.DataFrame) -> Block:
     """Time against m and n in small steps, where whole tiles show."""
     lines = {name: fine_line(gemms, name) for name in ("m", "n")}
     lines = {name: line for name, line in lines.items() if len(line)}
     if not lines:
-        text = f"{found.name}: no {FINE_POINTS} multiplications lie close enough together to show steps of tiles."
+        text = f"{processor.name}: no {FINE_POINTS} multiplications lie close enough together to show steps of tiles."
         return Note(f"{text} The plan's sweep has such: `sweep: true` in config/config.yaml.", True)
     steps = {name: tile_step(line["size"].to_numpy(dtype=float), line["ms"].to_numpy()) for name, line in lines.items()}
     seen = [f"of {step} in {name}" for name, step in steps.items() if step]
@@ -159,22 +157,22 @@ def tile_figure(found: ProcessorResults, gemms: pd.DataFrame) -> Block:
     chart = figures.tile_steps(pd.concat(lines.values()).round({"ms": 6, "gflops": 4}))
     alt_text = "Lines of milliseconds against m and n in small steps, the other two sizes held."
     note = (
-        "A step: the p for which time as a + b·√x + c·x + d·⌈x/p⌉ leaves less than half of the squares of relative "
-        "errors that the same without d leaves."
+        "A step is the p with which a + b·√x + c·x + d·⌈x/p⌉ fits the time best, if it leaves less than half of the "
+        "squared relative errors that the curve without d leaves."
     )
-    return Figure(f"tiles-{found.slug}", f"{found.name}: {', '.join(parts)}", alt_text, chart, note)
+    return Figure(f"tiles-{processor.slug}", f"{processor.name}: {', '.join(parts)}", alt_text, chart, note)
 
 
 def fine_line(gemms: pd.DataFrame, name: str) -> pd.DataFrame:
     """Of multiplications that differ in `name` alone and by no more than FINE_STEP, those with the most values."""
     others = [size for size in SIZES if size != name]
-    found = []
+    lines = []
     for _, part in gemms[gemms["k"] > 1].groupby([*others, *FLAGS, "stack"]):
         line = part.sort_values(name).drop_duplicates(name)
         close = line[line[name].diff().fillna(FINE_STEP) <= FINE_STEP]
         if len(close) >= FINE_POINTS:
-            found.append(close.assign(size=close[name], others=f"{name}, with {_held(close, others)}"))
-    return max(found, key=len)[["size", "others", "ms", "gflops"]] if found else pd.DataFrame()
+            lines.append(close.assign(size=close[name], others=f"{name}, with {_held(close, others)}"))
+    return max(lines, key=len)[["size", "others", "ms", "gflops"]] if lines else pd.DataFrame()
 
 
 def tile_step(sizes: Floats, ms: Floats) -> int | None:
@@ -202,29 +200,30 @@ def growth_exponent(lines: pd.DataFrame) -> float:
     return float(np.median(slopes))
 
 
-def surface(found: ProcessorResults, gemms: pd.DataFrame) -> Figure:
+def surface(processor: ProcessorResults, gemms: pd.DataFrame) -> Figure:
     """Median rates over powers of two."""
     rows = gemms[gemms["k"] > 1]
     powers = pd.DataFrame({"m": _power(rows["m"]), "nk": _power(rows["n"] * rows["k"]), "gflops": rows["gflops"]})
     cells = powers.groupby(["m", "nk"], as_index=False).agg(gflops=("gflops", "median"), kernels=("gflops", "size"))
     small, large = rows.loc[rows["m"] <= 1, "gflops"].median(), rows.loc[rows["m"] >= 64, "gflops"].median()
-    title = f"{found.name}: GFLOP/s over sizes"
+    title = f"{processor.name}: GFLOP/s over sizes"
     if small > 0 and large > 0:
-        title = (
-            f"{found.name}: with m = 1 the rate is {significant(small)}, from m = 64 on {significant(large)} GFLOP/s"
-        )
+        title = f"{processor.name}: with m = 1 the rate is {significant(small)}, "
+        title += f"from m = 64 on {significant(large)} GFLOP/s"
     alt_text = "Heat map of the median GFLOP/s over powers of two of m and of n times k."
-    return Figure(f"surface-{found.slug}", title, alt_text, figures.rate_surface(cells), folded=True)
+    return Figure(f"surface-{processor.slug}", title, alt_text, figures.rate_surface(cells), folded=True)
 
 
 def _power(values: "pd.Series[int]") -> Any:
     return (2 ** np.floor(np.log2(values.astype(float)))).astype(int)
 
 
-def gemm_table(found: ProcessorResults, gemms: pd.DataFrame) -> Table:
+def gemm_table(processor: ProcessorResults, gemms: pd.DataFrame) -> Table:
     """Every multiplication."""
     frame = gemms.drop(columns=["median_ns", "in_network"]).sort_values(SIZES, ignore_index=True)
+    frame = frame.assign(**processor.place)
     columns: tuple[Column, ...] = (
+        where(frame),
         *(number(size, size, integer) for size in SIZES),
         flag("A transposed", "trans_a"),
         flag("B transposed", "trans_b"),
@@ -232,8 +231,7 @@ def gemm_table(found: ProcessorResults, gemms: pd.DataFrame) -> Table:
         number("ms", "ms", milliseconds),
         number("GFLOP/s", "gflops", significant),
         number("flop/byte", "intensity", significant),
-        words("met", "use"),
-        *stacks(frame),
+        words("where", "use"),
     )
-    title = f"{plural(len(frame), 'matrix multiplication')} on {found.name}"
-    return Table(f"gemm-{found.slug}", title, frame, columns, searchable=True)
+    title = plural(len(frame), "matrix multiplication")
+    return Table(f"gemm-{processor.slug}", title, frame, columns, searchable=True)

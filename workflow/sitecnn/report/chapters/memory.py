@@ -9,13 +9,14 @@ from sitecnn.report.page import (
     Figure,
     Note,
     Table,
+    batches,
     integer,
     listed,
     mebibytes,
     number,
     plural,
     signed_percent,
-    stacks,
+    where,
     words,
 )
 from sitecnn.report.results import Results, joined
@@ -55,9 +56,9 @@ def answer(computed: pd.DataFrame, measured: pd.DataFrame, shared: pd.DataFrame)
 def of_sharing_engines(results: Results) -> pd.DataFrame:
     """Processes of engines that share their buffers, each estimated from the other networks'."""
     tables = [
-        found.memory.assign(board=found.board, processor=found.processor)
-        for found in results.measured
-        if "engine_kernels" in found.memory
+        processor.memory.assign(**processor.place)
+        for processor in results.measured
+        if "engine_kernels" in processor.memory
     ]
     rows = joined(tables)
     return rows.dropna(subset=["engine_kernels"]).reset_index(drop=True) if len(rows) else rows
@@ -67,17 +68,15 @@ def sharing_table(shared: pd.DataFrame) -> Table:
     """What ONNX Runtime needs of each network, and what its process took."""
     columns = (
         words("network", "network"),
-        number("batch", "batch", integer),
-        words("board", "board"),
-        words("processor", "processor"),
+        batches(),
+        where(shared),
         number("weights as executed, MiB", "engine_weights_bytes", mebibytes),
         number("arena, MiB", "engine_activations_bytes", mebibytes),
         number("kernels", "engine_kernels", integer),
         number("base, MiB", "base_bytes", mebibytes),
         number("estimated, MiB", "estimate_bytes", mebibytes),
         number("measured, MiB", "total_bytes", mebibytes),
-        number("estimated ÷ measured − 1", "error", signed_percent),
-        *stacks(shared),
+        number("error", "error", signed_percent),
     )
     note = (
         "ONNX Runtime shares its buffers: the arena is what its allocator holds for values after some passes. Base is "
@@ -92,8 +91,8 @@ def sharing_table(shared: pd.DataFrame) -> Table:
 def measured_memory(results: Results, computed: pd.DataFrame) -> pd.DataFrame:
     """Per processor and network: base and total as measured, base + parts as computed, bytes."""
     rows = []
-    for found in results.measured:
-        memory = found.subject("memory").dropna(subset=["total_bytes", "base_bytes"])
+    for processor in results.measured:
+        memory = processor.subject("memory").dropna(subset=["total_bytes", "base_bytes"])
         # What another engine takes for a network hangs on its lowering, which these tables do not have.
         memory = memory[memory["stack"].map(lambda stack: engine_of_stack(str(stack)).name == CAFFE).astype(bool)]
         for (stack, network, batch), part in memory.groupby(["stack", "network", "batch"]):
@@ -102,7 +101,7 @@ def measured_memory(results: Results, computed: pd.DataFrame) -> pd.DataFrame:
             peak = float(part["peak_bytes"].median()) if part["peak_bytes"].notna().any() else float("nan")
             expected = base + float(parts["touched_bytes"].sum())
             rows.append(
-                {"network": network, "batch": batch, "board": found.board, "processor": found.processor}
+                {"network": network, "batch": batch, **processor.place}
                 | {"stack": stack, "base_bytes": base, "computed_bytes": expected, "total_bytes": total}
                 | {"peak_bytes": peak, "error": expected / total - 1 if len(parts) else float("nan")}
             )
@@ -113,19 +112,18 @@ def computed_table(computed: pd.DataFrame) -> Table:
     """Memory by part, as Caffe allocates it and as the poster counts it."""
     columns = (
         words("network", "network"),
-        number("batch", "batch", integer),
+        batches(),
         number("weights, MiB", "weights_bytes", mebibytes),
         number("data, MiB", "data_bytes", mebibytes),
         number("workspace (Caffe), MiB", "workspace_bytes", mebibytes),
         number("workspace (poster), MiB", "workspace_poster_bytes", mebibytes),
         number("a pass touches, MiB", "touched_bytes", mebibytes),
-        number("zero-copy saves on a GPU, MiB", "weights_bytes", mebibytes),
     )
     note = (
         "The poster counts the im2col matrix of every convolution, one group's; Caffe allocates all groups' and none "
         "for 1×1 convolutions. A pass touches weights, workspace, what layers keep for themselves, and each buffer "
-        "once, while Caffe's data has layers in place twice. On a GPU with memory of its own weights are there twice; "
-        "zero-copy saves one of them."
+        "once, while Caffe's data counts layers in place twice. On a GPU the weights are in memory twice; zero-copy "
+        "memory saves one of the two."
     )
     return Table("memory", "Memory by part (the poster's Table 2)", computed, columns, note)
 
@@ -134,26 +132,24 @@ def measured_table(measured: pd.DataFrame) -> Table:
     """Resident memory of the process, beside the sum of its parts."""
     columns = (
         words("network", "network"),
-        number("batch", "batch", integer),
-        words("board", "board"),
-        words("processor", "processor"),
+        batches(),
+        where(measured),
         number("base, MiB", "base_bytes", mebibytes),
         number("base + what a pass touches, MiB", "computed_bytes", mebibytes),
         number("measured, MiB", "total_bytes", mebibytes),
         number("peak, MiB", "peak_bytes", mebibytes),
-        number("computed ÷ measured − 1", "error", signed_percent),
-        *stacks(measured),
+        number("error", "error", signed_percent),
     )
-    note = "Base is the process with Caffe loaded and no network; resident memory after one forward pass."
+    note = "Base: the process with Caffe loaded and no network. Measured: resident memory after one forward pass."
     return Table("memory-measured", "Memory of the process, computed and measured", measured, columns, note)
 
 
 def figure(computed: pd.DataFrame, measured: pd.DataFrame) -> Figure:
     """Parts as bars, what was measured above the base as ticks."""
-    names = computed["network"] + ", batch " + computed["batch"].astype(str)
+    names = network_names(computed)
     parts = pd.concat(
         [
-            pd.DataFrame({"network": names, "part": part, "mib": computed[f"{part}_bytes"] / 2**20})
+            pd.DataFrame({"network": names, "part": part, "mib": parts_once(computed)[part] / 2**20})
             for part in figures.PARTS
         ],
         ignore_index=True,
@@ -161,19 +157,32 @@ def figure(computed: pd.DataFrame, measured: pd.DataFrame) -> Figure:
     totals = pd.DataFrame({"network": [], "processor": [], "mib": []})
     if len(measured):
         above = (measured["total_bytes"] - measured["base_bytes"]) / 2**20
-        labels = measured["network"] + ", batch " + measured["batch"].astype(str)
+        labels = network_names(measured)
         where = measured["board"] + " " + measured["processor"]
         totals = pd.DataFrame({"network": labels, "processor": where, "mib": above})
         totals = totals[totals["network"].isin(names)]
     title = largest_part(computed)
-    alt_text = "Stacked bars of weights, data and workspace per network; ticks mark what was measured above the base."
-    note = "Ticks: measured, less the base." if len(totals) else ""
+    alt_text = "Stacked bars of weights, data and workspace per network; marks show what was measured above the base."
+    note = "Black marks: what the process took beyond the engine without a network." if len(totals) else ""
     return Figure("memory", title, alt_text, figures.memory_bars(parts, totals), note)
 
 
 def largest_part(computed: pd.DataFrame) -> str:
     """Which part is the largest, of how many networks."""
-    sizes = computed.set_index("network")[[f"{part}_bytes" for part in figures.PARTS]]
-    counts = sizes.idxmax(axis=1).value_counts()
-    said = [f"{str(part).removesuffix('_bytes')} for {count}" for part, count in counts.items()]
-    return f"The largest part is {listed(said)} of {plural(len(sizes), 'network')}"
+    counts = parts_once(computed).idxmax(axis=1).value_counts()
+    parts = [f"{part} for {count}" for part, count in counts.items()]
+    return f"The largest part is {listed(parts)} of {plural(len(computed), 'network')}"
+
+
+def parts_once(computed: pd.DataFrame) -> pd.DataFrame:
+    """What a pass touches, by part, in bytes: weights, workspace, and data with each buffer once."""
+    weights, workspace = computed["weights_bytes"], computed["workspace_bytes"]
+    return pd.DataFrame(
+        {"weights": weights, "data": computed["touched_bytes"] - weights - workspace, "workspace": workspace}
+    )
+
+
+def network_names(rows: pd.DataFrame) -> "pd.Series[str]":
+    """Networks, with the batch where it tells rows apart."""
+    batches = ", batch " + rows["batch"].astype(str) if rows["batch"].nunique() > 1 else ""
+    return rows["network"].astype(str) + batches

@@ -36,8 +36,8 @@ def chapter(results: Results) -> Chapter:
     if len(results.runs):
         tables = [runs_table(results.runs), software_table(results.runs)]
     blocks = (*tables, models_table(results), Note("To make this report again:"), remake(results))
-    made = f"{plural(len(results.runs), 'run')} made the measurements"
-    return Chapter("provenance", question, f"{made}; this report was written by SiteCNN {__version__}.", blocks)
+    runs = f"{plural(len(results.runs), 'run')} made the measurements"
+    return Chapter("provenance", question, f"{runs}; this report was written by SiteCNN {__version__}.", blocks)
 
 
 def runs_table(runs: pd.DataFrame) -> Table:
@@ -59,8 +59,9 @@ def runs_table(runs: pd.DataFrame) -> Table:
         number("seconds", "seconds", milliseconds),
     )
     frame = runs.drop(columns="record_json").sort_values(["board", "processor", "started_at"], ignore_index=True)
+    frame = frame.assign(started_at=frame["started_at"].dt.strftime("%Y-%m-%d %H:%M UTC"))
     note = (
-        "Conditions are those at a run's start; the dataset has them for every block. Empty: the board does not tell."
+        "Conditions at the start of a run; the dataset has them for every block. A dash: the board does not report it."
     )
     return Table("runs", "Runs and their conditions", frame, columns, note)
 
@@ -82,11 +83,11 @@ def _seen(stack: StackModel) -> str:
 def models_table(results: Results) -> Table:
     """The models and what they were fitted from."""
     rows = [
-        {"model": f"results/models/{found.slug}.json", "stack": stack.stack, "threads": stack.threads}
+        {"model": f"results/models/{processor.slug}.json", "stack": stack.stack, "threads": stack.threads}
         | {"networks": _seen(stack), "kinds": len(stack.kinds), "forward_ratio": stack.forward_ratio}
         | {f"unexplained_{part}": value for part, value in stack.unexplained_sd.items()}
-        for found in results.processors
-        for stack in (found.model.stacks if found.model else ())
+        for processor in results.processors
+        for stack in (processor.model.stacks if processor.model else ())
     ]
     names = ["model", "stack", "threads", "networks", "kinds", "forward_ratio"]
     names += ["unexplained_layer", "unexplained_network"]

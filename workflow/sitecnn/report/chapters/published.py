@@ -10,8 +10,8 @@ POSTER = "Lu, Rallapalli, Chan and La Porta, SiteCNN (poster), 2017"
 NETWORKS = ("alexnet", "vgg16", "googlenet", "resnet50")
 PARTS = {"weights": "weights_bytes", "data": "data_bytes", "workspace": "workspace_poster_bytes"}
 DIFFERENT_STACKS = (
-    "The same board differs by a factor of two between published stacks, so a TX1 that was imported here need not "
-    "agree with the poster's: the engine, the BLAS and the clocks are part of a measurement."
+    "Published times of one board differ by a factor of two between stacks. An imported TX1 need not agree "
+    "with the poster's: times depend on the engine, the BLAS and the clocks."
 )
 VGG_WORKSPACE = (
     "The poster prints 168 MB of workspace for VGGNet. Its own definition, the im2col matrix of every convolution, "
@@ -47,8 +47,8 @@ def our_times(results: Results) -> pd.DataFrame:
         return times
     ours = times[(times["network"].str.lower() == "vgg16") & (times["batch"] == 1)].assign(origin="measured")
     # What tells stacks apart stands behind the processor: `cpu, ONNX Runtime 1.32`.
-    told = [way.removeprefix(f"{board} ") for way, board in zip(passes.ways(ours), ours["board"], strict=True)]
-    return ours.assign(processor=told)
+    processors = [way.removeprefix(f"{board} ") for way, board in zip(passes.ways(ours), ours["board"], strict=True)]
+    return ours.assign(processor=processors)
 
 
 def times_table(results: Results) -> Table:
@@ -88,9 +88,9 @@ def memory_rows(results: Results) -> pd.DataFrame:
         one = layers[layers["batch"] == 1].groupby("network")[list(PARTS.values())].sum()
         for part, column in PARTS.items():
             cells = {name: one.loc[name, column] for name in NETWORKS if name in one.index}
-            rows.append({"origin": "computed", "quantity": part, **cells})
-    for found in results.measured:
-        memory = found.subject("memory")
+            rows += [{"origin": "computed", "quantity": part, **cells}] if cells else []
+    for processor in results.measured:
+        memory = processor.subject("memory")
         memory = memory[memory["batch"] == 1].dropna(subset="total_bytes")
         for way, of_way in memory.groupby(passes.ways(memory)):
             totals = of_way.groupby("network")["total_bytes"].median()

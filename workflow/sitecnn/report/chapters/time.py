@@ -12,6 +12,8 @@ from sitecnn.report.page import (
     Figure,
     Note,
     Table,
+    batches,
+    capitalised,
     integer,
     listed,
     millions,
@@ -21,8 +23,8 @@ from sitecnn.report.page import (
     plural,
     signed_percent,
     significant,
-    stacks,
     timed,
+    where,
     whole_percent,
     words,
 )
@@ -36,13 +38,15 @@ def chapter(results: Results) -> Chapter:
     if times.empty:
         return Chapter("time", "Where does the time go?", "No network was measured.", (Note("No passes yet.", True),))
     blocks: list[Block] = [time_table(times)]
-    for found in results.measured:
-        mine = times[(times["board"] == found.board) & (times["processor"] == found.processor)]
+    for processor in results.measured:
+        mine = times[(times["board"] == processor.board) & (times["processor"] == processor.processor)]
         if len(mine):
-            blocks.append(bars(found, mine))
+            blocks.append(bars(processor, mine))
     if len(results.layers):
         blocks.append(work_table(results.layers))
-    blocks += [layer_table(found, results.layers) for found in results.measured if len(found.network_layers)]
+    blocks += [
+        layer_table(processor, results.layers) for processor in results.measured if len(processor.network_layers)
+    ]
     return Chapter("time", "Where does the time go?", answer(times), tuple(blocks))
 
 
@@ -53,44 +57,45 @@ def answer(times: pd.DataFrame) -> str:
     if shares.empty:
         return "Only whole passes were measured, no layers."
     leading = Counter(str(name).removesuffix("_share") for name in shares.idxmax(axis=1)).most_common()
-    parts = [f"{figures.GROUP_NAMES[group]} layers in {count}" for group, count in leading]
-    first = leading[0][0]
-    median = percent(shares[f"{first}_share"].median())
+    parts = [f"{figures.GROUP_NAMES[group]} layers in {count}" for group, count in leading[1:]]
+    first, count = leading[0]
+    median, name = percent(shares[f"{first}_share"].median()), capitalised(figures.GROUP_NAMES[first])
     if len(shares) == 1:
-        return f"What takes most of the pass that was measured: {figures.GROUP_NAMES[first]} layers, {median}."
-    text = f"What takes most of a pass: {listed(parts)} of {len(shares)}"
-    return f"{text}; {figures.GROUP_NAMES[first]} layers take {median} in the median."
+        return f"{name} layers take most of the time of the pass that was measured, {median}."
+    text = f"{name} layers take most of the time in {count} of {len(shares)} passes"
+    text += f", {listed(parts)}" if parts else ""
+    return f"{text}. {name} layers take {median} of a pass in the median."
 
 
 def time_table(times: pd.DataFrame) -> Table:
     """The poster's Table 1."""
     columns: list[Column] = [
         words("network", "network"),
-        words("board", "board"),
-        words("processor", "processor"),
-        number("batch", "batch", integer),
+        where(times),
+        batches(),
     ]
     columns += [timed(f"{title}, ms", group) for group, title in passes.TITLES.items()]
     columns += [timed("layerwise pass, ms", "layerwise"), timed("forward pass, ms", "forward")]
-    columns += [number("layerwise over forward", "overhead", signed_percent), *stacks(times)]
+    columns += [number("layerwise over forward", "overhead", signed_percent)]
     note = (
-        "Median ± half the interquartile range, and the share of the sum of layers. A layerwise pass times each layer "
-        "by itself, a forward pass only the whole: what the first takes more is the price of looking."
+        "Median ± half the interquartile range, and the share of the sum of layers. A layerwise pass times each layer, "
+        "a forward pass only the whole network; the difference is what the timing costs. A dash: no "
+        "layer of the group, or an engine that fuses layers."
     )
     return Table("time", "Time by layer group (the poster's Table 1)", times, tuple(columns), note)
 
 
-def bars(found: ProcessorResults, times: pd.DataFrame) -> Figure | Note:
+def bars(processor: ProcessorResults, times: pd.DataFrame) -> Figure | Note:
     """Shares of the layer groups as bars."""
     shares = [f"{group}_share" for group in passes.COLUMNS if f"{group}_share" in times]
     times = times.dropna(subset=shares, how="all") if shares else times.head(0)
     if times.empty:
         return Note(
-            f"{found.name}: only whole passes were measured, no layers, so that no part of them is known.", True
+            f"{processor.name}: only whole passes were measured, no layers, so their parts are not known.", True
         )
     shown = ends(times)
-    names = passes.labels(shown).str.replace(f" on {found.name}", "", regex=False)
-    pieces = [
+    names = passes.labels(shown).str.replace(f" on {processor.name}", "", regex=False)
+    shares_by_group = [
         {
             "label": label,
             "group": figures.GROUP_NAMES[group],
@@ -102,11 +107,11 @@ def bars(found: ProcessorResults, times: pd.DataFrame) -> Figure | Note:
         if not pd.isna(row.get(f"{group}_share"))
     ]
     conv = times["conv_share"].median() if "conv_share" in times else 0.0
-    title = f"{found.name}: convolutions take {whole_percent(conv)} of a pass"
+    title = f"{processor.name}: convolutions take {whole_percent(conv)} of a pass"
     title += f" in the median of {len(times)}" if len(times) > 1 else ""
-    note = "Of each network the smallest and the largest batch; the table has all." if len(shown) < len(times) else ""
-    alt_text = "Stacked bars: the share of each layer group in the layerwise pass, one bar per network."
-    return Figure(f"time-{found.slug}", title, alt_text, figures.share_bars(pd.DataFrame(pieces)), note)
+    note = "The smallest and the largest batch of each network; the table has all." if len(shown) < len(times) else ""
+    alt_text = "Stacked bars: the share of each layer group in the layerwise pass, a bar for each network."
+    return Figure(f"time-{processor.slug}", title, alt_text, figures.share_bars(pd.DataFrame(shares_by_group)), note)
 
 
 def ends(times: pd.DataFrame) -> pd.DataFrame:
@@ -129,29 +134,32 @@ def work_table(layers: pd.DataFrame) -> Table:
         rows.append({"network": network, "batch": batch, "layers": len(part), **total, **sums})
     columns = (
         words("network", "network"),
-        number("batch", "batch", integer),
+        batches(),
         number("layers", "layers", integer),
         number("MACs, M", "macs", millions),
         number("poster FLOPs, M", "poster_flops", millions),
         *(number(f"{passes.TITLES[group]}, M", f"{group}_flops", millions) for group in ("conv", "fc", "pool", "relu")),
     )
-    note = "The poster's FLOPs are multiply-accumulates plus bias additions; of pooling, outputs × window."
+    note = (
+        "The poster counts a multiply-accumulate as a FLOP and adds the biases; of pooling it counts outputs × window."
+    )
     return Table("work", "Work of the networks", pd.DataFrame(rows), columns, note)
 
 
-def layer_table(found: ProcessorResults, work: pd.DataFrame) -> Table:
+def layer_table(processor: ProcessorResults, work: pd.DataFrame) -> Table:
     """Every layer of every network, measured and estimated."""
     names = ["stack", "network", "batch", "layer_index", "layer", "layer_type", "kind", "median_ns", "spread_ns"]
-    rows = found.network_layers[names].sort_values(["batch", "network", "stack", "layer_index"])
-    rows = rows.assign(ms=rows["median_ns"] / 1e6, spread_ms=rows["spread_ns"] / 1e6)
+    rows = processor.network_layers[names].sort_values(["batch", "network", "stack", "layer_index"])
+    rows = rows.assign(**processor.place, ms=rows["median_ns"] / 1e6, spread_ms=rows["spread_ns"] / 1e6)
     rows["share"] = rows["ms"] / rows.groupby(names[:3])["ms"].transform("sum")
     rows = with_columns(rows, work, ["network", "batch", "layer"], ["macs"])
-    rows = with_columns(rows, found.layers, ["stack", "network", "batch", "layer"], ["estimate_ms", "error"])
+    rows = with_columns(rows, processor.layers, ["stack", "network", "batch", "layer"], ["estimate_ms", "error"])
     macs = rows["macs"].astype(float)
     rows["gmacs_per_s"] = macs.where(macs > 0) / rows["ms"].where(rows["ms"] > 0) / 1e6
-    columns: tuple[Column, ...] = (
+    columns = (
         words("network", "network"),
-        number("batch", "batch", integer),
+        where(rows),
+        batches(),
         number("#", "layer_index", integer),
         words("layer", "layer"),
         words("type", "layer_type"),
@@ -163,9 +171,10 @@ def layer_table(found: ProcessorResults, work: pd.DataFrame) -> Table:
         number("estimated, ms", "estimate_ms", milliseconds),
         number("error", "error", signed_percent),
     )
-    columns = (*columns, *stacks(rows))
-    title = f"{plural(len(rows), 'layer')} on {found.name}, one by one"
-    return Table(f"layers-{found.slug}", title, rows.drop(columns=["median_ns", "spread_ns"]), columns, searchable=True)
+    title = f"{plural(len(rows), 'layer')}, one by one"
+    return Table(
+        f"layers-{processor.slug}", title, rows.drop(columns=["median_ns", "spread_ns"]), columns, searchable=True
+    )
 
 
 def with_columns(rows: pd.DataFrame, other: pd.DataFrame, keys: list[str], names: list[str]) -> pd.DataFrame:

@@ -2,10 +2,12 @@
   "use strict";
   const specs = JSON.parse(document.getElementById("figures").textContent);
 
-  // On a phone legends are one below the other, long labels are cut short, and titles end where their axis does.
-  const NARROW = 560;
-  const narrowed = ({ config, ...spec }) => ({ ...spec, config: {
+  // On a phone legends are one below the other, labels have a line for each of their parts, and titles end where their
+  // axis does.
+  const NARROW = 560, TALL = 500;
+  const narrowed = ({ config, height, ...spec }) => ({ ...spec, height: height < TALL ? 1.5 * height : height, config: {
     ...config,
+    lineBreak: ", ",
     axis: { ...config.axis, labelLimit: 150 },
     axisX: { ...config.axisX, titleAnchor: "end", labelFlush: true },
     legend: { ...config.legend, columns: 1 },
