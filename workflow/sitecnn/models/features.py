@@ -347,8 +347,8 @@ FEATURES: dict[str, tuple[Feature, ...]] = {
     ),
     "average_pooling": (WINDOW_OUT, OUT, CALL),
     **dict.fromkeys(("lrn", KINDS_ON_ZEROS["lrn"]), (WINDOW_OUT, *ELEMENTWISE)),
-    # In place or not (relu_layer.cpp, batch_norm_layer.cpp, which copies what it reads first).
-    **dict.fromkeys(("relu", "batch_norm"), (*ELEMENTWISE, OWN)),
+    # Not in place, it copies what it reads first (batch_norm_layer.cpp).
+    "batch_norm": (*ELEMENTWISE, OWN),
     "scale": (*ELEMENTWISE, KEPT, Feature("biased_elements", "element that a bias is added to", _biased_elements)),
     **dict.fromkeys(FREE_KINDS, (CALL,)),
     **ONNXRUNTIME_FEATURES,
