@@ -134,12 +134,16 @@ def seen_at_etc(folder: Path) -> tuple[str, ...]:
     return ("unshare", "--mount", "--propagation", "private", "sh", "-c", mount, str(folder))
 
 
-def make_slurm(folder: Path, prefix: tuple[str, ...] = ()) -> Slurm:
-    """A cluster's configuration; not started yet."""
+FORGETFUL = "MinJobAge=10\n"
+"""Of a cluster whose ended jobs nobody asks for: it looks every 10 s, not every 60, for jobs that were never ended."""
+
+
+def make_slurm(folder: Path, prefix: tuple[str, ...] = (), settings: str = "") -> Slurm:
+    """A cluster's configuration, with `settings` of its own; not started yet."""
     folder.chmod(0o755)
     ports = free_ports(len(NODES) + 1)
     host = socket.gethostname().split(".")[0]
-    text = CONFIGURATION.format(folder=folder, host=host, controller_port=ports[0])
+    text = CONFIGURATION.format(folder=folder, host=host, controller_port=ports[0]) + settings
     for (node, feature), port in zip(NODES.items(), ports[1:], strict=True):
         text += (
             f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=1 RealMemory=4000"

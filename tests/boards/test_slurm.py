@@ -13,7 +13,7 @@ from sitecnn.boards import campaign
 from sitecnn.boards.config import Board
 from sitecnn.errors import SiteCNNError
 from tests.boards.agents import lock_name
-from tests.boards.slurm import AWAY_SECONDS, MISSING, make_slurm
+from tests.boards.slurm import AWAY_SECONDS, FORGETFUL, MISSING, make_slurm
 from tests.boards.test_ssh import assert_whole, at_some_progress, kept, plan
 
 pytestmark = [
@@ -29,7 +29,7 @@ WAITS_S = campaign.WAITS_S
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    found = make_slurm(tmp_path_factory.mktemp("slurm"))
+    found = make_slurm(tmp_path_factory.mktemp("slurm"), settings=FORGETFUL)
     try:
         found.start()
         yield found

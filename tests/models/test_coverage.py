@@ -29,11 +29,12 @@ def test_a_kernel_is_inside_if_all_its_sizes_are() -> None:
         kernel("net", "relu", 3e6, channels=16, height=31),
         kernel("net", "relu", 1e6, channels=127, height=8),
         kernel("net", "relu", 1e6, channels=16, height=3),
+        kernel("net", "relu", 4e6, channels=63, height=8),
     )
     assert set(kinds) == {"relu"}
     one = kinds["relu"]
-    assert (one["probe_kernels"], one["kernels"], one["inside"]) == (2, 3, 1)
-    assert (one["ms"], one["inside_ms"]) == (5.0, 3.0)
+    assert (one["probe_kernels"], one["kernels"], one["inside"]) == (2, 4, 2)
+    assert (one["ms"], one["inside_ms"]) == (9.0, 7.0)
     # 128 ÷ 64 is less than 9 ÷ 4: the small image is farther outside.
     assert (one["farthest"], one["farthest_factor"]) == ("height", pytest.approx(9 / 4))
 

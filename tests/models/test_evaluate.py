@@ -36,7 +36,9 @@ def evaluated():
     [
         ("alexnet", "alexnet"), ("bvlc_caffenet", "alexnet"), ("nin_imagenet", "alexnet"), ("vgg16", "vgg"),
         ("VGG_ILSVRC_19_layers", "vgg"), ("bvlc_googlenet", "inception"), ("inception_v3", "inception"),
-        ("resnet50", "resnet"), ("ResNet-152", "resnet"), ("squeezenet_v1.0", "squeezenet"),
+        ("resnet50", "resnet"), ("ResNet-152", "resnet"), ("resnext50_32x4d", "resnet"), ("zfnet512", "alexnet"),
+        ("network-in-network", "alexnet"), ("xception", "inception"), ("shufflenet_v2", "shufflenet"),
+        ("EfficientNet-B0", "efficientnet"), ("squeezenet_v1.0", "squeezenet"),
         ("mobilenet_v1", "mobilenet"), ("densenet121", "densenet"), ("evening", "evening"), ("mine", "mine"),
     ],
 )  # fmt: skip

@@ -168,7 +168,8 @@ def test_the_fastest_is_the_second_percentile_of_large_copies_and_of_convolution
     macs = matrix(features_of("convolution"), sizes_of(convolutions))[:, 0]
     speeds = convolutions["median_ns"].to_numpy(dtype=float) / macs
     assert _fastest(convolutions)["mac"] == pytest.approx(np.quantile(speeds, FASTEST))
-    assert fit_stack(rows, "x").least_ns["mac"] * FASTEST_OVER_SEEN == pytest.approx(np.quantile(speeds, FASTEST))
+    assert FASTEST_OVER_SEEN == 2
+    assert fit_stack(rows, "x").least_ns["mac"] * 2 == pytest.approx(np.quantile(speeds, FASTEST))
 
 
 def test_where_all_copies_are_small_the_largest_tells():

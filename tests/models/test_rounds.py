@@ -16,7 +16,7 @@ STACK = "onnxruntime-1.32.0+cpu+nchwc-16+fp32+1-threads+clock-unknown"
 RELU = {"kind": "ort_relu", "channels": 16, "in_elements": 1600, "out_elements": 1600}
 
 
-def row(network: str, number: int, samples: list[float], **others: object) -> dict[str, object]:
+def row(network: str | None, number: int, samples: list[float], **others: object) -> dict[str, object]:
     common = {"stack": STACK, "threads": 1, "processor": "cpu", "batch": 1, "mode": "network", "source": "agent"}
     empty = dict.fromkeys((*SIZE_NAMES, "layer", "layer_type", "layer_index", "variant", "kind", "base_bytes"))
     told = {"network": network, "round": number, "samples_ns": samples, "median_ns": 1.0, "subject": "kernel"}
@@ -46,6 +46,9 @@ def test_a_model_is_fitted_on_probes_alone_where_there_are_any():
     rows = pd.DataFrame([row(name, 0, [1.0], **RELU) for name in ("probe-001", "resnet18")])
     assert fitted_rows(rows)["network"].tolist() == ["probe-001"]
     assert fitted_rows(rows[1:])["network"].tolist() == ["resnet18"]
+    # Matrix products, which are of no network, and memory, which no probe has, are fitted as well.
+    more = pd.DataFrame([row(None, 0, [1.0], kind="gemm"), row("resnet18", 0, [], subject="memory")])
+    assert len(fitted_rows(pd.concat([rows, more]))) == 3
 
 
 def campaign() -> pd.DataFrame:

@@ -85,9 +85,10 @@ def test_a_papers_sums_by_type_scale_a_similar_board():
     rows = totals(model, {"Convolution": 3.0, "ReLU": 1.5})
     moved = transfer(model, rows, "printed", lambda name, batch: VGG_LIKE)
     sizes = {name: np.array([column[0]]) for name, column in sizes_of(board(4)).items()}
-    for kind, least, most in (("convolution", 2.1, 3.0), ("relu", 1.5, 2.1)):
+    # A sum over all layers of a type outweighs what other types say: the network's total comes out as printed.
+    for kind, factor in (("convolution", 3.0), ("relu", 1.5)):
         before, after = (estimate_kernels(one, np.array([kind]), sizes).ns[0] for one in (model, moved))
-        assert least <= after / before <= most
+        assert after / before == pytest.approx(factor, rel=0.01)
     assert moved.base_bytes == 2e6
 
 
