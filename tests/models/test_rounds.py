@@ -9,6 +9,7 @@ from sitecnn.models.evaluate import HELD_OUT, evaluate
 from sitecnn.models.features import features_of, matrix
 from sitecnn.models.measurements import sizes_of
 from sitecnn.models.onnxruntime_features import ONNXRUNTIME_FEATURES
+from sitecnn.models.probe_names import is_probe, without_probes
 from sitecnn.models.rounds import IDENTITY, fitted_rows, over_rounds, rounds_sd, usual_ratio
 from sitecnn.workload.kernels import SIZE_NAMES
 
@@ -67,7 +68,8 @@ def campaign() -> pd.DataFrame:
     return over_rounds(measured)
 
 
-def test_all_networks_beside_probes_are_held_out_and_estimated():
+def test_all_networks_beside_probes_are_held_out_and_estimated(monkeypatch):
+    monkeypatch.setattr("sitecnn.models.evaluate.BASELINES", {})
     evaluation = evaluate(campaign(), 0.9)
     assert sorted(evaluation.networks["network"]) == ["one", "other"] and set(evaluation.networks["split"]) == {
         HELD_OUT
@@ -180,3 +182,13 @@ def test_what_is_typical_is_the_median_of_all_passes_over_the_least_of_the_round
     assert merged.set_index("network")["median_ns"].to_dict() == {"net": 10.0, "caffe-probe-001": 50.0}
     assert usual_ratio(merged) == pytest.approx(1.7)
     assert usual_ratio(merged.drop(columns="usual_ns")) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("probe-001", True), ("caffe-probe-045", True), ("probe-x", False), ("my-probe-1", False), ("probe-1b", False),
+     ("resnet18", False), (None, False), (float("nan"), False)],
+)  # fmt: skip
+def test_probes_are_known_by_the_names_that_plans_give_them(name, expected):
+    assert is_probe(name) is expected
+    assert without_probes(["b", "probe-001", "a", "caffe-probe-002"]) == ["b", "a"]
