@@ -65,7 +65,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
 def test_a_board_that_is_fit_has_ten_good_answers(asked) -> None:
     found = asked()
     assert all(check.well for check in found.values())
-    assert {what: check.found for what, check in found.items() if what not in ("trial", "connection, host key")} == {
+    assert {what: check.answer for what, check in found.items() if what not in ("trial", "connection, host key")} == {
         "Python": "python3, 3.5.2, aarch64",
         "Caffe": "caffe 1.0",
         "BLAS": "openblas 0.2.19",
@@ -77,8 +77,8 @@ def test_a_board_that_is_fit_has_ten_good_answers(asked) -> None:
         "power": "rails gpu, cpu",
         "disk": "900 MB free",
     }
-    assert found["trial"].found.startswith("40 of 40 kernels measured steadily in ")
-    assert found["connection, host key"].found.startswith("local, answered in ")
+    assert found["trial"].answer.startswith("40 of 40 kernels measured steadily in ")
+    assert found["connection, host key"].answer.startswith("local, answered in ")
 
 
 def test_a_board_that_does_not_answer_is_asked_nothing_more(asked) -> None:
@@ -113,7 +113,7 @@ def of_conditions(**conditions: Any) -> dict[str, Any]:
 )  # fmt: skip
 def test_each_answer_says_what_was_found_or_how_to_mend_it(asked, found, what: str, well: bool, said: str) -> None:
     checks = asked(found)
-    assert checks[what].well == well and checks[what].found.startswith(said)
+    assert checks[what].well == well and checks[what].answer.startswith(said)
     assert all(check.well for name, check in checks.items() if name != what)
 
 
@@ -125,7 +125,7 @@ def test_a_gpu_and_clocks_that_are_asked_for_have_to_be_there(asked) -> None:
     )
     assert asked(clocks="pinned")["clocks"] == Check("clocks", True, "2 are pinned while measuring")
     nothing = asked(changed(clocks_to_pin=[]), clocks="pinned")["clocks"]
-    assert not nothing.well and "set clocks: as_found" in nothing.found
+    assert not nothing.well and "set clocks: as_found" in nothing.answer
     assert "temperature" not in asked(of_conditions(temperature_c=[]))
 
 
@@ -141,8 +141,8 @@ def test_a_board_has_room_for_the_agent(asked, free_mb: str, well: bool, said: s
 @pytest.mark.parametrize(("steady", "well"), [(36, True), (35, False)])
 def test_a_trial_wants_nine_in_ten_kernels_steady(asked, steady: int, well: bool) -> None:
     trial = asked(steady=steady)["trial"]
-    assert trial.well == well and trial.found.startswith(f"{steady} of 40 kernels measured steadily")
-    assert ("is something else running on the board?" in trial.found) != well
+    assert trial.well == well and trial.answer.startswith(f"{steady} of 40 kernels measured steadily")
+    assert ("is something else running on the board?" in trial.answer) != well
     assert asked(owed=3)["trial"] == Check("trial", False, "the agent ended with status 5: said")
 
 

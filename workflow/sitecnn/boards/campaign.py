@@ -322,14 +322,14 @@ def _pass_on(source: IO[bytes], last: deque[str]) -> None:
 
 def _raise_if_hopeless(board: Board, status: int, said: str, records: Records) -> None:
     """BoardError for an end that another try would only repeat."""
-    continued = f"what was measured is continued, run the same command again to go on (records: {records.path})"
+    advice = f"what was measured is kept, run the same command again to go on (records: {records.path})"
     if status == CANNOT_START:
-        raise BoardError(f"board {board.name}: the agent stopped with status 2: {said}; {continued}")
+        raise BoardError(f"board {board.name}: the agent stopped with status 2: {said}; {advice}")
     if status in (126, 127) or "Traceback" in said or "can't open file" in said:
         where = f"config/boards/{board.name}.yaml: python: {board.python}"
-        raise BoardError(f"{where}: cannot be started on the board (status {status}): {said}; {continued}")
+        raise BoardError(f"{where}: cannot be started on the board (status {status}): {said}; {advice}")
     if board.transport == "local" and status not in (0, 1) and status > 0:
-        raise BoardError(f"board {board.name}: the agent stopped with status {status}: {said}; {continued}")
+        raise BoardError(f"board {board.name}: the agent stopped with status {status}: {said}; {advice}")
     failure = transports.refused(board, status, said)
     if isinstance(failure, BoardError):
         raise failure

@@ -83,7 +83,7 @@ def _state(board: Board, facts: dict[str, Any]) -> Iterator[Check]:
     else:
         steady = governor in ("performance", "userspace", "unknown")
         fix = f"governor {governor} changes them while measuring; set clocks: pinned, or the governor to performance"
-        yield Check("clocks", steady, f"as facts, governor {governor}" if steady else fix)
+        yield Check("clocks", steady, f"as found, governor {governor}" if steady else fix)
     heat = max(now.get("temperature_c", []), default=None)
     if heat is not None:
         cool = heat < HOT_C
