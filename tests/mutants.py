@@ -28,11 +28,14 @@ MORE_TESTS = {"estimation": ["tests/cli/test_board_list.py"], "workload": ["test
 """What tests a room besides the tests of its name."""
 SLOW = "test_networks_at_hand or test_probes_run_as_lowered or test_the_most_alive"
 """Whole networks in ONNX Runtime: a third of the time of the tests of `workload`."""
+TRAVELLING = ["src/sitecnn/boards/agent/*"]
+"""What other interpreters run, which have no mutmut: the agent."""
 UNMARKED = "not browser and not caffe and not cluster and not emulated and not shared"
 SETTINGS = """
 [tool.mutmut]
 source_paths = ["src/sitecnn"]
 only_mutate = ["src/sitecnn/{room}/*"]
+do_not_mutate = {travelling}
 pytest_add_cli_args = [
   "-m", "{unmarked}", "-k", "not ({slow})", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:benchmark",
 ]
@@ -83,7 +86,9 @@ def stage(room: str) -> Path:
             old.unlink()
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     tests = json.dumps([f"tests/{room}", *MORE_TESTS.get(room, [])])
-    settings = SETTINGS.format(room=room, unmarked=UNMARKED, slow=SLOW, tests=tests)
+    settings = SETTINGS.format(
+        room=room, unmarked=UNMARKED, slow=SLOW, tests=tests, travelling=json.dumps(TRAVELLING)
+    )
     (folder / "pyproject.toml").write_text(project + settings, encoding="utf-8")
     shutil.rmtree(folder / "mutants" / "tests", ignore_errors=True)
     return folder
