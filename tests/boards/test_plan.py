@@ -296,3 +296,12 @@ def test_a_process_may_take_four_fifths_of_what_a_board_has_free() -> None:
 
 def test_an_agents_name_tells_its_version_beyond_doubt() -> None:
     assert re.fullmatch(r"agent-[0-9a-f]{16}\.pyz", agent_name())
+
+
+def test_a_graph_is_full_beyond_a_hundred_and_ten_operators() -> None:
+    graph = Graph("g", 8)
+    for _ in range(110):
+        graph.node("Relu", ["image"], (1, 3, 8, 8))
+    assert not graph.is_full
+    graph.node("Relu", ["image"], (1, 3, 8, 8))
+    assert graph.is_full
