@@ -86,9 +86,7 @@ def stage(room: str) -> Path:
             old.unlink()
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     tests = json.dumps([f"tests/{room}", *MORE_TESTS.get(room, [])])
-    settings = SETTINGS.format(
-        room=room, unmarked=UNMARKED, slow=SLOW, tests=tests, travelling=json.dumps(TRAVELLING)
-    )
+    settings = SETTINGS.format(room=room, unmarked=UNMARKED, slow=SLOW, tests=tests, travelling=json.dumps(TRAVELLING))
     (folder / "pyproject.toml").write_text(project + settings, encoding="utf-8")
     shutil.rmtree(folder / "mutants" / "tests", ignore_errors=True)
     return folder

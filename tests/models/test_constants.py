@@ -26,18 +26,15 @@ VALUES = {
     },
     # The level of intervals (docs/evaluation.md); what other boards tell of a new one's networks.
     "calibrate": {
-        "LEVEL": 0.9, "PRIOR_NETWORKS": 2, "PRIOR_SD": 0.035, "MOST_FOLDS": 16,
-        "UNKNOWN_SD": {"layer": 0.2, "network": 0.06},
+        "LEVEL": 0.9, "PRIOR_NETWORKS": 2, "MOST_FOLDS": 16,
     },
     "correction": {"LENGTH": 4.0, "AMPLITUDE": 0.3, "NOISE": 0.03, "FEWEST_ROWS": 8, "FEWEST_NETWORKS": 20},
     "design": {"KIND_SD": 0.5, "OWN_SD": 0.5, "NOISE_SD": 0.05, "LIKENESS": 0.5, "OVERHEAD_S": 0.02, "PASSES": 6.0},
-    "transfer": {"SCALED_SD": 0.15, "LONE_KIND_SD": 0.5, "OTHERS_WEIGHT": 2.0},
+    "transfer": {"LONE_KIND_SD": 0.5, "OTHERS_WEIGHT": 2.0},
     "regression": {"HUBER_THRESHOLD": 1.345, "LEAST_SD": 0.01, "TYPICAL_SD": 0.05},
     "whole_pass": {"HUBER_THRESHOLD": 1.345, "RIDGE": 1e-3},
-    "priors": {"RELATIVE_SD": 0.7, "ZEROS_SHARE": 0.67, "ZEROS_SD": 0.15},
     "evaluate": {"RELEVANT_SHARE": 0.01},
     "fit": {"FASTEST": 0.02, "LARGE_COPY": 2**20 // 4},
-    "threads": {"BETWEEN_SD": 0.1},
     "measurements": {"FEW_SAMPLES": 5},
     "baselines": {"FEWEST_ROWS": 8, "DEGREES": (2, 3)},
 }  # fmt: skip
