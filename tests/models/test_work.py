@@ -34,6 +34,9 @@ ON_CPU = {
     "im2col_elements [element copied by im2col]": 2 * 6 * 15 * 55,
     "packed_elements [element of gemm's B that is packed]": 4 * 55 * 45,
     "far_packed_elements [element of a gemm's B beyond the caches]": 0,
+    # m is more than 1, and the matrices fit into any cache.
+    "row_elements [element of gemm's B for a single row of A]": 0,
+    "far_columns_elements [element of im2col's matrix beyond near caches]": 0,
     "weights_elements [element of gemm's A]": 4 * 5 * 45,
     "out_elements [element written]": 1100,
     "gemm_calls [gemm call]": 4,
