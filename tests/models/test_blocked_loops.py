@@ -47,7 +47,9 @@ class Conv:
         sizes |= {"in_elements": self.images * self.channels * self.height * self.width}
         sizes |= {"parameters": self.out_channels * self.channels // self.group * self.kernel_h * self.kernel_w}
         sizes |= {"inputs": 1, "activation": 0, "pass_bytes": 0}
-        return {name: np.array([float((asdict(self) | sizes).get(name, np.nan))]) for name in SIZE_NAMES}
+        sizes |= {"nchwc_block": BLOCK}
+        known = asdict(self) | sizes
+        return {name: np.array([float(known.get(name, np.nan))]) for name in (*SIZE_NAMES, "nchwc_block")}
 
     @property
     def group_channels(self) -> int:

@@ -12,7 +12,8 @@ MIB = 2**20
 
 def counted(kind: str, sizes: dict[str, int]) -> dict[str, float]:
     """Feature [unit] → how much of it the kernel does."""
-    columns = {name: np.array([float(sizes.get(name, np.nan))]) for name in SIZE_NAMES}
+    given = {"nchwc_block": 16, **sizes}
+    columns = {name: np.array([float(given.get(name, np.nan))]) for name in (*SIZE_NAMES, "nchwc_block")}
     features = features_of(kind)
     found = {f"{one.name} [{one.unit}]": float(one.count(columns)[0]) for one in features}
     assert len(found) == len(features)
