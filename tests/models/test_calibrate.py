@@ -40,7 +40,7 @@ def unexplained(monkeypatch: pytest.MonkeyPatch):
     """(of layers, of networks) that a stack is given of cases that were made up."""
 
     def of(cases: list[HeldOut]) -> tuple[float, float]:
-        monkeypatch.setattr(calibrate, "held_out_cases", lambda rows, stack: iter(cases))
+        monkeypatch.setattr(calibrate, "held_out_cases", lambda *_: iter(cases))
         found = calibrated(board(1, networks=1), "x").unexplained_sd
         return found["layer"], found["network"]
 
@@ -105,9 +105,9 @@ def test_each_network_is_left_out_once_and_never_with_its_own_measurements(monke
     rows, fitted = board(3, networks=20, layers=3), []
     rows = rows[(rows["kind"] == "relu") | (rows["subject"] == "forward")]
 
-    def fit(part: pd.DataFrame, stack: str):
+    def fit(part: pd.DataFrame, stack: str, *more: object):
         fitted.append(set(part["network"]))
-        return fit_stack(part, stack)
+        return fit_stack(part, stack, *more)
 
     monkeypatch.setattr(calibrate, "fit_stack", fit)
     cases = list(held_out_cases(rows, "x"))
