@@ -68,16 +68,20 @@ def _basic(probe: Probe, tensor: str) -> str:
     return layers.add(probe.graph, layers.convolution(probe.graph, inner, channels, 3), tensor, "relu")
 
 
-def _bottleneck(probe: Probe, tensor: str) -> str:
-    """1×1, 3×3, 1×1 and a sum (He et al. 2016), sometimes with squeeze-and-excite (Hu et al. 2018)."""
-    _, height = probe.shape(tensor)
-    narrow = probe.whole(min(probe.channels("bottleneck", height, 1, 0.4), (probe.most_macs / 9) ** 0.5 / height))
-    tensor = probe.to_channels(tensor, 4 * narrow)
-    inner = layers.convolution(probe.graph, tensor, narrow, activation="relu")
-    inner = layers.convolution(probe.graph, inner, narrow, 3, activation="relu")
-    inner = layers.convolution(probe.graph, inner, 4 * narrow)
-    inner = _squeeze_excite(probe, inner) if probe.generator.random() < 0.3 else inner
-    return layers.add(probe.graph, inner, tensor, "relu")
+def _bottleneck(*, gated: bool) -> Block:
+    """1×1, 3×3, 1×1 and a sum (He et al. 2016), with squeeze-and-excite (Hu et al. 2018) where `gated`."""
+
+    def block(probe: Probe, tensor: str) -> str:
+        _, height = probe.shape(tensor)
+        narrow = probe.whole(min(probe.channels("bottleneck", height, 1, 0.4), (probe.most_macs / 9) ** 0.5 / height))
+        tensor = probe.to_channels(tensor, 4 * narrow)
+        inner = layers.convolution(probe.graph, tensor, narrow, activation="relu")
+        inner = layers.convolution(probe.graph, inner, narrow, 3, activation="relu")
+        inner = layers.convolution(probe.graph, inner, 4 * narrow)
+        inner = _squeeze_excite(probe, inner) if gated else inner
+        return layers.add(probe.graph, inner, tensor, "relu")
+
+    return block
 
 
 def _inverted(kernel: int) -> Block:
@@ -329,7 +333,8 @@ BLOCKS: dict[str, tuple[float, Block]] = {
     "1x7": (0.7, _factorised),
     "dilated": (0.7, _convolution("dilated", 3, 2)),
     "basic": (2, _basic),
-    "bottleneck": (2, _bottleneck),
+    "bottleneck": (1.4, _bottleneck(gated=False)),
+    "gated bottleneck": (0.6, _bottleneck(gated=True)),
     "inverted 3x3": (2.5, _inverted(3)),
     "inverted 5x5": (2, _inverted(5)),
     "depthwise 3x3": (2, _depthwise(3)),
