@@ -223,7 +223,8 @@ ONNXRUNTIME_FEATURES: dict[str, tuple[Feature, ...]] = {
     # Most have one row, of classes: rows would take what a call costs, and ask it of each row of an attention.
     **dict.fromkeys(("ort_softmax", "ort_log_softmax"), (OUT, CALL)),
     **dict.fromkeys(("ort_layer_normalization", "ort_skip_layer_normalization"), (OUT, WINDOW_ROWS, *FAR, CALL)),
-    "ort_lrn": (WINDOWED, *FAR, CALL),
+    # A power of each value: memory is waited for by none of it, and a term for it would be fitted to noise.
+    "ort_lrn": (WINDOWED, CALL),
     **dict.fromkeys(
         (f"ort_{layout}{method}_pool" for layout in ("", "nchwc_") for method in ("max", "average", "lp")), POOLING
     ),
