@@ -62,7 +62,7 @@ def test_so_are_the_python_interface_and_the_page(file):
 
 def test_so_is_a_cell_of_the_report(file):
     board = load_board("tx1", "cpu")
-    results = SimpleNamespace(config=SimpleNamespace(level=0.9), times=sitecnn_times())
+    results = SimpleNamespace(config=SimpleNamespace(level=0.9), times=sitecnn_times(), processors=[])
     network, stack = load_network(file), board.stacks[0].stack
     (row,) = answers(results, network, [Contender("tx1", "cpu", stack, board)])
     assert SAID in answer_cell(row).details

@@ -33,7 +33,8 @@ def shared():
     both = both.assign(base_bytes=64.0, total_bytes=100.0, estimate_bytes=[97.0, 120.0], error=[-0.03, 0.2])
     tables = [both, both.drop(columns=list(parts))]
     named = [
-        SimpleNamespace(board="here", processor=name, memory=table) for name, table in zip("ab", tables, strict=True)
+        SimpleNamespace(place={"board": "here", "processor": name}, memory=table)
+        for name, table in zip("ab", tables, strict=True)
     ]
     return of_sharing_engines(SimpleNamespace(measured=named))
 

@@ -257,7 +257,6 @@ OPERATORS = {
     "a sum of rows": _one("Add", (2, 3, 5, 7), (5, 1)),
     "a sum of planes": _one("Add", (2, 3, 5, 7), (3, 1, 1)),
     "a sum of columns": _one("Add", (2, 3, 5, 7), (7,)),
-    "a sum of what both stretch": _one("Add", (2, 1, 5, 7), (3, 1, 7)),
     "a mean of planes": _one("ReduceMean", (2, 3, 5, 7), axes=[2, 3]),
     "an LRN": _one("LRN", (2, 9, 5, 7), size=3),
 }
