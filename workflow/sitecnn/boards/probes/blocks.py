@@ -13,7 +13,7 @@ FUSED_ACTIVATIONS = {
 
 OWN_ACTIVATIONS = {
     **{"elu": 1, "prelu": 1.5, "softplus": 0.7, "gelu": 1.2, "hard_swish": 1.5, "silu": 1, "relu": 1.5, "relu6": 1},
-    **{"leaky_relu": 1, "sigmoid": 1.5, "tanh": 1.5, "hard_sigmoid": 1},
+    **{"leaky_relu": 1, "sigmoid": 1.5, "tanh": 1, "hard_sigmoid": 1},
 }
 """Activations where no convolution takes them in."""
 

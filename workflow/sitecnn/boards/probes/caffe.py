@@ -130,7 +130,7 @@ CAFFE_BLOCKS: dict[str, tuple[float, Block]] = {
     "means": (1, _means),
     "bilinear": (1, _bilinear),
     "dear": (2.5, _rare(DEAR, DEAR_ELEMENTS)),
-    "rare": (3, _rare(CHEAP, 3 * DEAR_ELEMENTS)),
+    "rare": (3.3, _rare(CHEAP, 3 * DEAR_ELEMENTS)),
 }
 
 RECIPE = Recipe(
