@@ -7,30 +7,30 @@ import errno
 import os
 import pwd
 import stat
-import tempfile
 
 from .errors import Refused
+
+
+def user_cache():
+    """The folder of this user for what programs keep: $XDG_CACHE_HOME, or .cache in the home."""
+    try:
+        home = pwd.getpwuid(os.geteuid()).pw_dir  # not $HOME: sudo may leave another user's there
+    except KeyError:
+        home = os.environ.get("HOME", "/")
+    return os.environ.get("XDG_CACHE_HOME") or os.path.join(home, ".cache")
 
 
 def state_folder():
     """The folder of this user in which the agent keeps what it needs between two starts; made if it is not there.
 
-    Under the user's cache, or under the folder for temporary files where there is no home to write into.
+    It is under the user's cache and nowhere else: in a folder that all can write in, others could take its name first.
     """
-    try:
-        home = pwd.getpwuid(os.geteuid()).pw_dir  # not $HOME: sudo may leave another user's there
-    except KeyError:
-        home = os.environ.get("HOME", "/")
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(home, ".cache")
-    folder = os.path.join(cache, "sitecnn", "agent")
-    try:
-        return private_folder(folder)
-    except (IOError, OSError):
-        folder = os.path.join(tempfile.gettempdir(), "sitecnn-agent-%d" % os.geteuid())
+    folder = os.path.join(user_cache(), "sitecnn", "agent")
     try:
         return private_folder(folder)
     except (IOError, OSError) as error:
-        raise Refused("%s cannot be made: %s" % (folder, error.strerror))
+        text = "%s cannot be made (%s): name a folder of your own by XDG_CACHE_HOME"
+        raise Refused(text % (folder, error.strerror))
 
 
 def private_folder(folder):

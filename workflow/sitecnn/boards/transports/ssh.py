@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from sitecnn.boards.agent.errors import Refused
-from sitecnn.boards.agent.private import private_folder
+from sitecnn.boards.agent.private import private_folder, user_cache
 from sitecnn.boards.config import Ssh
 
 # A cut link is noticed after 3 × 5 s of silence, before the agent's lease of 20 s is over on the other side.
@@ -22,7 +22,6 @@ OPTIONS = {
     "LogLevel": "ERROR",
 }
 
-SHORT_BASE = "/tmp"  # noqa: S108  # what is made in it is 0700, and checked
 LONGEST_FOLDER = 107 - 58
 """Bytes: a socket's path on Linux less what ssh adds, a slash, 40 of %C, a dot and 16 at random."""
 
@@ -48,17 +47,19 @@ def command(settings: Ssh) -> list[str]:
 
 @cache
 def control_folder() -> Path:
-    """A folder of this user alone, its path short enough for a socket: a deep XDG_RUNTIME_DIR is passed over.
+    """A folder of this user alone for ssh's sockets, its path short enough for them.
 
-    Its name is the same each time, so that later commands share a connection, and it is refused, as the agent refuses
-    its own, if another user could have prepared it; then a new one in /tmp serves this process.
+    Below $XDG_RUNTIME_DIR or the user's cache its name is the same each time, so that later commands share a
+    connection. Where both are missing, too deep, or could have been prepared by another user, a new one in /tmp serves
+    this process.
     """
-    bases = [os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir(), SHORT_BASE]
-    folders = [Path(base) / f"sitecnn-ssh-{os.getuid()}" for base in bases]
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    folders = [Path(runtime) / "sitecnn-ssh"] if runtime else []
+    folders.append(Path(user_cache()) / "sitecnn" / "ssh")  # type: ignore[no-untyped-call]  # Python 2's
     for folder in (one for one in folders if len(os.fsencode(one)) <= LONGEST_FOLDER):
         with suppress(Refused, OSError):
             return Path(private_folder(str(folder)))  # type: ignore[no-untyped-call]  # Python 2's
-    return Path(tempfile.mkdtemp(prefix="sitecnn-ssh-", dir=SHORT_BASE))
+    return Path(tempfile.mkdtemp(prefix="sitecnn-ssh-", dir="/tmp"))  # short; made anew, mode 0700
 
 
 def fix(said: str) -> str:
