@@ -5,7 +5,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from sitecnn.models.features import GPU_TILE, features_named, features_of, least_elements, macs, matrix
+from sitecnn.models.caffe_gpu_features import GPU_TILE
+from sitecnn.models.features import features_named, features_of, least_elements, macs, matrix
 from sitecnn.workload.kernels import SIZE_NAMES
 
 # images, channels, rows, columns, outputs, kernel (h, w), stride, pad, group

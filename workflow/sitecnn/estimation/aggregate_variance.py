@@ -13,7 +13,7 @@ from sitecnn.models.board_model import (
     whole_pass_ns,
     within_pass_ns,
 )
-from sitecnn.models.features import Array
+from sitecnn.models.feature import Array
 from sitecnn.workload.columns import Kinds, Sizes
 
 Groups = np.ndarray[tuple[int], np.dtype[np.int_]]

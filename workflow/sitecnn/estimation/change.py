@@ -11,7 +11,7 @@ from sitecnn.estimation.aggregate_variance import Groups, aggregate, once_ns
 from sitecnn.estimation.estimate import Milliseconds, difference
 from sitecnn.estimation.work import Work, work_of
 from sitecnn.models.board_model import StackModel
-from sitecnn.models.features import Array
+from sitecnn.models.feature import Array
 from sitecnn.network.graph import Network
 
 Change = Milliseconds

@@ -19,7 +19,7 @@ from sitecnn.models.board_model import (
     estimate_pass,
     interval,
 )
-from sitecnn.models.features import Array
+from sitecnn.models.feature import Array
 from sitecnn.models.lookup import choose_stack
 from sitecnn.network.graph import Network
 from sitecnn.workload.engines import ONNXRUNTIME, TFLITE_GPU, VALUE_BYTES, Engine, engine_of_stack

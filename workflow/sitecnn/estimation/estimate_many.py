@@ -11,7 +11,7 @@ from sitecnn.estimation.aggregate_variance import aggregate_passes
 from sitecnn.estimation.estimate import Milliseconds, estimate_memory
 from sitecnn.estimation.work import work_of
 from sitecnn.models.board_model import BoardModel, interval
-from sitecnn.models.features import Array
+from sitecnn.models.feature import Array
 from sitecnn.models.lookup import choose_stack
 from sitecnn.network.graph import Network
 from sitecnn.workload.kernels import SIZE_NAMES

@@ -19,7 +19,7 @@ from sitecnn.estimation.estimate import Milliseconds, difference, milliseconds
 from sitecnn.estimation.minimum_cut import Edge, minimum_cut
 from sitecnn.estimation.work import Work, work_of
 from sitecnn.models.board_model import BoardModel, StackModel, estimate_kernels, within_pass_ns
-from sitecnn.models.features import Array
+from sitecnn.models.feature import Array
 from sitecnn.models.lookup import choose_stack
 from sitecnn.network.graph import Network
 

@@ -8,7 +8,7 @@ import numpy as np
 from sitecnn.errors import NetworkError
 from sitecnn.estimation.aggregate_variance import Groups
 from sitecnn.models.board_model import StackModel
-from sitecnn.models.features import Array
+from sitecnn.models.feature import Array
 from sitecnn.network.graph import Network
 from sitecnn.workload.columns import Kinds, Sizes, columns, layer_columns
 from sitecnn.workload.engines import CAFFE, JOINT, ONNXRUNTIME, WINOGRAD, engine_of_stack

@@ -12,7 +12,8 @@ from sklearn.linear_model import LassoCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler, PolynomialFeatures
 
-from sitecnn.models.features import Array, product_rows
+from sitecnn.models.caffe_features import product_rows
+from sitecnn.models.feature import Array
 from sitecnn.workload.kernels import FLOAT_BYTES, SIZE_NAMES
 
 Estimator = Callable[[pd.DataFrame], Array]

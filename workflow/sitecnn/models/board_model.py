@@ -13,9 +13,10 @@ import numpy as np
 
 from sitecnn.errors import ModelError, SiteCNNError
 from sitecnn.files import write_text
+from sitecnn.models.caffe_features import FREE_KINDS
 from sitecnn.models.correction import Correction
-from sitecnn.models.feature import stack_sizes
-from sitecnn.models.features import FREE_KINDS, MULTIPLYING, Array, Sizes, features_named, least_elements, macs, matrix
+from sitecnn.models.feature import Array, Sizes, stack_sizes
+from sitecnn.models.features import MULTIPLYING, features_named, least_elements, macs, matrix
 from sitecnn.models.tflite_features import RELATED
 from sitecnn.workload.kernels import KINDS_ON_VALUES
 

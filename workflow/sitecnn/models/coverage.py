@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from sitecnn.models.caches import LAST_CACHES
-from sitecnn.models.features import FREE_KINDS
+from sitecnn.models.caffe_features import FREE_KINDS
 from sitecnn.models.probe_names import is_probe
 from sitecnn.workload.kernels import SIZE_NAMES
 

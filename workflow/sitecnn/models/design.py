@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sitecnn.models.board_model import StackModel, estimate_kernels
-from sitecnn.models.features import Array, Sizes
+from sitecnn.models.feature import Array, Sizes
 
 Kinds = np.ndarray[tuple[int], np.dtype[np.str_]]
 

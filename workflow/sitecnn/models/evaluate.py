@@ -11,7 +11,7 @@ from sitecnn.models.board_model import StackModel, estimate_pass, interval
 from sitecnn.models.calibrate import calibrated, fit_board, has_kernels_or_layers
 from sitecnn.models.coverage import coverage
 from sitecnn.models.families import family
-from sitecnn.models.features import Array
+from sitecnn.models.feature import Array
 from sitecnn.models.fit import CHOICES, Choices
 from sitecnn.models.measurements import (
     measured_passes,

@@ -8,16 +8,10 @@ import pandas as pd
 
 from sitecnn.errors import ModelError
 from sitecnn.models.board_model import UNSEEN, KindModel, StackModel
+from sitecnn.models.caffe_features import ELEMENTWISE
 from sitecnn.models.correction import FEWEST_ROWS, NOISE, fit_correction
-from sitecnn.models.features import (
-    ELEMENTWISE,
-    FEATURES,
-    Feature,
-    features_named,
-    features_of,
-    macs,
-    matrix,
-)
+from sitecnn.models.feature import Feature
+from sitecnn.models.features import FEATURES, features_named, features_of, macs, matrix
 from sitecnn.models.measurements import layers_of_gemms, processor_of, sizes_of, with_steady_times, without_zeros
 from sitecnn.models.memory import stack_memory
 from sitecnn.models.pass_ratio import forward_pass

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.optimize import nnls
 
 from sitecnn.models.board_model import ONNXRUNTIME_FACTORS
-from sitecnn.models.features import Array
+from sitecnn.models.feature import Array
 from sitecnn.workload.engines import ONNXRUNTIME, engine_of_stack
 
 SESSION_BYTES = 10 << 20

@@ -9,7 +9,7 @@ import pandas as pd
 
 from sitecnn.errors import ModelError, NetworkError
 from sitecnn.models.board_model import StackModel, estimate_kernels
-from sitecnn.models.features import Array, Sizes
+from sitecnn.models.feature import Array, Sizes
 from sitecnn.models.measurements import processor_of, sizes_of
 from sitecnn.models.memory import stack_memory
 from sitecnn.models.pass_ratio import forward_pass
