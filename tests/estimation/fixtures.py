@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sitecnn.models.board_model import UNSEEN, BoardModel, KindModel, StackModel, model_file, save
+from sitecnn.models.board_model import UNSEEN, BoardModel, KindModel, StackModel, estimate_pass, model_file, save
 from sitecnn.models.features import features_of
 from sitecnn.network import parse_prototxt
+from sitecnn.workload.columns import layer_columns
 
 NETWORKS = Path(__file__).parents[2] / "config" / "networks"
 
@@ -95,3 +96,17 @@ def random_network(rng, layers):
         given = " ".join(f'bottom: "{blob}"' for blob in bottoms)
         text.append(f'layer {{ name: "{name}" type: "{type_}" {given} top: "{top}" {settings} }}')
     return parse_prototxt("\n".join(text), "random")
+
+
+def board_of(stack, processor="cpu"):
+    """A board with this stack alone."""
+    return board_model(processor, stacks=[stack])
+
+
+def pass_sd_ns(network, stack):
+    """The standard error of a whole pass on Caffe."""
+    return estimate_pass(stack, *layer_columns(network)).forward_sd_ns
+
+
+def bounds(ms):
+    return ms.estimate, ms.low, ms.high
