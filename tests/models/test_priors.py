@@ -9,7 +9,16 @@ from sitecnn.models.board_model import estimate_kernels, estimate_pass
 from sitecnn.models.features import features_of, matrix
 from sitecnn.models.fit import fit_stack
 from sitecnn.models.measurements import sizes_of
-from sitecnn.models.priors import SHIPPED_PRIORS, BoardNumber, Prior, Priors, Speeds, load_priors
+from sitecnn.models.priors import (
+    PROCESSORS,
+    SHIPPED_PRIORS,
+    TRANSFERS,
+    BoardNumber,
+    Prior,
+    Priors,
+    Speeds,
+    load_priors,
+)
 from tests.models.fixtures import board
 
 COPY_NS, WEIGHT_NS, CALL_NS = 0.5, 0.25, 100_000.0
@@ -230,3 +239,11 @@ def test_a_wrong_file_of_numbers_is_refused_with_its_line(tmp_path, text, expect
     path.write_text(text)
     with pytest.raises(ModelError, match=expected):
         load_priors(path)
+
+
+def test_each_number_of_a_coefficient_is_of_work_that_its_kind_does():
+    for one in SHIPPED_PRIORS.numbers:
+        if one.feature == TRANSFERS or one.per == "ratio":
+            continue
+        for processor in PROCESSORS[one.processor]:
+            assert one.feature in [feature.name for feature in features_of(one.kind, processor)], (processor, one)
