@@ -125,11 +125,19 @@ def grouped(probe: Probe, tensor: str, stride: int = 1) -> str:
     )
 
 
-def _squeeze_excite(probe: Probe, tensor: str) -> str:
-    channels, _ = probe.shape(tensor)
-    inner = probe.whole(channels / probe.generator.choice((4, 8, 16)))
-    activations = probe.generator.choice(("relu", "silu")), probe.generator.choice(("sigmoid", "hard_sigmoid"))
-    return layers.squeeze_excite(probe.graph, tensor, inner, activations)
+def squeeze_excite(*gates: str) -> Block:
+    """Squeeze-and-excite (Hu et al. 2018); `gates` are the activations that its last layer may have."""
+
+    def block(probe: Probe, tensor: str) -> str:
+        channels, _ = probe.shape(tensor)
+        inner = probe.whole(channels / probe.generator.choice((4, 8, 16)))
+        activations = probe.generator.choice(("relu", "silu")), probe.generator.choice(gates)
+        return layers.squeeze_excite(probe.graph, tensor, inner, activations)
+
+    return block
+
+
+_squeeze_excite = squeeze_excite("sigmoid", "hard_sigmoid")
 
 
 def _fire(probe: Probe, tensor: str) -> str:

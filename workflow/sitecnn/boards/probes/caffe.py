@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from math import prod
 
 from sitecnn.boards.probes import layers
-from sitecnn.boards.probes.blocks import BLOCKS, DEAR_ELEMENTS, Block
+from sitecnn.boards.probes.blocks import BLOCKS, DEAR_ELEMENTS, Block, squeeze_excite
 from sitecnn.boards.probes.caffe_graph import CaffeGraph
 from sitecnn.boards.probes.chains import LARGEST_PRODUCT, Generator, Recipe
 from sitecnn.boards.probes.drawing import Deck
@@ -93,12 +93,6 @@ def _sum(probe: Probe, tensor: str) -> str:
     return layers.add(probe.graph, tensor, inner, probe.generator.choice(("relu", "")))
 
 
-def _gated(probe: Probe, tensor: str) -> str:
-    """Squeeze-and-excite (Hu et al. 2018)."""
-    inner = probe.whole(probe.shape(tensor)[0] / probe.generator.choice((4, 8, 16)))
-    return layers.squeeze_excite(probe.graph, tensor, inner, (probe.generator.choice(("relu", "silu")), "sigmoid"))
-
-
 def _local_response(probe: Probe, tensor: str) -> str:
     channels, height = probe.shape(tensor)
     few = channels * height**2 <= 2 * DEAR_ELEMENTS
@@ -125,12 +119,12 @@ CAFFE_BLOCKS: dict[str, tuple[float, Block]] = {
     "pool": (4, _pool),
     "inception": (3.5, _inception),
     "sum": (1.5, _sum),
-    "gated": (1.5, _gated),
+    "gated": (1.5, squeeze_excite("sigmoid")),
     "local response": (3, _local_response),
     "means": (1, _means),
     "bilinear": (1, _bilinear),
     "dear": (2.5, _rare(DEAR, DEAR_ELEMENTS)),
-    "rare": (3.3, _rare(CHEAP, 3 * DEAR_ELEMENTS)),
+    "rare": (3, _rare(CHEAP, 3 * DEAR_ELEMENTS)),
 }
 
 RECIPE = Recipe(
