@@ -67,8 +67,9 @@ def fault(report, sentence):
 
 
 @says(
-    r"Of your boards (.*?) is the fastest for (\d+) of (\d+) networks?(?:; of all boards (.*) is the fastest for (\d+) "
-    r"of (\d+) networks?)?\. (\d+) of (\d+) times? w\w+ measured, the others are estimates\."
+    r"Of your boards, (.*?) is the fastest for (\d+) of (\d+) networks?"
+    r"(?:; of all boards, (.*) is the fastest for (\d+) of (\d+) networks?)?\. "
+    r"(\d+) of (\d+) times? w\w+ measured, the others are estimates\."
 )
 def _(report, own_winner, own_won, own_of, winner, won, of_networks, measured, cells):
     rows = report.table("answer")

@@ -66,7 +66,7 @@ def ways(rows: pd.DataFrame) -> "pd.Series[str]":
         labels = telling_labels(part["stack"].astype(str))
         telling |= {(str(board), str(processor), stack): label for stack, label in labels.items() if len(labels) > 1}
     keys = zip(rows["board"], rows["processor"], rows["stack"].astype(str), strict=True)
-    names = [f"{key[0]} {key[1]}" + (f", {telling[key]}" if key in telling else "") for key in keys]
+    names = [f"{key[0]} {key[1]}" + (f" with {telling[key]}" if key in telling else "") for key in keys]
     return pd.Series(names, index=rows.index, dtype=object)
 
 

@@ -73,7 +73,7 @@ def estimates_figure(networks: pd.DataFrame, level: float) -> Figure:
     places, sizes = passes.ways(networks), networks["batch"].astype(str)
     # Of one board and processor only what tells its stacks apart.
     if len(networks[["board", "processor"]].drop_duplicates()) == 1 and places.nunique() > 1:
-        places = places.str.partition(", ")[2]
+        places = places.str.partition(" with ")[2]
     behind = ", " + places if places.nunique() > 1 else ""
     behind += ", batch " + sizes if sizes.nunique() > 1 else ""
     shown = networks.assign(

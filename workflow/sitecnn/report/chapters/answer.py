@@ -149,8 +149,8 @@ def summary(rows: pd.DataFrame) -> str:
     """Where networks are the fastest, on own boards and on all, and how many times are measured."""
     rows = rows.assign(way=ways(rows))
     own, measured = rows[rows["is_own"]], int(rows["measured_ms"].notna().sum())
-    texts = [f"Of your boards {fastest(own)}"] if len(own) else []
-    texts += [f"of all boards {fastest(rows)}"] if len(own) < len(rows) else []
+    texts = [f"Of your boards, {fastest(own)}"] if len(own) else []
+    texts += [f"of all boards, {fastest(rows)}"] if len(own) < len(rows) else []
     count = f"{measured} of {plural(len(rows), 'time')} {'was' if measured == 1 else 'were'} measured"
     return f"{capitalised('; '.join(texts))}. {count}, the others are estimates."
 

@@ -98,7 +98,8 @@ def overview(results: Results) -> Table:
                 "board_minutes": results.board_minutes(processor),
             }
         )
-    counts = [number(name, name, integer) for name in ("networks", "layers", "kernels", "failed", "unstable")]
+    titles = {"networks": "networks", "layers": "times of layers", "kernels": "times of kernels"}
+    counts = [number(titles.get(name, name), name, integer) for name in (*titles, "failed", "unstable")]
     frame = pd.DataFrame(rows)
     columns: tuple[Column, ...] = (
         where(frame),

@@ -46,7 +46,7 @@ def our_times(results: Results) -> pd.DataFrame:
     if times.empty:
         return times
     ours = times[(times["network"].str.lower() == "vgg16") & (times["batch"] == 1)].assign(origin="measured")
-    # What tells stacks apart stands behind the processor: `cpu, ONNX Runtime 1.32`.
+    # What tells stacks apart stands behind the processor: `cpu with ONNX Runtime 1.32`.
     processors = [way.removeprefix(f"{board} ") for way, board in zip(passes.ways(ours), ours["board"], strict=True)]
     return ours.assign(processor=processors)
 
