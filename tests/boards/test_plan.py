@@ -12,6 +12,7 @@ from scipy.stats import kstest, qmc
 from sitecnn.boards.archive import agent_name
 from sitecnn.boards.plan import MEMORY_SHARE, Amount, gemm_sizes, plan, plan_lines, sweep_products
 from sitecnn.boards.probes import caffe_probes, probe_models
+from sitecnn.boards.probes.caffe import RECIPE
 from sitecnn.boards.probes.chains import Generator, Recipe
 from sitecnn.boards.probes.drawing import Deck, EvenDraws
 from sitecnn.boards.probes.graph import Graph
@@ -191,14 +192,27 @@ def test_channels_reach_from_the_fewest_to_the_most_at_each_resolution(height: i
 
 def test_a_layer_has_no_more_multiplications_than_its_probe_allows() -> None:
     probe = drawn_probe(most_macs=1e9)
-    found = [probe.limited(10_000, 28, 3, 64) for _ in range(200)]
+    found = [probe.limited(10_000, 28, 9 * 64) for _ in range(200)]
     # Between a half and all of them, evenly.
     allowed = 1e9 / (9 * 64 * 28**2)
-    assert 0.5 * allowed - 4 <= min(found) <= 0.55 * allowed and 0.95 * allowed <= max(found) <= allowed + 4
+    assert 0.5 * allowed - 4 <= min(found) <= 0.55 * allowed and 0.95 * allowed <= max(found) <= allowed
     probe = drawn_probe(most_macs=1e7)
-    assert probe.limited(10_000, 500, 7, 512) == 8
-    assert probe.limited(24, 4, 1, 8) == 24
+    assert probe.limited(10_000, 500, 49 * 512) == 8
+    assert probe.limited(24, 4, 8) == 24
     assert [drawn_probe(grains=(16,)).whole(channels) for channels in (1, 16, 23, 25, 40.1)] == [16, 16, 16, 32, 48]
+    assert [drawn_probe(grains=(16,)).whole(41, most) for most in (60, 48, 47, 31, 15, 1)] == [48, 48, 32, 16, 8, 8]
+
+
+def test_what_leaves_no_room_for_a_convolution_is_made_smaller_before_it() -> None:
+    """10 million multiplications: 3 × 3 of 8 inputs for 8 outputs, on 131 × 131 pixels at most."""
+    for size, channels in ((416, 8), (224, 64), (56, 256), (28, 2048), (7, 96)):
+        probe = drawn_probe()
+        given = probe.graph.node("x", ["image"], (1, channels, size, size))
+        tensor = probe.fitting(given, 8 * 9)
+        width, height = probe.shape(tensor)
+        assert 9 * width * 8 * height**2 <= 1e7 and width >= 8
+        assert (tensor == given) == (9 * channels * 8 * size**2 <= 1e7)
+        assert height == size or 4 * height**2 * max(9 * 8 * 8, 8 * channels) > 0.9e7
 
 
 def test_a_tensor_is_led_to_channels_that_it_does_not_have() -> None:
@@ -211,10 +225,10 @@ def test_a_tensor_is_led_to_channels_that_it_does_not_have() -> None:
 
 
 @cache
-def probes_of(engine: str) -> tuple[Network, ...]:
+def probes_of(engine: str, seed: int = 1) -> tuple[Network, ...]:
     if engine == "caffe":
-        return tuple(parse_prototxt(text, name) for name, text in caffe_probes(1, 45).items())
-    models = probe_models(1, 40)
+        return tuple(parse_prototxt(text, name) for name, text in list(caffe_probes(seed, 45).items())[:45])
+    models = probe_models(seed, 40)
     return tuple(parse_onnx(model.SerializeToString(), model.graph.name) for model in models)
 
 
@@ -241,15 +255,22 @@ def test_probes_convolve_at_each_resolution_with_few_and_with_many_channels(engi
     assert sum(one["group"] == one["channels"] > 1 for one in at) >= 3
 
 
-@pytest.mark.parametrize(("engine", "most"), [("caffe", 150e6), ("onnxruntime", 400e6)])
-def test_hardly_a_layer_of_a_probe_has_more_multiplications_than_the_largest_probe_allows(
-    engine: str, most: float
-) -> None:
-    """Layers with a fixed number of outputs, as DenseNets have, are the exceptions; others reach that size."""
-    layers = [layer for one in probes_of(engine) for layer in one.layers if layer.type.startswith("Conv")]
-    work = np.array([macs(layer) for layer in layers])
-    assert np.mean(work > 1.1 * most) < 0.01
-    assert most / 4 < np.max(work[work <= 1.1 * most])
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("engine", ["caffe", "onnxruntime"])
+def test_no_convolution_has_more_multiplications_than_its_probe_allows(engine: str, seed: int) -> None:
+    """First ones may have what the largest probe allows, as networks' are large, and transposed ones 150 million."""
+    recipe = RECIPE if engine == "caffe" else Recipe()
+    reached = []
+    for number, one in enumerate(probes_of(engine, seed), 1):
+        most = recipe.most_macs[number % len(recipe.most_macs)]
+        if engine == "caffe" and one.layers[0].outputs[0][-1] > 300:
+            most = min(most, 20e6)
+        first, *work = [macs(layer) for layer in one.layers if layer.type in ("Convolution", "Conv")]
+        transposed = [macs(layer) for layer in one.layers if layer.type in ("Deconvolution", "ConvTranspose")]
+        assert first <= max(recipe.most_macs)
+        assert max(work) <= most and max(transposed, default=0) <= max(most, 150e6), one.name
+        reached.append(max(work) / most)
+    assert np.median(reached) > 0.5
 
 
 def test_a_first_convolution_leaves_no_large_image_as_large() -> None:

@@ -1,9 +1,11 @@
 """The blocks of CNNs, each of sizes that its probe draws: name → what it adds to a graph behind a tensor."""
 
 from collections.abc import Callable
+from itertools import product
+from math import prod
 
 from sitecnn.boards.probes import layers
-from sitecnn.boards.probes.probe import Probe
+from sitecnn.boards.probes.probe import FEW, Probe
 
 FUSED_ACTIVATIONS = {
     **{"relu": 5, "relu6": 2, "silu": 3, "hard_swish": 2, "leaky_relu": 1.2, "": 3},
@@ -34,14 +36,21 @@ LEAST_TOKEN_MACS = 60e6
 TOKENS = 30
 """The greatest height of a blob whose pixels attend to each other."""
 
+GROWTHS = (12, 32, 32, 48)
+"""Channels that a DenseNet's layer adds."""
+
+HEADS = tuple(product((2, 3, 4, 6), (16, 32, 32, 48, 64)))
+"""(heads, channels of each) of attention."""
+
 Block = Callable[[Probe, str], str]
 
 
 def _convolution(name: str, kernel: int, dilation: int = 1) -> Block:
     def block(probe: Probe, tensor: str) -> str:
+        tensor = probe.fitting(tensor, FEW * kernel**2)
         channels, height = probe.shape(tensor)
-        tensor = probe.perhaps(tensor, probe.drawn(f"{name} in", height, 1, channels))
-        outputs = probe.drawn(name, height, kernel, probe.shape(tensor)[0])
+        tensor = probe.perhaps(tensor, probe.drawn(f"{name} in", height, max(channels, FEW * kernel**2)))
+        outputs = probe.drawn(name, height, kernel**2 * probe.shape(tensor)[0])
         activation, bias = probe.fused.draw(), probe.generator.random() < 0.8
         return layers.convolution(
             probe.graph, tensor, outputs, kernel, dilation=dilation, activation=activation, bias=bias
@@ -52,17 +61,19 @@ def _convolution(name: str, kernel: int, dilation: int = 1) -> Block:
 
 def _factorised(probe: Probe, tensor: str) -> str:
     """1×7 and 7×1 (Szegedy et al. 2016)."""
+    tensor = probe.fitting(tensor, 7 * FEW)
     channels, height = probe.shape(tensor)
-    outputs = probe.drawn("1x7", height, 2.7, channels)
+    outputs = probe.drawn("1x7", height, 7 * max(channels, FEW))
     tensor = layers.convolution(probe.graph, tensor, outputs, (1, 7), activation="relu")
-    return layers.convolution(probe.graph, tensor, probe.limited(outputs, height, 2.7, outputs), (7, 1))
+    return layers.convolution(probe.graph, tensor, probe.limited(outputs, height, 7 * outputs), (7, 1))
 
 
 def _basic(probe: Probe, tensor: str) -> str:
     """Two 3×3 and a sum (He et al. 2016)."""
-    _, height = probe.shape(tensor)
-    wide = min(probe.channels("basic", height), (probe.most_macs / 9) ** 0.5 / height)
-    tensor = probe.to_channels(tensor, probe.whole(wide))
+    tensor = probe.fitting(tensor, behind=9 * FEW**2)
+    channels, height = probe.shape(tensor)
+    most = min(probe.most(height, channels), probe.most_square(height, 3))
+    tensor = probe.to_channels(tensor, probe.whole(probe.channels("basic", height), most))
     channels, _ = probe.shape(tensor)
     inner = layers.convolution(probe.graph, tensor, channels, 3, activation="relu")
     return layers.add(probe.graph, layers.convolution(probe.graph, inner, channels, 3), tensor, "relu")
@@ -72,8 +83,10 @@ def _bottleneck(*, gated: bool) -> Block:
     """1×1, 3×3, 1×1 and a sum (He et al. 2016), with squeeze-and-excite (Hu et al. 2018) where `gated`."""
 
     def block(probe: Probe, tensor: str) -> str:
-        _, height = probe.shape(tensor)
-        narrow = probe.whole(min(probe.channels("bottleneck", height, 1, 0.4), (probe.most_macs / 9) ** 0.5 / height))
+        tensor = probe.fitting(tensor, 4 * FEW, 9 * FEW**2)
+        channels, height = probe.shape(tensor)
+        most = min(probe.most(height, 4 * channels), probe.most_square(height, 3))
+        narrow = probe.whole(probe.channels("bottleneck", height, 1, 0.4), most)
         tensor = probe.to_channels(tensor, 4 * narrow)
         inner = layers.convolution(probe.graph, tensor, narrow, activation="relu")
         inner = layers.convolution(probe.graph, inner, narrow, 3, activation="relu")
@@ -88,11 +101,12 @@ def _inverted(kernel: int) -> Block:
     """Expanded, depthwise, projected and a sum, sometimes with squeeze-and-excite (Sandler et al. 2018)."""
 
     def block(probe: Probe, tensor: str) -> str:
-        _, height = probe.shape(tensor)
-        tensor = probe.perhaps(tensor, probe.channels(f"inverted {kernel}", height, 0.7, 0.25))
+        tensor = probe.fitting(tensor, behind=FEW * kernel**2)
+        channels, height = probe.shape(tensor)
+        tensor = probe.perhaps(tensor, probe.drawn(f"inverted {kernel}", height, channels, 0.7, 0.25))
         channels, _ = probe.shape(tensor)
         activation = probe.fused.draw()
-        expanded = probe.limited(channels * probe.generator.choice((3, 4, 6)), height, 1, channels)
+        expanded = probe.limited(channels * probe.generator.choice((3, 4, 6)), height, max(channels, kernel**2))
         inner = layers.convolution(probe.graph, tensor, expanded, activation=activation)
         inner = layers.depthwise(probe.graph, inner, kernel, activation=activation)
         if probe.generator.random() < 0.4:
@@ -104,8 +118,9 @@ def _inverted(kernel: int) -> Block:
 
 def _depthwise(kernel: int) -> Block:
     def block(probe: Probe, tensor: str) -> str:
+        tensor = probe.fitting(tensor, kernel**2)
         channels, height = probe.shape(tensor)
-        tensor = probe.perhaps(tensor, probe.drawn(f"depthwise {kernel}", height, 1, channels))
+        tensor = probe.perhaps(tensor, probe.drawn(f"depthwise {kernel}", height, max(channels, kernel**2)))
         return layers.depthwise(probe.graph, tensor, kernel, activation=probe.fused.draw())
 
     return block
@@ -113,11 +128,13 @@ def _depthwise(kernel: int) -> Block:
 
 def grouped(probe: Probe, tensor: str, stride: int = 1) -> str:
     """A 3×3 convolution in groups of 3 to 64 channels."""
-    _, height = probe.shape(tensor)
+    tensor = probe.fitting(tensor, behind=9 * FEW**2)
+    channels, height = probe.shape(tensor)
     even = all(grain % 4 == 0 for grain in probe.grains)
-    width = probe.generator.choice((4, 8, 8, 16, 16, 16, 24, 32, 32, 40, 48, 64) if even else (3, 4, 6, 8))
-    allowed = probe.most_macs / (9 * width**2 * (height / stride) ** 2)
-    groups = max(2, int(min(probe.channels("grouped", height) / width, allowed)))
+    widths = (4, 8, 8, 16, 16, 16, 24, 32, 32, 40, 48, 64) if even else (3, 4, 6, 8)
+    most = {width: probe.most(height, max(9 * width / stride**2, channels)) / width for width in widths}
+    width = probe.generator.choice([width for width in widths if most[width] >= 2])
+    groups = max(2, int(min(probe.channels("grouped", height) / width, most[width])))
     tensor = probe.to_channels(tensor, groups * width)
     activation = probe.fused.draw()
     return layers.convolution(
@@ -142,9 +159,10 @@ _squeeze_excite = squeeze_excite("sigmoid", "hard_sigmoid")
 
 def _fire(probe: Probe, tensor: str) -> str:
     """Squeezed, then 1×1 and 3×3 side by side (Iandola et al. 2016)."""
+    tensor = probe.fitting(tensor, behind=9 * FEW**2)
     channels, height = probe.shape(tensor)
-    squeezed = probe.drawn("fire", height, 1, channels, 0.5, 0.1)
-    expanded = probe.limited(4 * squeezed, height, 3, squeezed)
+    squeezed = probe.drawn("fire", height, max(channels, 9 * FEW), 0.5, 0.1)
+    expanded = probe.limited(4 * squeezed, height, 9 * squeezed)
     tensor = layers.convolution(probe.graph, tensor, squeezed, activation="relu")
     sides = [layers.convolution(probe.graph, tensor, expanded, kernel, activation="relu") for kernel in (1, 3)]
     return layers.concatenate(probe.graph, sides)
@@ -152,29 +170,32 @@ def _fire(probe: Probe, tensor: str) -> str:
 
 def _inception(probe: Probe, tensor: str) -> str:
     """1×1, 3×3, 5×5 and pooling side by side (Szegedy et al. 2015)."""
-    graph = probe.graph
+    graph, tensor = probe.graph, probe.fitting(tensor, behind=25 * FEW**2)
     channels, height = probe.shape(tensor)
     sides = []
     for kernel, share in ((1, 0.0), (3, 0.6), (5, 0.3)):
-        outputs = probe.drawn("inception", height, kernel, channels if not share else 16, 0.5, 0.25)
+        outputs = probe.drawn("inception", height, kernel**2 * (FEW if share else channels), 0.5, 0.25)
         given = tensor
         if share:
-            reduced = probe.limited(share * outputs, height, 1, channels)
+            reduced = probe.limited(share * outputs, height, max(channels, FEW * kernel**2))
             given = layers.convolution(graph, tensor, reduced, activation="relu")
-            outputs = probe.limited(outputs, height, kernel, reduced)
+            outputs = probe.limited(outputs, height, kernel**2 * reduced)
         sides.append(layers.convolution(graph, given, outputs, kernel, activation="relu"))
     pooled = layers.pool(graph, tensor, probe.generator.choice(("max", "average")), 3, 1, 1)
-    outputs = probe.drawn("inception", height, 1, channels, 0.5, 0.25)
+    outputs = probe.drawn("inception", height, channels, 0.5, 0.25)
     return layers.concatenate(graph, [*sides, layers.convolution(graph, pooled, outputs, activation="relu")])
 
 
 def _dense(probe: Probe, tensor: str) -> str:
     """BatchNorm before 1×1 and 3×3, concatenated to what was there, twice (Huang et al. 2017)."""
-    growth = probe.generator.choice((12, 32, 32, 48))
+    growth = 0
     for _ in range(2):
+        tensor = probe.fitting(tensor, behind=9 * FEW**2)
         channels, height = probe.shape(tensor)
+        fitting = [count for count in GROWTHS if count <= probe.most(height, 9 * FEW)]
+        growth = growth or probe.generator.choice(fitting or [FEW])
         inner = layers.activate(probe.graph, layers.normalise(probe.graph, tensor), "relu")
-        wide = probe.limited(4 * growth, height, 1, channels)
+        wide = probe.limited(4 * growth, height, max(channels, 9 * growth))
         inner = layers.convolution(probe.graph, inner, wide, activation="relu", bias=False)
         inner = layers.convolution(probe.graph, inner, growth, 3, bias=False)
         tensor = layers.concatenate(probe.graph, [tensor, inner])
@@ -183,8 +204,10 @@ def _dense(probe: Probe, tensor: str) -> str:
 
 def _shuffle(probe: Probe, tensor: str) -> str:
     """Half of the channels through 1×1, depthwise, 1×1, then shuffled (Ma et al. 2018)."""
+    tensor = probe.fitting(tensor, 2 * FEW)
     channels, height = probe.shape(tensor)
-    half = probe.drawn("shuffle", height, 1, channels, 0.5, 0.4)
+    most = min(probe.most(height, max(2 * channels, 9)), probe.most_square(height))
+    half = probe.whole(probe.channels("shuffle", height, 0.5, 0.4), most)
     still, moved = layers.halves(probe.graph, probe.to_channels(tensor, 2 * half))
     moved = layers.convolution(probe.graph, moved, half, activation="relu")
     moved = layers.convolution(probe.graph, layers.depthwise(probe.graph, moved, 3), half, activation="relu")
@@ -193,10 +216,10 @@ def _shuffle(probe: Probe, tensor: str) -> str:
 
 def _partial(probe: Probe, tensor: str) -> str:
     """Two 3×3 on half of the channels, all concatenated (Jocher et al. 2023, C2f)."""
-    graph = probe.graph
-    _, height = probe.shape(tensor)
-    half = min(probe.channels("partial", height, 0.5, 0.25), (probe.most_macs / 9) ** 0.5 / height)
-    both = 2 * probe.whole(half)
+    graph, tensor = probe.graph, probe.fitting(tensor, 2 * FEW, 9 * FEW**2)
+    channels, height = probe.shape(tensor)
+    most = min(probe.most(height, 2 * channels), probe.most_square(height, 3))
+    both = 2 * probe.whole(probe.channels("partial", height, 0.5, 0.25), most)
     still, moved = layers.halves(graph, layers.convolution(graph, tensor, both, activation="silu"))
     inner = layers.convolution(graph, moved, both // 2, 3, activation="silu")
     inner = layers.convolution(graph, inner, both // 2, 3, activation="silu")
@@ -212,6 +235,7 @@ def _pool(probe: Probe, tensor: str) -> str:
 
 def _own_activation(probe: Probe, tensor: str) -> str:
     """An activation of its own, which runs by itself: behind a sum of the tensor and its depthwise convolution."""
+    tensor = probe.fitting(tensor, 9)
     channels, height = probe.shape(tensor)
     activation = probe.own.draw()
     if activation == "softplus" and channels * height**2 > DEAR_ELEMENTS:
@@ -237,10 +261,11 @@ def _transposed(probe: Probe, tensor: str) -> str:
     def enlarge(small: str) -> str:
         _, height = probe.shape(small)
         elements = probe.draws.log_uniform("transposed", 2e4, LARGEST_TRANSPOSED)
-        small = probe.to_channels(small, probe.whole(min(512, elements / height**2)))
+        inputs, _ = probe.shape(small)
+        small = probe.to_channels(small, probe.whole(min(512, elements / height**2), probe.most(height, inputs)))
         kernel, channels = probe.generator.choice((2, 2, 4)), probe.shape(small)[0]
         allowed = TRANSPOSED_MACS / (kernel**2 * channels * height**2)
-        outputs = probe.whole(min(channels * probe.generator.choice((0.5, 0.5, 1)), allowed))
+        outputs = probe.whole(channels * probe.generator.choice((0.5, 0.5, 1)), allowed)
         return layers.transposed(probe.graph, small, outputs, kernel)
 
     return _enlarged(probe, tensor, enlarge)
@@ -248,11 +273,12 @@ def _transposed(probe: Probe, tensor: str) -> str:
 
 def _narrowed(probe: Probe, tensor: str) -> str:
     channels, height = probe.shape(tensor)
-    outputs = probe.drawn("upsampled", height, 1, channels, 0.5, 0.5)
+    outputs = probe.drawn("upsampled", height, channels, 0.5, 0.5)
     return layers.convolution(probe.graph, tensor, outputs, activation=probe.fused.draw())
 
 
 def _enlarged(probe: Probe, tensor: str, enlarge: Callable[[str], str]) -> str:
+    tensor = probe.fitting(tensor)
     _, height = probe.shape(tensor)
     if height % 2 or height < 4:
         return tensor
@@ -262,11 +288,11 @@ def _enlarged(probe: Probe, tensor: str, enlarge: Callable[[str], str]) -> str:
 
 def _convnext(probe: Probe, tensor: str) -> str:
     """7×7 depthwise, LayerNormalization and two products along the channels (Liu et al. 2022)."""
-    graph = probe.graph
-    _, height = probe.shape(tensor)
-    most_macs = max(probe.most_macs, LEAST_TOKEN_MACS)
-    wide = min(probe.channels("convnext", height, 0.7, 0.4), (most_macs / 4) ** 0.5 / height)
-    tensor = probe.to_channels(tensor, probe.whole(wide))
+    graph, tensor = probe.graph, probe.fitting(tensor, 49)
+    channels, height = probe.shape(tensor)
+    square = (max(probe.most_macs, LEAST_TOKEN_MACS) / 4) ** 0.5 / height
+    most = min(square, probe.most(height, max(channels, 49)))
+    tensor = probe.to_channels(tensor, probe.whole(probe.channels("convnext", height, 0.7, 0.4), most))
     channels, _ = probe.shape(tensor)
     inner = layers.transpose(graph, layers.depthwise(graph, tensor, 7), (0, 2, 3, 1))
     inner = layers.linear(graph, layers.layer_normalisation(graph, inner), 4 * channels, "gelu")
@@ -280,10 +306,12 @@ def _transformer(probe: Probe, tensor: str) -> str:
     graph = probe.graph
     while probe.shape(tensor)[1] > TOKENS:
         tensor = layers.pool(graph, tensor, "max", 2, 2)
-    heads = probe.generator.choice((2, 3, 4, 6))
-    channels = heads * probe.generator.choice((16, 32, 32, 48, 64))
+    tensor = probe.fitting(tensor, 32)
+    batch, inputs, height, width = graph.shapes[tensor]
+    most = max(32, probe.most(height, inputs))
+    heads, each = probe.generator.choice([pair for pair in HEADS if prod(pair) <= most])
+    channels = heads * each
     tensor = probe.to_channels(tensor, channels)
-    batch, _, height, width = graph.shapes[tensor]
     tokens = layers.transpose(graph, layers.reshape(graph, tensor, (batch, channels, height * width)), (0, 2, 1))
     tokens = layers.add(graph, tokens, layers.attention(graph, layers.layer_normalisation(graph, tokens), heads))
     wide = probe.generator.choice((2, 4)) * channels
@@ -300,13 +328,13 @@ def _local_response(probe: Probe, tensor: str) -> str:
 
 def _few_groups(probe: Probe, tensor: str) -> str:
     """Two to four wide groups (Krizhevsky et al. 2012)."""
-    _, height = probe.shape(tensor)
     groups, kernel = probe.generator.choice(((2, 5), (2, 3), (4, 3), (3, 3)))
-    width = min(
-        probe.channels("few groups", height, 1, 0.5) / groups, (probe.most_macs / groups) ** 0.5 / kernel / height
-    )
-    grain = probe.generator.choice((16, 16, 32, 8))
-    channels = groups * max(grain, round(width / grain) * grain)
+    tensor = probe.fitting(tensor, groups * FEW, groups * (FEW * kernel) ** 2)
+    inputs, height = probe.shape(tensor)
+    most = min(probe.most_square(height, kernel * groups**0.5), probe.most(height, inputs * groups))
+    grain = probe.generator.choice([grain for grain in (16, 16, 32, 8) if grain <= most] or [FEW])
+    width = min(probe.channels("few groups", height, 1, 0.5) / groups, most)
+    channels = groups * max(grain, int(width / grain) * grain)
     tensor = probe.to_channels(tensor, channels)
     return layers.convolution(probe.graph, tensor, channels, kernel, group=groups, activation=probe.fused.draw())
 
@@ -327,6 +355,8 @@ def _binned(probe: Probe, tensor: str) -> str:
     while height > 2 * TOKENS:
         tensor = layers.pool(graph, tensor, "max", 2, 2)
         _, height = probe.shape(tensor)
+    tensor = probe.fitting(tensor, 64)
+    _, height = probe.shape(tensor)
     sides = layers.convolution(graph, tensor, 64)
     bins = layers.transpose(graph, layers.reshape(graph, sides, (1, 4, 16, height**2)), (0, 2, 1, 3))
     layers.convolution(graph, layers.softmax(graph, bins, axis=1), 1, bias=False)

@@ -34,9 +34,6 @@ OF_FORKS = {
 FORK_SIZES = ((16, 56), (64, 28), (96, 28), (192, 14), (480, 14), (320, 7))
 """(channels, height) at which a probe of a fork's layer has it."""
 
-MOST_WEIGHTS = 38e6
-"""AlexNet's first fully connected layer has as many."""
-
 WIDE, WIDE_MACS = 300, 20e6
 """Of a higher image no layer has more multiply-accumulates: its blobs are large enough."""
 
@@ -89,6 +86,7 @@ def _means(probe: Probe, tensor: str) -> str:
 
 def _sum(probe: Probe, tensor: str) -> str:
     """A blob, its convolution and their sum, in blobs of any size."""
+    tensor = probe.fitting(tensor, 9)
     inner = layers.depthwise(probe.graph, tensor, 3, activation="relu")
     return layers.add(probe.graph, tensor, inner, probe.generator.choice(("relu", "")))
 
@@ -163,7 +161,8 @@ class CaffeGenerator(Generator):
         probe.graph.in_place = self.generator.random() < 0.7
         if size > WIDE:
             probe.most_macs = min(probe.most_macs, WIDE_MACS)
-        most = 64 if stride > 1 or size <= WIDE else 16
+        height = -(-size // stride)
+        most = min(64 if stride > 1 or size <= WIDE else 16, max(self.recipe.most_macs) / (3 * (kernel * height) ** 2))
         outputs = self.generator.choice([count for count in (16, 24, 32, 48, 64, 96) if count <= most])
         pad = 0 if kernel == 11 else None
         tensor = layers.convolution(probe.graph, INPUT, outputs, kernel, stride=stride, pad=pad, activation="relu")
@@ -182,7 +181,7 @@ class CaffeGenerator(Generator):
             tensor = layers.global_average(graph, tensor)
         else:
             wanted = self.large.draw()
-            while probe.shape(tensor)[1] > 8 or prod(graph.shapes[tensor]) * max(wanted) > MOST_WEIGHTS:
+            while probe.shape(tensor)[1] > 8 or prod(graph.shapes[tensor]) * max(wanted) > LARGEST_PRODUCT:
                 tensor = layers.pool(graph, tensor, "max", 3 if probe.shape(tensor)[1] > 2 else 2, 2)
         graph.shapes[tensor] = (1, prod(graph.shapes[tensor]))
         if kind == "large":

@@ -11,7 +11,7 @@ from sitecnn.boards.probes import layers
 from sitecnn.boards.probes.blocks import BLOCKS, FUSED_ACTIVATIONS, OWN_ACTIVATIONS, POOLS, Block, grouped
 from sitecnn.boards.probes.drawing import Deck, EvenDraws
 from sitecnn.boards.probes.graph import INPUT, Graph
-from sitecnn.boards.probes.probe import WIDTHS, Probe, resolution
+from sitecnn.boards.probes.probe import FEW, WIDTHS, Probe, resolution
 
 SIZES = (64, 96, 112, 128, 160, 192, 200, 224, 224, 256, 288, 320, 416)
 """Heights of images; small ones make chains whose blobs stay in a cache."""
@@ -122,7 +122,7 @@ class Generator:
         _, size = probe.shape(INPUT)
         kernel, stride = self.stems.draw()
         stride = 2 if stride == 1 and size > 256 else stride
-        outputs = probe.limited(self.generator.choice(STEM_OUTPUTS), size // stride, kernel, 3)
+        outputs = probe.limited(self.generator.choice(STEM_OUTPUTS), size // stride, 3 * kernel**2)
         pad = 0 if kernel == 4 else None
         activation = self.fused.draw()
         return layers.convolution(probe.graph, INPUT, outputs, kernel, stride=stride, pad=pad, activation=activation)
@@ -130,21 +130,22 @@ class Generator:
     def down(self, probe: Probe, tensor: str) -> str:
         """Half the height and width."""
         kind, graph = self.downs.draw(), probe.graph
-        channels, height = probe.shape(tensor)
         if kind == "pool":
             return layers.pool(graph, tensor, *self.generator.choice(DOWN_POOLS))
         if kind == "grouped":
             return grouped(probe, tensor, stride=2)
+        tensor = probe.fitting(tensor, 9 * FEW / 2)
+        channels, height = probe.shape(tensor)
         if kind.startswith("depthwise"):
-            tensor = probe.perhaps(tensor, probe.drawn(f"down {kind}", height, 1, channels, 1, 0.6))
+            tensor = probe.perhaps(tensor, probe.drawn(f"down {kind}", height, channels, 1, 0.6))
             return layers.depthwise(graph, tensor, int(kind[-1]), stride=2, activation=self.fused.draw())
-        kernel = {"3x3": 3, "1x1": 1, "patch": 2, "residual": 1}[kind]
-        outputs = probe.drawn(f"down {kind}", height // 2, kernel, channels)
+        kernel, half = {"3x3": 3, "1x1": 1, "patch": 2, "residual": 1}[kind], -(-height // 2)
+        outputs = probe.drawn(f"down {kind}", half, kernel**2 * channels)
         if kind != "residual":
             pad = 0 if kind == "patch" else None
             activation = self.fused.draw()
             return layers.convolution(graph, tensor, outputs, kernel, stride=2, pad=pad, activation=activation)
-        inner = probe.limited(outputs / 2, height // 2, 3, channels)
+        inner = probe.limited(outputs / 2, half, max(9 * channels, outputs))
         inner_tensor = layers.convolution(graph, tensor, inner, 3, stride=2, activation="relu")
         main = layers.convolution(graph, inner_tensor, outputs)
         return layers.add(graph, main, layers.convolution(graph, tensor, outputs, stride=2), "relu")
@@ -155,7 +156,9 @@ class Generator:
         if kind == "convolution":
             self.convolution_head(probe, tensor)
         elif kind == "large":
-            tensor = probe.to_channels(tensor, min(probe.shape(tensor)[0], 512))
+            tensor = probe.fitting(tensor)
+            channels, height = probe.shape(tensor)
+            tensor = tensor if channels <= 512 else probe.to_channels(tensor, probe.limited(512, height, channels))
             while probe.shape(tensor)[1] > 8:
                 tensor = layers.pool(graph, tensor, "max", 2, 2)
             tensor = layers.flatten(graph, tensor)
@@ -168,20 +171,21 @@ class Generator:
 
     def convolution_head(self, probe: Probe, tensor: str) -> None:
         """A 1×1 convolution and the means of its channels."""
-        graph, (channels, height) = probe.graph, probe.shape(tensor)
-        tensor = layers.convolution(graph, tensor, probe.limited(1000, height, 1, channels), activation="relu")
+        graph, tensor = probe.graph, probe.fitting(tensor)
+        channels, height = probe.shape(tensor)
+        tensor = layers.convolution(graph, tensor, probe.limited(1000, height, channels), activation="relu")
         layers.softmax(graph, layers.flatten(graph, layers.global_average(graph, tensor)))
 
     def linear_head(self, probe: Probe, tensor: str, kind: str) -> None:
         """Means of channels and one or two products."""
-        graph = probe.graph
+        graph, tensor = probe.graph, probe.fitting(tensor)
         channels, height = probe.shape(tensor)
         if kind == "mean":
             axes = graph.constant(np.array([2, 3], np.int64))
             tensor = graph.node("ReduceMean", [tensor, axes], graph.shapes[tensor][:2], keepdims=0)
         else:
             if self.generator.random() < 0.6:
-                outputs = probe.drawn("head", height, 1, channels)
+                outputs = probe.drawn("head", height, channels)
                 tensor = layers.convolution(graph, tensor, outputs, activation=self.fused.draw())
             tensor = layers.flatten(graph, layers.global_average(graph, tensor))
         if kind == "two":
