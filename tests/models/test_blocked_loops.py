@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pytest
@@ -10,8 +10,8 @@ import pytest
 from sitecnn.models.features import features_of
 from sitecnn.workload.kernels import SIZE_NAMES
 
-BLOCK, SET_BLOCKS = 16, 4
-"""Channels in a block with AVX-512; blocks of outputs that are computed at once (snchwc.cpp, FilterSetSize)."""
+SET_BLOCKS = 4
+"""Blocks of outputs that are computed at once (snchwc.cpp, FilterSetSize)."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Conv:
     dilation_h: int = 1
     dilation_w: int = 1
     group: int = 1
+    block: int = 16
+    """Channels in a block: 16 with AVX-512, 8 with AVX2."""
 
     @property
     def out_height(self) -> int:
@@ -47,7 +49,7 @@ class Conv:
         sizes |= {"in_elements": self.images * self.channels * self.height * self.width}
         sizes |= {"parameters": self.out_channels * self.channels // self.group * self.kernel_h * self.kernel_w}
         sizes |= {"inputs": 1, "activation": 0, "pass_bytes": 0}
-        sizes |= {"nchwc_block": BLOCK}
+        sizes |= {"nchwc_block": self.block}
         known = asdict(self) | sizes
         return {name: np.array([float(known.get(name, np.nan))]) for name in (*SIZE_NAMES, "nchwc_block")}
 
@@ -58,7 +60,7 @@ class Conv:
     @property
     def sets(self) -> list[int]:
         """How many blocks each set of a group's outputs has."""
-        blocks = -(-self.out_channels // self.group // BLOCK)
+        blocks = -(-self.out_channels // self.group // self.block)
         return [min(SET_BLOCKS, blocks - first) for first in range(0, blocks, SET_BLOCKS)]
 
     def window_rows(self, row: int) -> list[int]:
@@ -77,22 +79,23 @@ class Conv:
         A 1×1 convolution that skips nothing and pads nothing has one line of all pixels.
         """
         if (self.kernel_h, self.kernel_w, self.stride_h, self.stride_w, self.pad_h, self.pad_w) == (1, 1, 1, 1, 0, 0):
-            yield groups(self.out_height * self.out_width), []
+            yield self.groups(self.out_height * self.out_width), []
             return
         inside = [len(self.window_columns(column)) for column in range(self.out_width)]
         edges = [count for count in inside if count < self.kernel_w]
         for row in range(self.out_height):
             for _ in self.window_rows(row):
-                yield groups(self.out_width - len(edges)), edges
+                yield self.groups(self.out_width - len(edges)), edges
 
+    def groups(self, pixels: int) -> list[int]:
+        """The most pixels at once, then fewer and fewer of what is left (ProcessOutputCountN).
 
-def groups(pixels: int) -> list[int]:
-    """Six pixels at once, then three, two and one of what is left (SconvKernelAvx512F.S, ProcessOutputCountN)."""
-    taken = [6] * (pixels // 6)
-    for size in (3, 2, 1):
-        if pixels - sum(taken) >= size:
-            taken.append(size)
-    return taken
+        Source: SconvKernelAvx512F.S, SconvKernelFma3.S.
+        """
+        taken: list[int] = []
+        for size in (6, 3, 2, 1) if self.block == 16 else (3, 2, 1):
+            taken += [size] * ((pixels - sum(taken)) // size)
+        return taken
 
 
 def walk(conv: Conv) -> Counter[str]:
@@ -107,7 +110,7 @@ def walk(conv: Conv) -> Counter[str]:
                 done["cycles"] += sum(max(blocks * size / 2, 4) for size in tiles) * conv.group_channels
                 done["weight_loads"] += len(tiles) * blocks * conv.group_channels
                 done["edge_steps"] += sum(edges) * conv.group_channels
-                done["row_calls"] += len(range(0, conv.group_channels, BLOCK))
+                done["row_calls"] += len(range(0, conv.group_channels, conv.block))
             done["read_elements"] += conv.group_channels * conv.height * conv.width
     return done
 
@@ -119,6 +122,10 @@ CONVOLUTIONS = {
     "a wide window": Conv(1, 16, 9, 13, 32, kernel_h=3, kernel_w=5, pad_h=1, pad_w=2),
     "a high window": Conv(2, 16, 13, 9, 48, kernel_h=7, kernel_w=1, pad_h=3, pad_w=0),
     "strides": Conv(1, 16, 11, 14, 32, stride_h=2, stride_w=2),
+    "strides over an odd width": Conv(1, 16, 11, 15, 32, stride_h=2, stride_w=2),
+    "strides of a wide window": Conv(1, 16, 9, 17, 32, kernel_h=3, kernel_w=7, pad_h=1, pad_w=3, stride_w=2),
+    "strides of windows far apart": Conv(1, 16, 9, 18, 32, stride_w=3, dilation_w=3, pad_w=2),
+    "less than a window": Conv(1, 16, 4, 3, 32, kernel_h=3, kernel_w=7, pad_h=1, pad_w=3),
     "strides of rows": Conv(1, 16, 11, 15, 32, stride_h=2, stride_w=1),
     "groups": Conv(1, 64, 7, 10, 96, group=2),
     "dilation": Conv(1, 16, 12, 15, 16, dilation_h=2, dilation_w=2, pad_h=2, pad_w=2),
@@ -136,16 +143,20 @@ def counted(kind: str, conv: Conv) -> dict[str, float]:
     return {feature.name: float(feature.count(sizes)[0]) for feature in features_of(kind)}
 
 
+@pytest.mark.parametrize("block", [16, 8])
 @pytest.mark.parametrize("conv", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
-def test_windows_are_counted_as_the_loops_run(conv: Conv) -> None:
+def test_windows_are_counted_as_the_loops_run(conv: Conv, block: int) -> None:
+    conv = replace(conv, block=block)
     found, expected = counted("ort_nchwc_conv_window", conv), walk(conv)
     for name in (*BLOCKED, "edge_steps", "row_calls"):
         assert found[name] == pytest.approx(expected[name]), name
     assert found["read_elements"] == expected["read_elements"]
 
 
+@pytest.mark.parametrize("block", [16, 8])
 @pytest.mark.parametrize("conv", FLAT.values(), ids=FLAT)
-def test_pointwise_convolutions_are_counted_as_the_loops_run(conv: Conv) -> None:
+def test_pointwise_convolutions_are_counted_as_the_loops_run(conv: Conv, block: int) -> None:
+    conv = replace(conv, block=block)
     found, expected = counted("ort_nchwc_conv_pointwise", conv), walk(conv)
     for name in (*BLOCKED, "read_elements"):
         assert found[name] == pytest.approx(expected[name]), name
@@ -192,10 +203,10 @@ def test_depthwise_convolutions_are_counted_as_their_loops_run(channels: int) ->
     """One block of channels after the other; groups of pixels as elsewhere, but for each channel its own window."""
     conv = Conv(2, channels, 9, 14, channels, kernel_h=3, kernel_w=5, pad_h=1, pad_w=2, group=channels)
     expected: Counter[str] = Counter()
-    for _ in range(conv.images * channels // BLOCK):
+    for _ in range(conv.images * channels // conv.block):
         expected["row_calls"] += conv.out_height
         for between, edges in conv.lines():
-            expected["window_steps"] += BLOCK * (sum(between) * conv.kernel_w + sum(edges))
+            expected["window_steps"] += conv.block * (sum(between) * conv.kernel_w + sum(edges))
             expected["pixel_groups"] += len(between) * conv.kernel_w + sum(edges)
             expected["edge_steps"] += sum(edges)
     found = counted("ort_nchwc_conv_depthwise", conv)

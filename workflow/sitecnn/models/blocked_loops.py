@@ -64,8 +64,15 @@ def window_pixels(sizes: Sizes) -> Array:
 
 
 def edge_columns(sizes: Sizes) -> Array:
-    """Columns of outputs whose windows reach beyond the image: they are computed one by one."""
-    return np.minimum(np.ceil(2 * sizes["pad_w"] / sizes["stride_w"]), sizes["out_width"])
+    """Columns of outputs whose windows reach beyond the image: they are computed one by one.
+
+    Source: MlasNchwcPrepareWorkBlock, snchwc.cpp: of those whose windows end inside, all are computed together but the
+    first few that begin in the padding.
+    """
+    pad, stride = sizes["pad_w"], sizes["stride_w"]
+    reach = (sizes["kernel_w"] - 1) * sizes["dilation_w"] + 1
+    ending_inside = np.clip((sizes["width"] + pad - reach) // stride + 1, 0, sizes["out_width"])
+    return np.asarray(sizes["out_width"] - np.maximum(ending_inside - np.ceil(pad / stride), 0))
 
 
 def edge_pixels(sizes: Sizes) -> Array:
@@ -80,7 +87,7 @@ def is_flat(sizes: Sizes) -> Array:
     return flat
 
 
-def row_groups(sizes: Sizes, cost: Callable[[int], Any]) -> Array:
+def row_groups(sizes: Sizes, cost: Callable[[Any], Any]) -> Array:
     """Σ `cost` of the groups of pixels that a row of outputs is computed in, those at padded edges left out.
 
     Source: ProcessOutputCountN: six at once with AVX-512 (SconvKernelAvx512F.S), then three, two and one of what is
@@ -91,10 +98,10 @@ def row_groups(sizes: Sizes, cost: Callable[[int], Any]) -> Array:
     sixes = np.where(block(sizes) == AVX512_BLOCK, pixels // 6, 0)
     threes, rest = np.divmod(pixels - 6 * sixes, 3)
     groups: Array = sixes * cost(6) + threes * cost(3)
-    return groups + np.where(rest == 2, cost(2), 0) + np.where(rest == 1, cost(1), 0)
+    return groups + np.where(rest > 0, cost(rest), 0)
 
 
-def tile_cycles(blocks: Any, pixels: int) -> Any:
+def tile_cycles(blocks: Any, pixels: Any) -> Any:
     """Cycles of a step of a tile: two multiplications a cycle, but each waits for the one before of its own output."""
     return np.maximum(blocks * pixels / MULTIPLICATIONS, LATENCY)
 
@@ -151,7 +158,7 @@ def edge_steps(sizes: Sizes) -> Array:
 
 def row_calls(sizes: Sizes) -> Array:
     """Rows of windows that the inner loop is called for: of each row of outputs, set and block of inputs."""
-    passes = np.ceil(group_channels(sizes) / block(sizes))
+    passes = group_channels(sizes) / block(sizes)
     return sizes["images"] * window_rows(sizes) * sets(sizes) * passes
 
 
