@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sitecnn.models.baselines import BASELINES, bytes_of, macs_of, macs_only, macs_per_type, roofline
+from sitecnn.models.baselines import BASELINES, bytes_of, macs_of, macs_only, macs_per_type, roofline, sparse_polynomial
 from sitecnn.network import load_network
 from sitecnn.workload.kernels import SIZE_NAMES, layer_kernel
 from sitecnn.workload.memory import memory
@@ -55,6 +55,15 @@ def test_each_follows_its_own_layers_of_a_smooth_law(name):
     estimate_ns = BASELINES[name](rows)(rows)
     assert estimate_ns.sum() == pytest.approx(rows["median_ns"].sum(), rel=0.35)
     assert (estimate_ns >= 0).all()
+
+
+def test_a_polynomial_is_no_faster_than_a_tenth_of_the_fastest_layer_however_small_a_layer_is():
+    """Times that begin beside 0 are a line that crosses it."""
+    rows = rows_of("vgg16")
+    rows = rows[rows["kind"] == "relu"]
+    rows = rows.assign(median_ns=bytes_of(rows) - 0.9 * bytes_of(rows).min())
+    tiny = rows.head(1).assign(in_elements=1, out_elements=1)
+    assert sparse_polynomial(rows)(tiny)[0] >= rows["median_ns"].min() / 10
 
 
 @pytest.mark.parametrize("name", BASELINES)

@@ -82,10 +82,17 @@ def test_from_nine_networks_on_the_rank_is_taken(unexplained) -> None:
 
 def test_layers_without_a_time_have_no_vote_and_unknown_coefficients_no_more_than_all(unexplained) -> None:
     layers = SimpleNamespace(ns=np.array([100.0, 0.0, 50.0, 10.0]), sd_ns=np.array([0.0, 0.0, 0.0, 1000.0]))
-    times = [100 * np.exp(0.3), 7.0, 0.0, 10 * np.exp(2 * NORMAL)]
+    times = [100 * np.exp(0.3), 700.0, 0.0, 10 * np.exp(2 * NORMAL)]
     found, _ = unexplained([replace(case("net", 0.0, layers=layers), layers=pd.DataFrame({"median_ns": times}))])
     # The last layer has 27/162 of the time, more than a tenth: what it needs beyond a standard error of 1 counts.
     assert found == pytest.approx(np.sqrt(2.0**2 - 1.0**2))
+
+
+def test_what_rounds_share_adds_as_a_square(unexplained, monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = [case(f"net{index}", 0.1, sd=0.01) for index in range(9)]
+    alone = unexplained(cases)
+    monkeypatch.setattr(calibrate, "rounds_sd", lambda _: 0.03)
+    assert unexplained(cases) == pytest.approx(np.sqrt(np.square(alone) + 0.03**2))
 
 
 def test_layers_of_all_networks_share_ninety_percent_of_their_votes(unexplained) -> None:

@@ -113,6 +113,8 @@ def test_the_matrices_that_im2col_writes_of_all_groups_leave_the_near_caches_tog
         sizes = convolution_sizes(1, 728, 19, 19, 728, 3, 3, 1, 1, group)
         assert work("convolution", "far_columns_elements", sizes) == columns
         assert work("convolution", "far_columns_elements", sizes | {"channels": 128, "group": 1}) == 0
+    # Each image has its own: 1.6 MiB at a time.
+    assert work("convolution", "far_columns_elements", convolution_sizes(8, 128, 19, 19, 128, 3, 3, 1, 1, 1)) == 0
     half = convolution_sizes(1, 128, 7, 160, 128, 3, 3, 1, 1, 1)  # 4.9 MiB, between 2 and 8
     assert 0 < work("convolution", "far_columns_elements", half) < 128 * 9 * 7 * 160
 

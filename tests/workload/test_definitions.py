@@ -85,15 +85,16 @@ def test_a_dense_block_convolves_all_channels_before():
     assert macs(layer) == 2 * 100 * 9 * (4 * 3 + 7 * 3)
 
 
-def test_a_correlation_multiplies_two_patches_for_each_displacement():
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_a_correlation_multiplies_two_patches_for_each_displacement(kernel):
     layer = last(
         blob("x", 2, 4, 10, 10),
         'layer { name: "c" type: "Correlation" bottom: "x" bottom: "x" top: "y"'
-        " correlation_param { kernel_size: 1 max_displacement: 2 pad: 2 } }",
+        f" correlation_param {{ kernel_size: {kernel} max_displacement: 2 pad: 2 }} }}",
     )
     images, displacements, height, width = layer.outputs[0]
     assert displacements == 5 * 5
-    assert macs(layer) == images * displacements * height * width * 4
+    assert macs(layer) == images * displacements * height * width * 4 * kernel**2
 
 
 def onnx_layer(tmp_path, kind, shapes, weights, **attributes):

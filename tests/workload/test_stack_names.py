@@ -23,3 +23,4 @@ def test_a_full_label_says_engine_and_precision_once():
         == "Caffe 1.0, OpenBLAS 0.3.21, 1 thread, fp32"
     )
     assert full_label("2017", "caffe", "fp32") == "Caffe, 2017, fp32"
+    assert full_label("as fp32 was", "caffe", "fp32") == "Caffe, as fp32 was, fp32"

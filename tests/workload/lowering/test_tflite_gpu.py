@@ -194,20 +194,20 @@ def test_sixteen_channels_and_256_weights_are_the_most_that_are_joined(channels,
 
 
 @pytest.mark.parametrize(
-    ("edge", "channels", "outputs", "more", "is_winograd"),
+    ("size", "channels", "outputs", "more", "is_winograd"),
     [
-        (24, 64, 64, {"pad": 1}, True),
-        (20, 64, 64, {"pad": 1}, False),  # 25 tiles of 4 × 4
-        (23, 64, 64, {"pad": 1}, True),  # 36, of which the last are not whole
-        (56, 61, 64, {"pad": 1}, True),  # 16 slices, of which the last is not whole
-        (56, 60, 64, {"pad": 1}, False),
-        (56, 64, 60, {"pad": 1}, False),
-        (56, 64, 64, {"pad": 1, "stride": 2}, False),
-        (56, 64, 64, {"pad": 1, "group": 2}, False),
+        ((16, 32), 64, 64, {"pad": 1}, True),
+        ((4, 124), 64, 64, {"pad": 1}, False),  # 31 tiles of 4 × 4
+        ((15, 29), 64, 64, {"pad": 1}, True),  # 32, of which the last are not whole
+        ((56, 56), 61, 64, {"pad": 1}, True),  # 16 slices, of which the last is not whole
+        ((56, 56), 60, 64, {"pad": 1}, False),
+        ((56, 56), 64, 60, {"pad": 1}, False),
+        ((56, 56), 64, 64, {"pad": 1, "stride": 2}, False),
+        ((56, 56), 64, 64, {"pad": 1, "group": 2}, False),
     ],
 )
-def test_winograd_suits_sixteen_slices_and_32_tiles(edge, channels, outputs, more, is_winograd):
-    data = DATA.replace("dim: 64", f"dim: {channels}").replace("dim: 56", f"dim: {edge}")
+def test_winograd_suits_sixteen_slices_and_32_tiles(size, channels, outputs, more, is_winograd):
+    data = DATA.replace("dim: 64 dim: 56 dim: 56", "dim: {} dim: {} dim: {}".format(channels, *size))
     kinds = [kind for kind, _ in lowered_sizes(data + convolution("a", "data", outputs, 3, **more), MALI)]
     assert (WINOGRAD in kinds) == is_winograd
 
