@@ -31,6 +31,8 @@ VALUES = {
     "correction": {"LENGTH": 4.0, "AMPLITUDE": 0.3, "NOISE": 0.03, "FEWEST_ROWS": 8, "FEWEST_NETWORKS": 20},
     "design": {"KIND_SD": 0.5, "OWN_SD": 0.5, "NOISE_SD": 0.05, "LIKENESS": 0.5, "OVERHEAD_S": 0.02, "PASSES": 6.0},
     "transfer": {"LONE_KIND_SD": 0.5, "OTHERS_WEIGHT": 2.0},
+    # What timing a layer alone costs at most: a call on a CPU, a launch and a synchronisation on a GPU.
+    "pass_ratio": {"LAYER_NS": {"cpu": 5e3, "gpu": 1e5}},
     "regression": {"HUBER_THRESHOLD": 1.345, "LEAST_SD": 0.01, "TYPICAL_SD": 0.05},
     "whole_pass": {"HUBER_THRESHOLD": 1.345, "RIDGE": 1e-3},
     "evaluate": {"RELEVANT_SHARE": 0.01},

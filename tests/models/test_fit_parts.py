@@ -129,7 +129,8 @@ def gemm_rows(*shapes):
 
 
 def test_matrix_products_are_layers_of_as_many_multiply_accumulates_and_elements():
-    layers = layers_of_gemms(gemm_rows((7, 30, 11, 0), (4, 50, 13, 1), (9, 9, 1, 0)))
+    shared = gemm_rows((8, 8, 8, 0)).assign(mode="overhead")  # many calls for one synchronisation: no layer's time
+    layers = layers_of_gemms(pd.concat([gemm_rows((7, 30, 11, 0), (4, 50, 13, 1), (9, 9, 1, 0)), shared]))
     assert layers["kind"].tolist() == ["convolution", "inner_product"]
     for kind, (m, n, k) in zip(layers["kind"], [(7, 30, 11), (4, 50, 13)], strict=True):
         row = layers[layers["kind"] == kind]

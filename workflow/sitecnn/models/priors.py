@@ -78,7 +78,7 @@ class Priors:
         unit_ns = {"copy": speeds.copy, "mac": speeds.mac, "call": speeds.call, "ns": 1.0}
         told: dict[str, list[BoardNumber]] = {}
         for one in self._of(processor):
-            if one.kind == kind and one.feature != TRANSFERS and unit_ns.get(one.per):
+            if one.kind == kind and unit_ns.get(one.per):
                 told.setdefault(one.feature, []).append(one)
         return {name: _combined(rows, unit_ns[rows[0].per] or 1.0) for name, rows in told.items()}
 
