@@ -125,6 +125,11 @@ CHOSEN = {
     "crop": IMAGE
     + layer("Pooling", "in", "small", "pooling_param { kernel_size: 3 }", name="pool")
     + layer("Crop", "in small", "out", "crop_param { axis: 2 offset: 1 offset: 2 }"),
+    "crop to a blob of other channels": IMAGE
+    + layer("Convolution", "in", "small", "convolution_param { num_output: 2 kernel_size: 3 }", name="conv")
+    + layer("Crop", "in small", "out", "crop_param { axis: 2 offset: 1 }"),
+    "a dilated convolution": IMAGE
+    + layer("Convolution", rest="convolution_param { num_output: 2 kernel_size: 3 dilation: 3 dilation: 2 }"),
     "scale by a vector": IMAGE
     + layer("Reduction", "in", "v", "reduction_param { axis: 1 }", name="sum")
     + layer("Scale", "in v", "out", "scale_param { axis: 0 bias_term: true }"),

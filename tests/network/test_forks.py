@@ -113,8 +113,9 @@ LOSS = layer("SoftmaxWithLoss", "c label", "loss", name="loss")
         ),
         (
             "VideoData",
-            "video_data_param { batch_size: 2 new_length: 5 modality: FLOW } transform_param { crop_size: 9 }",
-            (2, 10, 9, 9),
+            "transform_param { crop_size: 9 }"
+            " video_data_param { batch_size: 2 new_length: 5 num_segments: 3 modality: FLOW }",
+            (2, 30, 9, 9),
         ),
         ("OurImageData", "our_image_data_param { batch_size: 2 new_height: 8 new_width: 9 }", (2, 3, 8, 9)),
         ("SegData", "transform_param { crop_size: 9 }", (1, 3, 9, 9)),
@@ -220,6 +221,13 @@ def image(channels: int, side: int) -> str:
 def test_forks_types_that_are_plain_work_are_counted(text, work, shape):
     it = next(one for one in read(text).layers if one.name == "it")
     assert (macs(it), it.outputs[0]) == (work, shape)
+
+
+def test_the_older_lstm_learns_four_gates_of_weights_and_one_bias_each():
+    text = 'input: "in" input_shape { dim: 6 dim: 5 }' + layer(
+        "Lstm", rest="lstm_param { num_output: 3 batch_size: 2 }"
+    )
+    assert sum(one.count for one in read(text).layers[-1].parameters) == 4 * 3 * (5 + 3 + 1)
 
 
 def test_regions_keep_their_number_at_another_batch():

@@ -118,6 +118,10 @@ def test_our_networks_are_the_public_ones(name):
     assert load_network(ours).layers == load_network(public, batch=1).layers
 
 
+EVEN = layer("Convolution", "in", "even", "convolution_param { num_output: 18 kernel_size: 2 }", name="even")
+"""18 × 8 × 6."""
+
+
 class TestLayersOfForks:
     FORKS = IMAGE + layer("Mystery", "in", "m", "mystery_param { depth { of: 3 } names: ['a', 'b'] }", name="mystery")
 
@@ -167,11 +171,47 @@ class TestLayersOfForks:
             (layer("ShuffleChannel", rest="shuffle_channel_param { group: 3 }"), (2, 6, 9, 7)),
             (layer("DepthwiseConvolution", rest="convolution_param { num_output: 6 kernel_size: 3 }"), (2, 6, 7, 5)),
             (layer("Proposal", "in in in", rest="proposal_param { post_nms_topn: 100 }"), (200, 5)),
+            (layer("Interp", rest="interp_param { pad_beg: -1 pad_end: -2 zoom_factor: 2 }"), (2, 6, 11, 7)),
+            (layer("Pad", rest="pad_param { pad_u: 1 pad_d: 2 pad_l: 3 pad_r: 5 }"), (2, 6, 12, 15)),
+            (layer("Unsqueeze", rest="unsqueeze_param { dim: -1 }"), (2, 6, 9, 7, 1)),
+            (
+                # Three ratios of either size, and a larger square for each: 8 boxes of 4 numbers a pixel.
+                layer(
+                    "PriorBox",
+                    "in in",
+                    rest="prior_box_param { min_size: 2 min_size: 3 max_size: 4 max_size: 5 aspect_ratio: 2 }",
+                ),
+                (1, 2, 9 * 7 * 8 * 4),
+            ),
+            (
+                # Within a border of 3 + 1 every second of 15 × 13 padded pixels; displacements of -2, 0 and 2.
+                layer(
+                    "Correlation",
+                    "in in",
+                    rest="correlation_param { kernel_size: 3 max_displacement: 3 pad: 3 stride_1: 2 stride_2: 2 }",
+                ),
+                (2, 9, 4, 3),
+            ),
+            (EVEN + layer("PixelShuffle", "even", rest="pixelshuffle_param { upscale_factor: 3 }"), (2, 2, 24, 18)),
+            (EVEN + layer("Reorg", "even", rest="reorg_param { stride: 2 }"), (2, 72, 4, 3)),
+            (EVEN + layer("Reorg", "even", rest="reorg_param { stride: 3 reverse: true }"), (2, 2, 24, 18)),
+            (
+                EVEN + layer("PSROIPooling", "even in", rest="psroi_pooling_param { output_dim: 2 group_size: 3 }"),
+                (2, 2, 3, 3),
+            ),
         ],
     )
     def test_whose_rules_are_known_have_their_shapes(self, text, shape):
         it = next(one for one in read(IMAGE + text).layers if one.name == "it")
         assert (it.outputs[0], it.modelled) == (shape, False)
+
+
+def test_settings_that_other_caffes_have_for_the_same_are_read():
+    """DeepLab's hole is dilation; newer Caffes' poolings round as they are told (pooling_layer.cpp)."""
+    hole = layer("Convolution", rest="convolution_param { num_output: 3 kernel_size: 3 hole: 2 }")
+    assert read(IMAGE + hole).layers[-1].outputs == ((2, 3, 5, 3),)
+    floor = layer("Pooling", rest="pooling_param { kernel_size: 2 stride: 2 round_mode: FLOOR }")
+    assert read(IMAGE + floor).layers[-1].outputs == ((2, 6, 4, 3),)
 
 
 class TestFields:
