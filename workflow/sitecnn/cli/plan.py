@@ -47,7 +47,7 @@ def add_parser(subparsers: Any) -> None:
         "--memory-mb",
         type=positive,
         metavar="MB",
-        help="leave out networks that need more memory (default with --board: 80 %% of what is free there)",
+        help="leave out networks that need more memory, 10⁶ bytes (default with --board: 80 %% of what is free there)",
     )
     chosen = parser.add_argument_group(
         "fewer probes", "those Caffe probes that say most about the networks' times for each second of measuring"
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     networks = [read_network(args, source) for source in args.networks]
     engines, free = _engines(args, networks)
     choice = args.select or args.minutes
-    limit = args.memory_mb * 2**20 if args.memory_mb else free and MEMORY_SHARE * free
+    limit = args.memory_mb * 1e6 if args.memory_mb else free and MEMORY_SHARE * free
     amount = Amount(args.probes, args.rounds, args.seed, memory_bytes=int(limit) if limit else None)
     if choice:
         amount = replace(amount, chosen=_chosen(args, networks, amount))
