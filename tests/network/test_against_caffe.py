@@ -135,6 +135,10 @@ CHOSEN = {
     + layer("Scale", "in v", "out", "scale_param { axis: 0 bias_term: true }"),
     "fully connected along the last axis": IMAGE
     + layer("InnerProduct", rest="inner_product_param { num_output: 3 axis: -1 transpose: true bias_term: false }"),
+    "argmax of a vector": 'input: "in" input_shape { dim: 2 dim: 6 }'
+    + layer("ArgMax", rest="argmax_param { top_k: 3 out_max_val: true }"),
+    "a product with coefficients": IMAGE
+    + layer("Eltwise", "in in", rest="eltwise_param { operation: PROD coeff: 1 coeff: 2 }"),
     "argmax of an image": IMAGE + layer("ArgMax", rest="argmax_param { top_k: 3 out_max_val: true }"),
     "lstm with states": 'input: "x" input_shape { dim: 3 dim: 2 dim: 5 } input: "c" input_shape { dim: 3 dim: 2 }'
     ' input: "h0" input_shape { dim: 1 dim: 2 dim: 4 } input: "c0" input_shape { dim: 1 dim: 2 dim: 4 }'

@@ -97,7 +97,7 @@ def _pair_fields(name: str, pair: tuple[int, int], default: int) -> dict[str, in
     return {name: high} if high == wide != default else {} if high == wide else {f"{short}_h": high, f"{short}_w": wide}
 
 
-def _spp_level(level: int, image: tuple[int, int], method: str) -> Pooling:
+def spp_level(level: int, image: tuple[int, int], method: str) -> Pooling:
     """The pooling that leaves 2^level bins an axis (spp_layer.cpp, `GetPoolingParam`)."""
     bins = 2**level
     kernel = (-(-image[0] // bins), -(-image[1] // bins))
@@ -113,7 +113,7 @@ def _spp(layer: LayerParameter, inputs: Inputs) -> Inferred:
     require(settings.pyramid_height > 0, "pyramid_height must be at least 1")
     bins = []
     for level in range(settings.pyramid_height):
-        pooling = _spp_level(level, image, settings.method)
+        pooling = spp_level(level, image, settings.method)
         _check(pooling)
         bins.append(_pooled(image, pooling))
     if settings.pyramid_height == 1:

@@ -3,6 +3,7 @@
 from math import prod
 from typing import Any
 
+from sitecnn.network.caffe.layers.pooling import spp_level
 from sitecnn.network.graph import Shape
 from sitecnn.network.onnx.from_caffe.site import INT64, NoOperatorError, Rule, Site, integers
 from sitecnn.network.settings import SPP, Convolution, Embed, InnerProduct, Pooling, RegionPooling
@@ -73,13 +74,10 @@ def _pool(site: Site, settings: Pooling, output: Shape, inner: bool = False) -> 
 
 def _spp(site: Site, settings: SPP) -> None:
     """A pooling of 2^level bins an axis for each level (spp_layer.cpp), flattened and joined."""
-    batch, channels, *image = site.layer.inputs[0]
+    batch, channels, height, width = site.layer.inputs[0]
     flat = []
     for level in range(settings.pyramid_height):
-        bins = 2**level
-        kernel = tuple(-(-size // bins) for size in image)
-        pad = tuple((wide * bins - size + 1) // 2 for wide, size in zip(kernel, image, strict=True))
-        pooling = Pooling(settings.method, (kernel[0], kernel[1]), (kernel[0], kernel[1]), (pad[0], pad[1]))
+        bins, pooling = 2**level, spp_level(level, (height, width), settings.method)
         if settings.pyramid_height == 1:
             _pool(site, pooling, site.layer.outputs[0])
             return
