@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import norm
 
 import sitecnn
-from sitecnn.estimation.advice import Advice
+from sitecnn.estimation.advice import Advice, advise
 from sitecnn.estimation.budget_check import Budget
 from sitecnn.estimation.dataflow import HOST, dataflow
 from sitecnn.estimation.estimate import Milliseconds, forward_ms, milliseconds
@@ -118,6 +118,16 @@ def test_a_gain_of_two_percent_over_the_better_processor_is_worthwhile(gain, wor
 def test_a_gain_is_sure_where_its_whole_interval_is_one():
     assert [Advice("batch", "", Milliseconds(1, low, 2), None, "").is_sure for low in (-0.1, 0.1)] == [False, True]
     assert Advice("batch", "", None, 5, "").is_sure
+
+
+def test_sure_gains_come_before_doubtful_ones_and_larger_before_smaller():
+    """A stack that takes half as long, give or take as much again, gains most and perhaps nothing."""
+    doubtful = replace(stack_model("cpu", "doubtful", 2, speed=2), unexplained_sd={"layer": 0.1, "network": 2.0})
+    now = context(small(2, 64))
+    now = replace(now, board=replace(now.board, stacks=(*now.board.stacks, doubtful)))
+    gains = [(one.is_sure, one.gain_ms.estimate) for one in advise(now) if one.gain_ms]
+    assert gains == sorted(gains, reverse=True)
+    assert max(gain for sure, gain in gains if not sure) > max(gain for sure, gain in gains if sure) > 0
 
 
 def test_what_comes_nearest_to_a_throughput_makes_the_most_images_a_second():

@@ -188,6 +188,11 @@ CHOSEN = {
     + layer("Sigmoid", "x", "y", "exclude { phase: TEST }", name="excluded")
     + layer("AbsVal", "x", "y", 'include { phase: TEST stage: "deploy" } include { min_level: 0 }', name="stage")
     + layer("BNLL", "y", "z", "exclude { max_level: -1 }", name="level"),
+    "a stage that the file is at": 'state { stage: "deploy" }'
+    + IMAGE
+    + layer("ReLU", "in", "x", 'include { not_stage: "deploy" }', name="not there")
+    + layer("TanH", "in", "y", 'include { stage: "deploy" not_stage: "other" }', name="there"),
+    "tiles": IMAGE + layer("Tile", rest="tile_param { axis: 2 tiles: 3 }"),
     "two inputs by input_dim": 'input: "a" input: "b" input_dim: 1 input_dim: 2 input_dim: 3 input_dim: 4'
     " input_dim: 5 input_dim: 6 input_dim: 7 input_dim: 8 " + layer("ReLU", "b", "c"),
     "layer and layers": IMAGE + 'layers { name: "r" type: RELU bottom: "in" top: "r" }',
