@@ -31,9 +31,9 @@ def rebuilt(network):
 
 @pytest.mark.parametrize("path", PROTOTXTS, ids=lambda path: path.stem)
 def test_a_network_that_is_built_again_has_the_layers_of_its_file(path):
-    read = load_network(path)
+    read = load_network(path, batch=3)
     built = rebuilt(read)
-    assert built.batch == read.batch
+    assert built.batch == read.batch == 3
     for mine, theirs in zip(built.layers, read.layers, strict=True):
         assert (mine.name, mine.type, mine.inputs, mine.outputs) == (
             theirs.name, theirs.type, theirs.inputs, theirs.outputs

@@ -73,6 +73,12 @@ def test_unknown_layers_say_what_is_guessed_what_hangs_on_it_and_how_to_give_it(
     assert describe(network)["notes"][0] == guess
 
 
+def test_of_many_guesses_a_few_are_named_and_the_others_counted():
+    text = IMAGE + "".join(layer("Mystery", "in", f"m{index}", name=f"mystery{index}") for index in range(5))
+    doubt = read(text).doubts[0]
+    assert "'m2' (2×6×9×7) and 2 more, from layers of type Mystery" in doubt and doubt.count("--input") == 3
+
+
 def test_in_place_an_unknown_layer_guesses_nothing():
     network = read(IMAGE + layer("Mystery", "in", "in") + layer("ReLU", "in"))
     assert [doubt.split(":")[0] for doubt in network.doubts] == ["not counted"]

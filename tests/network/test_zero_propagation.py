@@ -42,6 +42,8 @@ TEXT = INPUT + "".join(
         convolution("biased", "in", 'bias_filler { type: "constant" value: 0.2 }'),
         convolution("of_biased", "biased"),
         convolution("unbiased", "biased", 'bias_term: false weight_filler { type: "gaussian" std: 0.1 }'),
+        convolution("never_biased", "in", "bias_term: false bias_filler { value: 0.2 }"),
+        layer("ReLU", "of_never_biased", "never_biased"),
         *(layer(kind, f"{kind}_of_zeros", "bare") for kind in ("ReLU", "Sigmoid", "LRN", "BatchNorm", "BNLL", "TanH")),
         layer("LRN", "norm", "of_biased"),
         layer("LRN", "norm_of_values", "biased"),
