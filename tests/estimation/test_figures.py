@@ -251,6 +251,7 @@ def test_what_a_pass_takes_once_is_in_each_network_of_many_and_in_advice():
     (batch,) = (one for one in advise(now) if one.change == "batch 32")
     gain = forward_ms(small(1, 32), once).estimate - forward_ms(small(32, 32), once).estimate / 32
     assert batch.gain_ms.estimate == pytest.approx(gain)
+    assert batch.gain_ms.low + batch.gain_ms.high == pytest.approx(2 * gain)
 
 
 def test_the_table_of_many_networks_has_each_ones_figures():

@@ -296,6 +296,12 @@ def test_what_is_free_bounds_the_batch_where_no_memory_budget_does():
         estimate_memory(small(checked.largest_batch + step, 64), board.stacks[0], "cpu").total for step in (0, 1)
     )
     assert most <= 200 << 20 < more
+    budget = Budget(memory_bytes=150 << 20)
+    assert check_budget(small(1, 64), board, budget, at_batch=lambda images: small(images, 64)).largest_batch == max(
+        images
+        for images in range(1, 99)
+        if estimate_memory(small(images, 64), board.stacks[0], "cpu").total <= 150 << 20
+    )
     document = checked.to_dict()
     assert (document["free_bytes"], document["largest_batch"]) == (200 << 20, checked.largest_batch)
     assert check_budget(small(1, 64), board_model("cpu"), Budget()).free_bytes is None

@@ -132,6 +132,12 @@ def test_data_layers_of_any_phase_and_name_tell_their_size(kind, rest, shape):
     assert read(DATA % (kind, rest) + CONVOLUTION + LOSS).layers[0].outputs == (shape,)
 
 
+def test_what_a_layer_of_another_phase_tells_of_a_size_it_does_not_tell_of_the_batch():
+    crop = "include { phase: TRAIN } data_param { batch_size: 8 } transform_param { crop_size: 9 }"
+    text = DATA % ("Data", crop) + DATA % ("Data", "include { phase: TEST } data_param { batch_size: 2 }")
+    assert read(text + CONVOLUTION + LOSS).layers[0].outputs == ((2, 3, 9, 9),)
+
+
 def test_a_size_that_only_a_data_sets_name_tells_is_a_guess():
     text = DATA % ("Data", 'data_param { batch_size: 64 source: "cifar10_train" }') + CONVOLUTION
     assert "'data' (64×3×32×32)" in read(text).doubts[0]
