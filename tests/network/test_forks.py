@@ -138,6 +138,14 @@ def test_what_a_layer_of_another_phase_tells_of_a_size_it_does_not_tell_of_the_b
     assert read(text + CONVOLUTION + LOSS).layers[0].outputs == ((2, 3, 9, 9),)
 
 
+@pytest.mark.parametrize(("point", "channels", "is_guess"), [(2, 3, False), (3, 4, True), (5, 6, True)])
+def test_images_that_are_sliced_have_a_channel_more_than_the_last_point(point, channels, is_guess):
+    text = DATA % ("Data", "data_param { batch_size: 2 } transform_param { crop_size: 9 }")
+    text += layer("Slice", "data", "first second", f"slice_param {{ slice_point: {point} }}")
+    network = read(text)
+    assert (network.layers[0].outputs, bool(network.doubts)) == (((2, channels, 9, 9),), is_guess)
+
+
 def test_a_size_that_only_a_data_sets_name_tells_is_a_guess():
     text = DATA % ("Data", 'data_param { batch_size: 64 source: "cifar10_train" }') + CONVOLUTION
     assert "'data' (64×3×32×32)" in read(text).doubts[0]
