@@ -48,6 +48,10 @@ def test_a_memory_budget_is_in_millions_of_bytes(answer):
         answer("estimate", "--processor", "cpu", "--budget-mb", (total + more) / 1e6)[0] for more in (0.5, -0.5)
     ]
     assert statuses == [0, 1]
+    # Of several all have to keep it, and the order of the answers does not matter.
+    for batches, status in (("1", 0), ("1,64", 1), ("64,1", 1)):
+        budget = ("--budget-mb", (total + 0.5) / 1e6)
+        assert answer("estimate", "--processor", "cpu", "--batch", batches, *budget)[0] == status
 
 
 def test_a_plans_memory_is_in_millions_of_bytes(tmp_path, monkeypatch):
