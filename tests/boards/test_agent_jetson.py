@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sitecnn.boards.agent.board import conditions, power_rails
+from sitecnn.boards.agent.board import conditions, nvmap_bytes, power_rails
 from sitecnn.boards.agent.clocks import Clocks
 from sitecnn.boards.agent.errors import Refused
 
@@ -80,6 +80,13 @@ def test_rails_of_newer_kernels_are_current_times_voltage(board):
     assert {name: read() for name, read in power_rails().items()} == {"VDD_IN": 4500.0}
 
 
+@pytest.mark.parametrize(("size", "count"), [("20480K", 20480 * 1024), ("20971520", 20971520)])
+def test_what_the_gpu_holds_is_in_bytes_or_in_kib_as_the_kernel_has_it(board, size, count):
+    clients = "CLIENT  PROCESS  PID  SIZE\nuser    caffe    812  1024K\ntotal                  "
+    board({"sys/kernel/debug/nvmap/iovmm/clients": clients + size + "\n"})
+    assert nvmap_bytes() == count
+
+
 def test_a_board_without_rails_has_none(board):
     board(TK1)
     assert power_rails() == {}
@@ -104,6 +111,18 @@ def test_pinned_clocks_are_the_highest_and_come_back(board, tmp_path, files):
         assert len(changed) == 3
     clocks.restore()
     assert contents(root, files) == files
+
+
+def test_clocks_come_back_in_the_other_order(board, tmp_path, monkeypatch):
+    """An override is taken off before its rate is."""
+    board(TX1)
+    written = []
+    monkeypatch.setattr("sitecnn.boards.agent.clocks._write", lambda path, value: written.append(path))
+    clocks = Clocks(str(tmp_path))
+    clocks.pin()
+    pinned, written[:] = list(written), []
+    clocks.restore()
+    assert written == pinned[::-1] and len(written) == 4
 
 
 def test_a_crash_with_pinned_clocks_is_mended_by_the_next_agent(board, tmp_path):

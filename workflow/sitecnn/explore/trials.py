@@ -68,8 +68,8 @@ def _smaller(now: AdviceContext) -> Iterator[Advice]:
 
 
 def _edit(question: Question, now: AdviceContext, edit: Edit | None) -> dict[str, Any] | None:
-    """The edit, if the text can be made to say what the estimate is of; ONNX has no text."""
-    if edit is None or not question.source.text:
+    """The edit, if the text can be made to say what the estimate is of; ONNX has no text, so nothing can."""
+    if edit is None:
         return None
     try:
         after = network_of(question_after(question, edit, now.network))
