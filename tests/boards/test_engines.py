@@ -39,6 +39,15 @@ def test_each_engine_that_the_board_has_is_planned(monkeypatch, tmp_path):
     assert rounds == [0, 0, 1, 1]
 
 
+def test_the_engine_is_the_release_and_layout_that_the_board_has_and_its_free_memory_is_known(monkeypatch, tmp_path):
+    facts = RUNTIME | {"memory": {"MemTotal": 8 << 30, "MemAvailable": 3 << 30}}
+    monkeypatch.setattr("sitecnn.boards.engines.probe", lambda root, board: facts)
+    board = Board(name="here", python=sys.executable, engines=["onnxruntime"], processors={"cpu": {}})
+    measured, free = board_engines(tmp_path, board, [RELU])
+    (engine,) = measured
+    assert (engine.name, engine.version, engine.nchwc_block, free) == ("onnxruntime", "1.32.0", 8, 3 << 30)
+
+
 def test_a_board_without_caffe_measures_onnx_runtime_alone_and_says_so(monkeypatch, tmp_path, capsys):
     tasks = planned(monkeypatch, tmp_path, ["caffe", "onnxruntime"], NO_CAFFE | RUNTIME)
     assert engines_of(tasks) == {"onnxruntime"}
