@@ -81,7 +81,7 @@ def test_from_nine_networks_on_the_rank_is_taken(unexplained) -> None:
 
 
 def test_layers_without_a_time_have_no_vote_and_unknown_coefficients_no_more_than_all(unexplained) -> None:
-    layers = SimpleNamespace(ns=np.array([100.0, 0.0, 50.0, 10.0]), sd_ns=np.array([0.0, 0.0, 0.0, 1000.0]))
+    layers = SimpleNamespace(ns=np.array([100.0, 0.0, 50.0, 10.0]), sd_ns=np.array([0.0, 5.0, 0.0, 1000.0]))
     times = [100 * np.exp(0.3), 700.0, 0.0, 10 * np.exp(2 * NORMAL)]
     found, _ = unexplained([replace(case("net", 0.0, layers=layers), layers=pd.DataFrame({"median_ns": times}))])
     # The last layer has 27/162 of the time, more than a tenth: what it needs beyond a standard error of 1 counts.
