@@ -231,6 +231,10 @@ CHOSEN = {
         layers { layer { name: "drop" type: "dropout" dropout_ratio: 0.2 } bottom: "fc" top: "fc" }
         layers { layer { name: "prob" type: "softmax" } bottom: "fc" top: "prob" }
         layers { layer { name: "both" type: "concat" concat_dim: 1 } bottom: "fc" bottom: "prob" top: "both" }""",
+    "a padding before a pooling of the oldest format": """
+        name: "old" input: "data" input_dim: 2 input_dim: 3 input_dim: 20 input_dim: 20
+        layers { layer { name: "pad" type: "padding" pad: 1 } bottom: "data" top: "pad" }
+        layers { layer { name: "pool" type: "pool" pool: MAX kernelsize: 3 stride: 1 } bottom: "pad" top: "pool" }""",
     "the older format": """
         input: "data" input_dim: 2 input_dim: 3 input_dim: 20 input_dim: 20
         layers { name: "conv" type: CONVOLUTION bottom: "data" top: "conv" blobs_lr: 1 blobs_lr: 2 weight_decay: 1
