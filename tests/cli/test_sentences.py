@@ -116,6 +116,7 @@ def test_advice_is_a_share_of_an_image_and_doubtful_where_it_may_be_none(said):
     document, text = json.loads(said("advise", *options, "--json")), said("advise", *options)
     lines = text.splitlines()
     assert lines[0].endswith(f" {document['ms_per_image']:,.2f} ms an image")
+    assert document["processor"] == json.loads(said("estimate", "--board", "here", "--json"))["processor"]
     gains = [one for one in document["advice"] if one["gain_ms"]]
     assert gains
     for one in gains:
