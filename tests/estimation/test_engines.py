@@ -12,7 +12,7 @@ from sitecnn.errors import SiteCNNError
 from sitecnn.estimation.estimate import estimate_memory, milliseconds
 from sitecnn.estimation.estimate_many import estimate_many
 from sitecnn.estimation.offload import Link, offload
-from sitecnn.estimation.placement import ZERO_COPY, place
+from sitecnn.estimation.placement import ZERO_COPY, Copy, place
 from sitecnn.estimation.work import work_of
 from sitecnn.models.board_model import UNSEEN, estimate_pass
 from sitecnn.models.lookup import choose_stack
@@ -150,6 +150,21 @@ def test_placement_and_offload_go_by_kernels_too(network, board):
     split = offload(network, here, gpu, Link(1e-3, 1000.0))
     assert not split.best.leaves_board
     assert split.best.board_ns == pytest.approx(placed.all_cpu_ms * 1e6)
+
+
+def test_on_one_processor_placement_and_offload_take_what_an_estimate_does():
+    """A phone's pass takes more than its kernels, whichever processor its model is said to be of."""
+    phone, network = sitecnn.load_board("pixel4", "gpu"), sitecnn.load_network(NETWORKS / "googlenet.prototxt")
+    whole_ms = sitecnn.estimate(network, phone).forward_ms.estimate
+    placed = place(network, phone, phone, Copy(0.0, 1.0))
+    assert (placed.all_cpu_ms, placed.placed_ms.estimate) == pytest.approx((whole_ms, whole_ms))
+    assert len(set(placed.on_gpu)) == 1
+    away = offload(network, phone, phone, Link(1e9, 0.0))
+    assert away.by_depth[0].server_ns == pytest.approx(whole_ms * 1e6) == away.by_depth[-1].board_ns
+    assert away.best.total_ms == pytest.approx(whole_ms)
+    for split in away.by_depth[1:-1]:
+        # Each of the two has its pass's constant.
+        assert split.board_ns + split.server_ns == pytest.approx(whole_ms * 1e6 + phone.stacks[0].pass_ns["pass"])
 
 
 @pytest.fixture

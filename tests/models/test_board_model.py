@@ -9,6 +9,7 @@ from scipy.stats import lognorm
 
 from sitecnn.errors import ModelError
 from sitecnn.models.board_model import (
+    EXTRAPOLATION_SD,
     FEWEST_ROWS,
     SCHEMA,
     SEEN_ABOVE,
@@ -80,7 +81,7 @@ def test_work_is_beyond_what_was_seen_above_a_tenth_more_and_below_a_quarter(ele
 def test_work_e_times_beyond_adds_its_relative_error_of_one_sign_in_all_kernels():
     model = stack({"relu": kind(covariance=((0.0, 0.0), (0.0, 0.0)), relative_sd=0.0)})
     estimates = estimated(model, "relu", np.e * 1000, np.e**2 * 1000, 500.0)
-    added = 0.1 * np.array([1.0, 2.0, 0.0]) * estimates.ns
+    added = EXTRAPOLATION_SD * np.array([1.0, 2.0, 0.0]) * estimates.ns
     assert estimates.sd_ns == pytest.approx(added)
     assert estimates.total_sd_ns == pytest.approx(added.sum())
     # Below what was seen nothing is added: there the call takes over.
@@ -181,5 +182,17 @@ def test_a_file_is_every_field_and_no_other_schema_is_read(tmp_path):
         load(path)
     with pytest.raises(ModelError, match="cannot be read: No such file"):
         load(tmp_path / "none.json")
+    kinds = content["stacks"][0]["kinds"]
+    for wrong, said in (
+        (
+            {**content, "stacks": [{**content["stacks"][0], "kinds": {"relu": {**kinds["relu"], "features": ["x"]}}}]},
+            "relu counts 'x', a feature that this SiteCNN does not have",
+        ),
+        ({name: value for name, value in content.items() if name != "board"}, "it has no 'board'"),
+        ({**content, "stacks": [{"kinds": kinds, "stack": "s"}]}, "missing .* 'threads'"),
+    ):
+        path.write_text(json.dumps(wrong))
+        with pytest.raises(ModelError, match=f"not a board model: {said}.*; fit it again"):
+            load(path)
     assert repr(model) == "<BoardModel tx1 gpu: 1 stacks>"
     assert model.only(model.stacks[0]).stacks == model.stacks

@@ -10,10 +10,12 @@ from scipy.optimize import lsq_linear
 from sitecnn.models.board_model import UNSEEN, KindModel
 from sitecnn.models.features import features_of, matrix
 from sitecnn.models.fit import (
+    CHOICES,
     FASTEST,
     FASTEST_OVER_SEEN,
     LARGE_COPY,
     _fastest,
+    _fit_kinds,
     _guessed,
     _of_zeros,
     _unseen,
@@ -253,6 +255,23 @@ def test_the_standard_errors_of_a_fit_are_those_of_drawing_the_measurements_agai
         assert fitted.standard_errors_ns == pytest.approx(np.sqrt(np.diag(fitted.covariance)))
     assert np.mean(estimates) == pytest.approx(2.0, rel=0.01)
     assert np.mean(said) == pytest.approx(np.std(estimates), rel=0.3)
+
+
+@pytest.mark.parametrize(("large", "is_told"), [(4, False), (5, True)])
+def test_what_lies_beyond_a_cache_is_told_by_five_kernels_or_more(large, is_told):
+    """Twenty small copies at 1 ns an element, and some of 16 MiB, all of which is beyond near caches, at 1.5."""
+    elements = np.append(np.geomspace(1e3, 1e5, 20), np.full(large, float(1 << 21)))
+    ns = elements * np.where(elements > 1e5, 1.5, 1.0)
+    rows = timed("ort_relu", ns, in_elements=elements, out_elements=elements).assign(stack="onnxruntime")
+    fitted = _fit_kinds(rows, "cpu", {}, CHOICES)["ort_relu"]
+    assert ("far_elements" in fitted.features) == is_told
+
+
+def test_errors_that_sums_share_are_a_part_of_what_the_coefficients_standard_errors_say():
+    rows = board(1, networks=4, noise=0.05)
+    fitted = fit_stack(rows, "x").kinds["relu"]
+    share = SHIPPED_PRIORS.number("shared_sd").ns
+    assert np.diag(fitted.covariance) == pytest.approx((share * np.array(fitted.standard_errors_ns)) ** 2)
 
 
 def test_fewer_kernels_than_coefficients_are_known_to_nothing():

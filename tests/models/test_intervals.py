@@ -81,15 +81,27 @@ def network_case(name, error, sd=0.0):
     return HeldOut(name, 1, pd.DataFrame(), 1e6 * float(np.exp(error)), estimate)
 
 
-@pytest.mark.parametrize(("networks", "rank"), [(9, 9), (10, 10), (11, 11), (18, 18), (19, 18), (20, 19), (29, 27)])
-def test_the_error_added_is_that_of_the_rank_that_holds_one_network_more(networks, rank):
+@pytest.mark.parametrize("networks", [9, 10, 11, 18, 19, 20, 29])
+def test_the_error_added_is_that_of_the_rank_that_holds_one_network_more(networks):
     """With n exchangeable networks the k-th smallest error holds a further one with k/(n + 1) (Vovk et al. 2005)."""
-    assert (rank - 1) / (networks + 1) < LEVEL <= rank / (networks + 1)
     errors = 0.01 * np.random.default_rng(networks).permutation(np.arange(1, networks + 1))
     unexplained_sd = _of_networks(
         [network_case(f"net{index}", error) for index, error in enumerate(errors)], SHIPPED_PRIORS
     )
-    assert unexplained_sd * NORMAL == pytest.approx(0.01 * rank, rel=1e-9)
+    assert unexplained_sd * NORMAL == pytest.approx(0.01 * LEVEL * (networks + 1), rel=1e-9)
+
+
+@pytest.mark.parametrize("networks", [2, 3, 5, 8, 12, 18])
+@pytest.mark.parametrize("known_sd", [0.0, 0.03])
+def test_nine_in_ten_further_networks_are_held_where_boards_differ_as_is_known(networks, known_sd):
+    """Each board's own error is drawn around what other boards tell; leaving one of n out shows n/(n - 1) of it."""
+    rng, inside, usual = np.random.default_rng(networks), [], SHIPPED_PRIORS.number("network_sd").ns
+    for own in usual * np.exp(0.5 * rng.normal(size=1500)):
+        errors = rng.normal(0, np.hypot(own * np.sqrt(networks / (networks - 1)), known_sd), networks)
+        cases = [network_case(f"net{index}", error, known_sd) for index, error in enumerate(errors)]
+        sd = np.hypot(_of_networks(cases, SHIPPED_PRIORS), known_sd)
+        inside.append(abs(rng.normal(0, np.hypot(own, known_sd))) <= NORMAL * sd)
+    assert 0.88 <= np.mean(inside) <= 0.95
 
 
 def test_at_least_nine_in_ten_further_networks_are_held():

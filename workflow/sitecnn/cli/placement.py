@@ -102,7 +102,7 @@ def _moved(network: "Network", cpu: "BoardModel", gpu: "BoardModel", placed: "Pl
     from sitecnn.estimation.placement import layers_ns
     from sitecnn.estimation.work import work_of
 
-    cpu_times, gpu_times = (layers_ns(board.stacks[0], work_of(network, board.stacks[0])) for board in (cpu, gpu))
+    cpu_times, gpu_times = (layers_ns(board.stacks[0], work_of(network, board.stacks[0]))[0] for board in (cpu, gpu))
     times = zip(network.layers, placed.on_gpu, cpu_times, gpu_times, strict=True)
     rows = [
         (layer.name, layer.type, f"{cpu_ns / 1e6:.3f}", f"{gpu_ns / 1e6:.3f}")

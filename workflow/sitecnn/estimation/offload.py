@@ -123,8 +123,14 @@ class Offload:
         return here[-1] if here else ""
 
 
-def best_split(flow: Dataflow, board_ns: Sequence[float], server_ns: Sequence[float], link: Link) -> tuple[bool, ...]:
-    """Whether each layer runs on the board in a split of least time."""
+def best_split(
+    flow: Dataflow,
+    board_ns: Sequence[float],
+    server_ns: Sequence[float],
+    link: Link,
+    once_ns: tuple[float, float] = (0.0, 0.0),
+) -> tuple[bool, ...]:
+    """Whether each layer runs on the board in a split of least time; `once_ns` as `split` takes it."""
     count = len(flow.stays_with)
     board, server, nodes = count, count + 1, count + 2
     edges: list[Edge] = []
@@ -143,15 +149,21 @@ def best_split(flow: Dataflow, board_ns: Sequence[float], server_ns: Sequence[fl
             edges.append((board, maker, price))
     there = minimum_cut(edges, nodes, board, server)
     cut = tuple(leader in there for leader in flow.stays_with)
-    alone = (True,) * count
-    options = [split(flow, board_ns, server_ns, link, labels) for labels in (alone, cut)]
+    alone, away = (True,) * count, (False,) * count
+    # The minimum cut does not know what is paid once.
+    options = [split(flow, board_ns, server_ns, link, labels, once_ns) for labels in (alone, cut, away)]
     return min(options, key=lambda option: option.total_ms).on_board
 
 
 def split(
-    flow: Dataflow, board_ns: Sequence[float], server_ns: Sequence[float], link: Link, on_board: Sequence[bool]
+    flow: Dataflow,
+    board_ns: Sequence[float],
+    server_ns: Sequence[float],
+    link: Link,
+    on_board: Sequence[bool],
+    once_ns: tuple[float, float] = (0.0, 0.0),
 ) -> Split:
-    """What a split costs."""
+    """What a split costs; `once_ns` is what board and server take where anything runs there at all."""
 
     def here(index: int) -> bool:
         return index == HOST or on_board[index]
@@ -167,9 +179,9 @@ def split(
         on_board=tuple(on_board),
         sent_bytes=sent,
         returned_bytes=returned,
-        board_ns=sum(ns for ns, stays in zip(board_ns, on_board, strict=True) if stays),
+        board_ns=sum(ns for ns, stays in zip(board_ns, on_board, strict=True) if stays) + once_ns[0] * any(on_board),
         link_ns=(link.round_trip_ms * 1e6 + link.ns(sent + returned)) if leaves else 0.0,
-        server_ns=sum(ns for ns, stays in zip(server_ns, on_board, strict=True) if not stays),
+        server_ns=sum(ns for ns, stays in zip(server_ns, on_board, strict=True) if not stays) + once_ns[1] * leaves,
     )
 
 
@@ -192,12 +204,16 @@ def offload(
     here_model = choose_stack(board, stack, network=network)
     there_model = choose_stack(server, server_stack, network=network)
     board_work, server_work = (work_of(network, model) for model in (here_model, there_model))
-    board_ns, server_ns = layers_ns(here_model, board_work), layers_ns(there_model, server_work)
-    labels = best_split(flow, board_ns, server_ns, link)
-    best = split(flow, board_ns, server_ns, link, labels)
+    (board_ns, board_once), (server_ns, server_once) = (
+        layers_ns(here_model, board_work),
+        layers_ns(there_model, server_work),
+    )
+    once_ns = board_once, server_once
+    labels = best_split(flow, board_ns, server_ns, link, once_ns)
+    best = split(flow, board_ns, server_ns, link, labels, once_ns)
     here = np.array(labels, dtype=np.bool_)
     board_sd, server_sd = standard_errors(here_model, board_work, here), standard_errors(there_model, server_work, here)
-    gain_ns = sum(board_ns) - best.total_ms * 1e6
+    gain_ns = sum(board_ns) + board_once - best.total_ms * 1e6
     return Offload(
         network=network.name,
         board=board.board,
@@ -206,7 +222,7 @@ def offload(
         batch=network.batch,
         layers=tuple((layer.name, layer.type) for layer in network.layers),
         best=best,
-        by_depth=tuple(split(flow, board_ns, server_ns, link, prefix) for prefix in _prefixes(flow)),
+        by_depth=tuple(split(flow, board_ns, server_ns, link, prefix, once_ns) for prefix in _prefixes(flow)),
         total_ms=milliseconds(best.total_ms * 1e6, float(np.hypot(board_sd[1], server_sd[0])), level),
         gain_ms=difference(gain_ns, float(np.hypot(board_sd[0], server_sd[0])), level),
     )
@@ -218,9 +234,11 @@ def by_bandwidth(
     """The best split at each of several bandwidths, the round trip being the link's."""
     flow = dataflow(network)
     models = [choose_stack(one, network=network) for one in (board, server)]
-    board_ns, server_ns = (layers_ns(model, work_of(network, model)) for model in models)
+    (board_ns, board_once), (server_ns, server_once) = (layers_ns(model, work_of(network, model)) for model in models)
+    costs = flow, board_ns, server_ns
+    once_ns = board_once, server_once
     links = [Link(rate, link.round_trip_ms) for rate in megabits_per_s]
-    return [split(flow, board_ns, server_ns, one, best_split(flow, board_ns, server_ns, one)) for one in links]
+    return [split(*costs, one, best_split(*costs, one, once_ns), once_ns) for one in links]
 
 
 def _prefixes(flow: Dataflow) -> list[tuple[bool, ...]]:

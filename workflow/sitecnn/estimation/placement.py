@@ -18,7 +18,7 @@ from sitecnn.estimation.dataflow import HOST, Dataflow, dataflow
 from sitecnn.estimation.estimate import Milliseconds, difference, milliseconds
 from sitecnn.estimation.minimum_cut import Edge, minimum_cut
 from sitecnn.estimation.work import Work, work_of
-from sitecnn.models.board_model import BoardModel, StackModel, estimate_kernels, within_pass_ns
+from sitecnn.models.board_model import BoardModel, StackModel, estimate_kernels, shares_of_pass_ns
 from sitecnn.models.feature import Array
 from sitecnn.models.lookup import choose_stack
 from sitecnn.network.graph import Network
@@ -141,10 +141,12 @@ def placed_ns(
     gpu_ns: Sequence[float],
     copy_ns: Callable[[int], float],
     on_gpu: Sequence[bool],
+    once_ns: tuple[float, float] = (0.0, 0.0),
 ) -> float:
-    """What a placement takes, its copies included."""
+    """What a placement takes, its copies included; `once_ns` is what CPU and GPU take where they are used at all."""
     layers = sum(gpu if there else cpu for cpu, gpu, there in zip(cpu_ns, gpu_ns, on_gpu, strict=True))
-    return layers + sum(map(copy_ns, copied_values(flow, on_gpu)))
+    once = once_ns[0] * (not all(on_gpu)) + once_ns[1] * any(on_gpu)
+    return layers + once + sum(map(copy_ns, copied_values(flow, on_gpu)))
 
 
 def place(
@@ -171,13 +173,17 @@ def place(
     device = choose_stack(gpu, gpu_stack, network=network)
     copy = copy or measured_copy(device) or ZERO_COPY
     cpu_work, gpu_work = (work_of(network, model) for model in (host, device))
-    cpu_ns, gpu_ns = layers_ns(host, cpu_work), layers_ns(device, gpu_work)
+    (cpu_ns, cpu_once), (gpu_ns, gpu_once) = layers_ns(host, cpu_work), layers_ns(device, gpu_work)
     count = len(network.layers)
-    on_gpu = best_placement(flow, cpu_ns, gpu_ns, copy.ns)
+    placements = {"cpu": (False,) * count, "gpu": (True,) * count}
+    placements["placed"] = best_placement(flow, cpu_ns, gpu_ns, copy.ns)
     totals = {
-        name: placed_ns(flow, cpu_ns, gpu_ns, copy.ns, labels)
-        for name, labels in (("placed", on_gpu), ("cpu", (False,) * count), ("gpu", (True,) * count))
+        name: placed_ns(flow, cpu_ns, gpu_ns, copy.ns, labels, (cpu_once, gpu_once))
+        for name, labels in placements.items()
     }
+    # The minimum cut does not know what a processor takes once.
+    least_total = min(("placed", "cpu", "gpu"), key=lambda name: totals[name])
+    on_gpu, totals["placed"] = placements[least_total], totals[least_total]
     there = np.array(on_gpu)
     # By model: the standard errors of what runs on the CPU in this placement and of what does not.
     cpu_sd, gpu_sd = standard_errors(host, cpu_work, there), standard_errors(device, gpu_work, there)
@@ -214,10 +220,13 @@ def measured_copy(gpu: StackModel) -> Copy | None:
     return Copy(per.get("calls", 0.0), (per.get("in_elements", 0.0) + per.get("out_elements", 0.0)) / 4)
 
 
-def layers_ns(model: StackModel, work: Work) -> list[float]:
-    """Each layer's share of a whole forward pass, in ns; what is fused into another layer's kernel takes nothing."""
-    times = work.by_layer(within_pass_ns(model, estimate_kernels(model, work.kinds, work.sizes).ns))
-    return [float(ns) for ns in times]
+def layers_ns(model: StackModel, work: Work) -> tuple[list[float], float]:
+    """(each layer's share of a whole forward pass, what the pass takes besides), in ns.
+
+    What is fused into another layer's kernel takes nothing.
+    """
+    shares, once_ns = shares_of_pass_ns(model, estimate_kernels(model, work.kinds, work.sizes).ns, work.sizes)
+    return work.by_layer(shares).tolist(), once_ns
 
 
 def standard_errors(model: StackModel, work: Work, chosen: "np.ndarray[Any, np.dtype[np.bool_]]") -> Array:

@@ -17,6 +17,7 @@ from sitecnn.models.caffe_features import FREE_KINDS
 from sitecnn.models.correction import Correction
 from sitecnn.models.feature import Array, Sizes, stack_sizes
 from sitecnn.models.features import MULTIPLYING, features_named, least_elements, macs, matrix
+from sitecnn.models.priors import SHIPPED_PRIORS
 from sitecnn.models.tflite_features import RELATED
 from sitecnn.workload.kernels import KINDS_ON_VALUES
 
@@ -39,7 +40,7 @@ ONNXRUNTIME_FACTORS = {"weights": 1.01, "activations": 1.0, "kernels": 0.015 * 2
 """Resident bytes for a byte of weights and of what the arena holds of activations, and for a kernel: what a stack is
 drawn to of which few networks were measured, and has of which none was."""
 
-EXTRAPOLATION_SD = 0.1
+EXTRAPOLATION_SD = SHIPPED_PRIORS.number("extrapolation_sd").ns
 """Relative error added for work e times larger than what was seen, as if a cache or an algorithm had changed."""
 
 
@@ -47,9 +48,10 @@ EXTRAPOLATION_SD = 0.1
 class KindModel:
     """Time of one kind of kernel: Σ coefficient · feature, in ns.
 
-    `covariance` is of the coefficients (features × features, ns²), `relative_sd` the scatter of single kernels
-    around the model, `seen` the (least, most) of each feature among the `rows` kernels it was fitted on. None at all:
-    the kind is guessed from its code and the stack's memory.
+    `covariance` (features × features, ns²) makes the errors that sums share: those of the coefficients, `shared_sd`
+    times as large as their `standard_errors_ns` say. `relative_sd` is the scatter of single kernels around the model,
+    `seen` the (least, most) of each feature among the `rows` kernels it was fitted on. None at all: the kind is guessed
+    from its code and the stack's memory.
     """
 
     features: tuple[str, ...]
@@ -297,6 +299,16 @@ def whole_pass_ns(model: StackModel, ns: Array, sizes: Sizes) -> float:
     return max(model.forward_ratio * float(ns.sum()) + model.layer_overhead_ns * len(ns), float(ns.sum()) / 2) + once
 
 
+def shares_of_pass_ns(model: StackModel, ns: Array, sizes: Sizes) -> tuple[Array, float]:
+    """(what each of a pass's kernels takes of it, what is of none of them): together `whole_pass_ns`."""
+    shares = within_pass_ns(model, ns)
+    if not model.pass_ns:
+        return shares, 0.0
+    weights = model.pass_ns["weights"] * np.nan_to_num(sizes["parameters"])
+    of_kernels = whole_pass_ns(model, ns, sizes) - model.pass_ns["pass"] - float(weights.sum())
+    return shares * (of_kernels / max(float(shares.sum()), 1.0)) + weights, model.pass_ns["pass"]
+
+
 WIDEST = 500.0
 """Logarithm of an interval's half width at most: beyond it a time would be no float."""
 
@@ -346,8 +358,11 @@ def load(path: Path) -> BoardModel:
         return BoardModel(content["board"], content["processor"], stacks, content["provenance"])
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path}: not a board model ({type(error).__name__}: {error}); fit it again") from error
+    except KeyError as error:
+        raise ModelError(f"{path}: not a board model: it has no {error}; fit it again") from error
+    except (AttributeError, TypeError, ValueError) as error:
+        what = str(error).rpartition("__init__() ")[2]
+        raise ModelError(f"{path}: not a board model: {what}; fit it again") from error
 
 
 def _stack(content: dict[str, Any]) -> StackModel:
@@ -356,7 +371,10 @@ def _stack(content: dict[str, Any]) -> StackModel:
         for kind, fitted in content.pop("kinds").items()
     }
     for kind, fitted in kinds.items():
-        features_named(kind, fitted.features)  # of another release: features that are gone
+        try:
+            features_named(kind, fitted.features)
+        except KeyError as error:  # of another release
+            raise ValueError(f"{kind} counts {error}, a feature that this SiteCNN does not have") from error
     return StackModel(kinds=kinds, **{name: _tuples(value) for name, value in content.items()})
 
 

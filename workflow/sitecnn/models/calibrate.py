@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from math import ceil
 from statistics import NormalDist
 from typing import Any
 
@@ -112,9 +111,10 @@ def held_out_cases(rows: pd.DataFrame, stack: str, choices: Choices = CHOICES) -
 def _of_networks(cases: list[HeldOut], priors: Priors) -> float:
     """The relative error to be added to that of networks so that a further one is held with probability LEVEL.
 
-    With n networks that is the ceil((n + 1)·LEVEL)-th of what each would have needed (Vovk et al. 2005). Of fewer than
-    that takes, the tail is unknown: then errors are taken for normal with an unknown variance, whose posterior, a
-    scaled inverse χ² with what other boards tell as its prior, makes Student's t of their interval.
+    With n networks that is the (n + 1)·LEVEL-th of what each would have needed (Vovk et al. 2005), between two of them
+    in proportion: the next whole one would hold up to 95 % of networks. Of fewer than that takes, the tail is unknown:
+    then errors are taken for normal with an unknown variance, whose posterior, a scaled inverse χ² with what other
+    boards tell as its prior, makes Student's t of their interval.
     """
     errors: dict[str, list[tuple[float, float]]] = {}
     for case in cases:
@@ -123,10 +123,9 @@ def _of_networks(cases: list[HeldOut], priors: Priors) -> float:
         errors.setdefault(case.network, []).append(
             (error, min(estimate.forward_sd_ns / estimate.forward_ns, WIDEST_SD))
         )
-    needed = np.sort([max(_needed(*pair) for pair in pairs) for pairs in errors.values()])
-    rank = ceil((len(needed) + 1) * LEVEL)
-    if rank <= len(needed):
-        return float(needed[rank - 1])
+    needed = [max(_needed(*pair) for pair in pairs) for pairs in errors.values()]
+    if (len(needed) + 1) * LEVEL <= len(needed):
+        return float(np.quantile(needed, LEVEL, method="weibull"))
     excess = [
         _fewer(len(errors)) * np.mean([max(error**2 - sd**2, 0) for error, sd in pairs]) for pairs in errors.values()
     ]

@@ -39,6 +39,9 @@ class Choices:
         return tuple(feature for feature in features_of(kind, processor) if feature.name not in self.left_out)
 
 
+FEWEST_WITH = 5
+"""Of work that fewer kernels have any of, and others of their kind none, a coefficient is fitted to their noise."""
+
 CHOICES = Choices()
 """What SiteCNN ships with."""
 
@@ -114,10 +117,28 @@ def _fit_kinds(
         features = choices.features_of(kind, processor)
         # A kind whose sizes are nowhere whole stays unseen.
         if kind in parts and np.isfinite(matrix(features, sizes_of(parts[kind]))).all(axis=1).any():
-            kinds[kind] = fit_kind(features, parts[kind], priors)
+            features = _told(features, parts[kind], priors)
+            kinds[kind] = _with_shared_sd(
+                fit_kind(features, parts[kind], priors), choices.priors.number("shared_sd").ns
+            )
         elif kind in known and any(prior.ns > 0 for prior in priors.values()):
             kinds[kind] = kind_from_priors(features, priors, choices.priors.number("unseen_kind_sd").ns)
     return kinds
+
+
+def _told(features: tuple[Feature, ...], rows: pd.DataFrame, priors: Mapping[str, Prior]) -> tuple[Feature, ...]:
+    """Those features that FEWEST_WITH of a kind's kernels tell, or all of them, or a prior."""
+    having = matrix(features, sizes_of(rows)) > 0
+    told = having.all(axis=0) | (having.sum(axis=0) >= FEWEST_WITH)
+    return tuple(one for one, is_told in zip(features, told, strict=True) if is_told or one.name in priors) or features
+
+
+def _with_shared_sd(fitted: KindModel, share: float) -> KindModel:
+    """A kind whose sums are `share` times as far off as its coefficients' errors say.
+
+    None of them is negative, and what one takes too much of what was seen another takes too little.
+    """
+    return replace(fitted, covariance=tuple(tuple(share**2 * one for one in row) for row in fitted.covariance))
 
 
 def _of_zeros(kinds: Mapping[str, KindModel], priors: Priors) -> dict[str, KindModel]:
