@@ -12,6 +12,7 @@ from sitecnn.models.calibrate import fit_board, held_out_cases
 from sitecnn.models.fit import fit_stack
 from sitecnn.models.measurements import sizes_of, with_steady_times, without_networks
 from sitecnn.models.pass_ratio import forward_pass
+from sitecnn.models.priors import SHIPPED_PRIORS
 from sitecnn.workload.kernels import SIZE_NAMES
 from tests.models.fixtures import NS, board, true_ns
 
@@ -112,8 +113,9 @@ def test_a_spoilt_model_file_is_one_line(tmp_path, text):
 
 def test_one_network_only_cannot_be_held_out_and_gets_wide_intervals():
     rows = board(9, networks=1)
+    lone = {part: SHIPPED_PRIORS.number(f"lone_{part}_sd").ns for part in ("layer", "network")}
     assert list(held_out_cases(rows, "known law")) == []
-    assert fit_board(rows, "shelf", "cpu", {}).stacks[0].unexplained_sd == {"layer": 0.2, "network": 0.06}
+    assert fit_board(rows, "shelf", "cpu", {}).stacks[0].unexplained_sd == lone
 
 
 def test_one_measurement_of_a_kind_gives_an_estimate_and_a_wide_interval():
