@@ -27,3 +27,14 @@ def test_a_layer_that_onnx_lacks_is_named_and_nothing_is_written(tmp_path, capsy
     assert main(["convert", str(source), "-o", str(target)]) == 2
     assert "layer 'columns' (Im2col): no operator of ONNX is equal to it" in capsys.readouterr().err
     assert not target.exists()
+
+
+def test_an_operator_of_onnx_with_the_name_of_a_caffe_layer_is_named_and_nothing_is_written(tmp_path, capsys):
+    """ONNX's Slice takes a part, Caffe's cuts into parts: the one cannot be written as the other."""
+    source, target = tmp_path / "net.onnx", tmp_path / "net.prototxt"
+    text = """<ir_version: 8, opset_import: ["" : 17]> made (float[1, 3, 8, 8] x) => (float[1, 3, 4, 8] y)
+    <int64[1] a = {0}, int64[1] z = {4}, int64[1] axis = {2}> { [cut] y = Slice(x, a, z, axis) }"""
+    onnx.save(onnx.parser.parse_model(text), source)
+    assert main(["convert", str(source), "-o", str(target)]) == 2
+    assert "(Slice): no layer of Caffe is equal to it" in capsys.readouterr().err
+    assert not target.exists()

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 
@@ -140,3 +141,19 @@ def test_the_text_says_how_much_of_the_time_is_guessed(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "of the time is guessed: s0, s1, s2, s3 and 5 more" in out
     assert "100% of the MACs modelled" not in out
+
+
+@pytest.mark.parametrize(("inner", "is_whole"), [("Conv(x, w)", False), ("Relu(x)", True)])
+def test_a_network_whose_products_stand_in_a_branch_has_no_total(inner, is_whole, tmp_path, capsys):
+    text = f"""<ir_version: 8, opset_import: ["" : 17]>
+    made (float[1, 3, 8, 8] x, bool choice, float[3, 3, 1, 1] w) => (float[1, 3, 8, 8] y) {{
+        y = If (choice) <then_branch = a () => (float[1, 3, 8, 8] b) {{ b = {inner} }},
+                         else_branch = c () => (float[1, 3, 8, 8] d) {{ d = {inner} }}>
+    }}"""
+    path = tmp_path / "branch.onnx"
+    onnx.save(onnx.parser.parse_model(text), path)
+    assert sitecnn.estimate(sitecnn.load_network(path), sitecnn.load_board("tx1", "cpu")).is_whole == is_whole
+    assert main(["estimate", str(path), "--board", "tx1"]) == 0
+    assert ("no total: nothing is known about " in capsys.readouterr().out) != is_whole
+    assert main(["compare", str(path), "--board", "tx1"]) == 0
+    assert ("MACs not counted" in capsys.readouterr().out) != is_whole

@@ -5,6 +5,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import ModelProto, TensorProto, helper
+from onnxruntime.quantization import quantize_dynamic
 
 from sitecnn.errors import SiteCNNError
 from sitecnn.network import Network, load_network, write_prototxt
@@ -154,6 +155,73 @@ def one_node(kind: str, *inputs: str, **attributes) -> ModelProto:
 )
 def test_bad_graphs_end_in_one_line(model, tmp_path):
     refused(model, tmp_path)
+
+
+OTHER_CHANNELS = {
+    "Conv": lambda b: b("Conv", "image", b.weight(4, 3, 3, 3)),
+    "Conv in groups": lambda b: b("Conv", "image", b.weight(4, 3, 3, 3), group=2),
+    "ConvTranspose": lambda b: b("ConvTranspose", "image", b.weight(3, 4, 3, 3)),
+    "BatchNormalization": lambda b: b.norm("image", 3),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_CHANNELS)
+def test_an_input_of_other_channels_than_the_weights_take_is_refused_as_onnxruntime_does(name, tmp_path):
+    b = Builder(13, [1, 5, 8, 8])
+    model = b.model(OTHER_CHANNELS[name](b))
+    assert "channels, its weights take" in refused(model, tmp_path)
+    with pytest.raises(Exception, match=r"(?i)dimension|shape|channel|size|weight"):
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options)
+        session.run(None, {"image": numpy.zeros((1, 5, 8, 8), numpy.float32)})
+
+
+def test_of_faults_that_follow_from_one_only_that_one_is_said(tmp_path):
+    b = Builder(13, [1, 3, 8, 8])
+    x = b("Relu", b("Relu", b.conv("image", 3, 4, 3, strides=[-1, 1])))
+    assert refused(b.model(x), tmp_path).endswith(
+        "not a valid ONNX network: node 'Conv0' (Conv): Attribute strides must only contain positive values"
+    )
+
+
+def test_an_input_of_other_dimensions_than_the_files_is_refused(tmp_path):
+    b = Builder(13, ["n", 3, "h", "w"])
+    with pytest.raises(SiteCNNError, match=r"is \?x3x\?x\? in the file, but 1x3x8 in --input: give 4 dimensions$"):
+        load(b.model(b.conv("image", 3, 4, 3)), tmp_path, inputs={"image": (1, 3, 8)})
+
+
+def test_the_batch_is_where_the_file_names_it(tmp_path):
+    """As in a recurrent network, whose state has the batch behind the direction."""
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+    made (float[n, 16] image, float[2, n, 16] state) => (float[2, n, 16] y) { y = Add(image, state) }"""
+    model = onnx.parser.parse_model(text)
+    for batch in (None, 4):
+        network = load(model, tmp_path, batch=batch)
+        assert [layer.outputs[0] for layer in network.layers] == [
+            (batch or 1, 16),
+            (2, batch or 1, 16),
+            (2, batch or 1, 16),
+        ]
+    for value in model.graph.input:
+        for dim in value.type.tensor_type.shape.dim:
+            dim.ClearField("dim_param")
+    with pytest.raises(SiteCNNError, match=r"input 'state' is 2x\?x16, open"):
+        load(model, tmp_path)
+
+
+def test_a_quantised_recurrent_operator_has_the_shapes_and_products_of_the_plain_one(tmp_path):
+    b = Builder(13, [5, 2, 16])
+    weights = [b.weight(2, 32, 16), b.weight(2, 32, 8)]
+    plain = b.model(b("LSTM", "image", *weights, outputs=3, direction="bidirectional", hidden_size=8))
+    path, quantised = tmp_path / "plain.onnx", tmp_path / "quantised.onnx"
+    onnx.save(plain, path)
+    quantize_dynamic(path, quantised, op_types_to_quantize=["LSTM"])
+    model = onnx.load(quantised)
+    network = load(model, tmp_path)
+    layer = next(layer for layer in network.layers if "DynamicQuantizeLSTM" in layer.type)
+    assert layer.outputs[0] == shapes_when_run(model, network)[layer.tops[0]] and not network.doubts
+    assert macs(layer) == sum(map(macs, load(plain, tmp_path).layers))
 
 
 def test_bad_files_end_in_one_line(tmp_path):

@@ -34,10 +34,11 @@ def comparison(answers: Sequence[BudgetCheck]) -> str:
         one = answer.estimate
         fits = {True: "yes", False: "no"}[answer.fits] if answer.budget != type(answer.budget)() else ""
         total = amount(one.forward_ms.estimate) if one.is_whole else "?"
+        interval = span(one.forward_ms) if one.is_whole else "?"
         rate = f"{one.images_per_second:,.1f}" if one.is_whole else "?"
         rows.append(
             (
-                *(one.network, str(one.batch), f"{one.board} {one.processor}", total, span(one.forward_ms)),
+                *(one.network, str(one.batch), f"{one.board} {one.processor}", total, interval),
                 *(rate, mebibytes(one.memory_bytes.total), fits, _doubt(one), one.stack),
             )
         )
@@ -89,7 +90,8 @@ def _verdict(answer: BudgetCheck, others: Sequence[BudgetCheck]) -> str:
             f"processors  estimated for the {one.processor}, {faster}; the {other.processor}: {time}, {other.stack}"
         )
     if answer.other_stacks:
-        stacks = ", ".join(f"{name} {amount(ms.estimate)} ms" for name, ms in answer.other_stacks)
+        times = {name: f"{name}: {amount(ms.estimate)} ms" for name, ms in answer.other_stacks}
+        stacks = "; ".join(times.values() if one.is_whole else times)
         lines.append(f"stacks      estimated for {one.stack}; others on this processor: {stacks}")
     lines += [f"note        {doubt}" for doubt in one.doubts]
     return "\n".join(lines)
@@ -98,7 +100,8 @@ def _verdict(answer: BudgetCheck, others: Sequence[BudgetCheck]) -> str:
 def _time_lines(answer: BudgetCheck) -> list[str]:
     one = answer.estimate
     if not one.is_whole:
-        missing = f"no total: nothing is known about layers with {1 - one.known_macs_fraction:.0%} of the MACs"
+        unknown = f"layers with {1 - one.known_macs_fraction:.0%} of the MACs"
+        missing = f"no total: nothing is known about {_some(one.uncounted) or unknown}"
         known = sum(layer.ms.estimate for layer in one.layers if layer.modelled)
         return [
             f"time        {paint(missing, 'yellow')}; the modelled layers alone take {amount(known)} ms{_guess(answer)}"
@@ -167,7 +170,7 @@ def _coverage(one: Estimate) -> str:
     parts = [f"{guessed} of the time is guessed: {_some(one.unmodelled)}" if one.unmodelled else "no layer is guessed"]
     beyond = [layer.name for layer in one.layers if layer.extrapolated and layer.modelled]
     if beyond:
-        share = f"{one.extrapolated_fraction:.0%} of the time is extrapolated beyond the sizes that were measured"
+        share = f"{_extrapolated_only(one):.0%} of the time is extrapolated beyond the sizes that were measured"
         parts.append(f"{share}: {_some(beyond)}")
     if one.on_zeros:
         parts.append(f"`caffe time` feeds zeros: on images {_some(one.on_zeros)} take about 50% longer than here")
@@ -188,11 +191,18 @@ def _doubt(one: Estimate, before: str = "") -> str:
     if one.is_of_another_precision:
         return f"{before}{one.precision}"
     if not one.is_whole:
-        return f"{before}{1 - one.known_macs_fraction:.0%} of the MACs unknown"
-    guessed, beyond = 1 - one.modelled_fraction, one.extrapolated_fraction
-    if guessed >= 0.01:
-        return f"{before}{guessed:.0%} guessed"
-    return f"{before}{beyond:.0%} extrapolated" if beyond >= 0.01 else ""
+        return before + (
+            "MACs not counted" if one.uncounted else f"{1 - one.known_macs_fraction:.0%} of the MACs unknown"
+        )
+    shares = {"guessed": 1 - one.modelled_fraction, "extrapolated": _extrapolated_only(one)}
+    doubts = [f"{share:.0%} {word}" for word, share in shares.items() if share >= 0.01]
+    return before + ", ".join(doubts) if doubts else ""
+
+
+def _extrapolated_only(one: Estimate) -> float:
+    """The share of the layers' time that is extrapolated and not guessed anyway."""
+    whole = sum(layer.ms.estimate for layer in one.layers) or 1.0
+    return sum(layer.ms.estimate for layer in one.layers if layer.extrapolated and layer.modelled) / whole
 
 
 def _types(one: Estimate) -> str:

@@ -114,7 +114,8 @@ class Estimate:
     is known. `on_zeros` are layers that take less time than on images: the stack was measured by `caffe time`,
     and the definition has no fillers. `doubts` are the network's own: shapes that are guessed, work not counted.
     `network_precision` is the file's; the estimate is for the stack's. `forward_ms` is of an undisturbed pass; on the
-    board as it was measured a pass mostly took `usual_ratio` times as long.
+    board as it was measured a pass mostly took `usual_ratio` times as long. `uncounted` are layers of an ONNX file with
+    products within, of which the estimate knows nothing.
     """
 
     network: str
@@ -136,6 +137,7 @@ class Estimate:
     doubts: tuple[str, ...] = ()
     network_precision: str = "fp32"
     usual_ratio: float = 1.0
+    uncounted: tuple[str, ...] = ()
 
     @property
     def engine(self) -> Engine:
@@ -161,7 +163,7 @@ class Estimate:
     @property
     def is_whole(self) -> bool:
         """Whether enough is known of the network's layers (of 95 % of its MACs) for it to have a total."""
-        return self.known_macs_fraction >= LEAST_COVERAGE
+        return self.known_macs_fraction >= LEAST_COVERAGE and not self.uncounted
 
     def __repr__(self) -> str:
         where = f"{self.network} on {self.board} {self.processor}"
@@ -252,6 +254,7 @@ def estimate(
         unmodelled=tuple(layer.name for layer in layers if not layer.modelled),
         network_precision=network.precision,
         usual_ratio=model.usual_ratio,
+        uncounted=tuple(layer.name for layer in network.layers if layer.node and not layer.counted),
         on_zeros=tuple(
             network.layers[index].name
             for index, kind in zip(work.layer.tolist(), work.kinds.tolist(), strict=True)

@@ -17,7 +17,7 @@ WEIGHTS = {
 }
 """At which position the second operand stands: quantised operators have scales and zero points between."""
 
-RECURRENT = ("LSTM", "GRU", "RNN")
+RECURRENT = ("LSTM", "GRU", "RNN", "DynamicQuantizeLSTM")
 
 
 def products(layer: Layer) -> list[Product]:
@@ -27,7 +27,7 @@ def products(layer: Layer) -> list[Product]:
         return []
     shapes = _shapes(layer, operator)
     if operator.type in RECURRENT:
-        return _recurrent(shapes)
+        return _recurrent(operator, shapes)
     first, second = shapes.get(0), shapes.get(WEIGHTS.get(operator.type, -1))
     if not first or not second:
         return []
@@ -71,8 +71,11 @@ def _matrices(operator: OnnxOperator, first: Shape, second: Shape, output: Shape
     return [(rows, columns, depth, prod(output) // (rows * columns))]
 
 
-def _recurrent(shapes: Mapping[int, Shape]) -> list[Product]:
-    """For each step and direction the input's product and the state's, of all gates together."""
-    (steps, batch, size), (directions, rows, _) = shapes[0], shapes[1]
-    hidden = shapes[2][-1]
+def _recurrent(operator: OnnxOperator, shapes: Mapping[int, Shape]) -> list[Product]:
+    """For each step and direction the input's product and the state's, of all gates together.
+
+    The quantised operator has its weights transposed (onnxruntime/docs/ContribOperators.md).
+    """
+    (steps, batch, size), directions = shapes[0], shapes[1][0]
+    rows, hidden = sorted(shapes[2][1:], reverse=True) if operator.domain else shapes[2][1:]
     return [(batch, rows, size, steps * directions), (batch, rows, hidden, steps * directions)]

@@ -11,6 +11,7 @@ from sitecnn.network.caffe.layers import LAYER_TYPES
 from sitecnn.network.caffe.layers.data import with_shapes
 from sitecnn.network.caffe.splits import is_automatic_split
 from sitecnn.network.graph import Layer, Network
+from sitecnn.network.settings import OnnxOperator
 
 
 def write_prototxt(network: Network) -> str:
@@ -25,7 +26,7 @@ def write_prototxt(network: Network) -> str:
     for layer in network.layers:
         if is_automatic_split(layer):
             copies.update(dict.fromkeys(layer.tops, layer.bottoms[0]))
-        elif layer.type not in LAYER_TYPES:
+        elif layer.type not in LAYER_TYPES or isinstance(layer.settings, OnnxOperator):
             what = f"{network.name}: layer {layer.name!r} ({layer.type})"
             raise NetworkError(f"{what}: no layer of Caffe is equal to it, so the network has no prototxt")
         else:

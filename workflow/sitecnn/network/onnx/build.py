@@ -1,7 +1,7 @@
 """A shaped ONNX graph → Network: each operator as its layers of Caffe, or in its place under its own name."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -12,7 +12,7 @@ from sitecnn.network.caffe.layers import LAYER_TYPES
 from sitecnn.network.caffe.layers.base import Inferred, text
 from sitecnn.network.caffe.splits import Node, insert_splits
 from sitecnn.network.graph import Layer, Network, OnnxNode, Parameter, Shape
-from sitecnn.network.onnx.graph import Graph
+from sitecnn.network.onnx.graph import Graph, Operator
 from sitecnn.network.onnx.nodes import INPUT, node_of, source
 from sitecnn.network.onnx.to_caffe import Task, to_layers
 from sitecnn.network.settings import Constant, OnnxOperator
@@ -33,6 +33,9 @@ SETTING_INPUTS = {"Resize": (1, 2), "Upsample": (1,)}
 UNCOUNTED = ("Attention", "Einsum", "GroupQueryAttention", "MatMulNBits", "MultiHeadAttention")
 """Operators whose products are not counted."""
 
+PRODUCTS = ("Conv", "Gemm", "MatMul", "LSTM", "GRU", "RNN")
+"""Parts of the names of operators that have products."""
+
 KNOWN = ("", "com.microsoft")
 """Domains of operators that are known: of others nobody can tell the work."""
 
@@ -41,11 +44,15 @@ NOTE = "an operator of ONNX that no layer of Caffe is equal to"
 
 @dataclass(frozen=True)
 class _Entry:
-    """A layer to be: its definition, the node that it carries, and whether it is ONNX's own instead of Caffe's."""
+    """A layer to be: its definition, the node that it carries, and whether it is ONNX's own instead of Caffe's.
+
+    `counted` is false for control flow with products within, of which nobody can tell how often they run.
+    """
 
     definition: LayerParameter
     node: OnnxNode | None
     own: bool = False
+    counted: bool = True
 
 
 def build(graph: Graph, origin: str, strict: bool, notes: Sequence[str]) -> Network:
@@ -57,6 +64,7 @@ def build(graph: Graph, origin: str, strict: bool, notes: Sequence[str]) -> Netw
         if _hands_on(task):
             same[operator.outputs[0]] = operator.inputs[0]
             continue
+        _require_channels(task, origin)
         entries += _entries(task, same, origin, strict)
     layers = _layers(entries, graph)
     for layer in layers:
@@ -101,6 +109,29 @@ def _guessed_shapes(graph: Graph) -> list[str]:
     ]
 
 
+CHANNELS: Mapping[str, Callable[[Task], tuple[int, int]]] = {
+    **dict.fromkeys(("Conv", "FusedConv", "ConvInteger"), lambda task: _channels(task, 1)),
+    "QLinearConv": lambda task: _channels(task, 3),
+    "ConvTranspose": lambda task: (task.shape(0)[1], task.shape(1)[0]),
+    "BatchNormalization": lambda task: (task.shape(0)[1], task.shape(1)[0]),
+}
+"""How many channels an operator's input has, and how many its weights take: the onnx package compares those of Gemm alone."""
+
+
+def _channels(task: Task, weights: int) -> tuple[int, int]:
+    return task.shape(0)[1], task.shape(weights)[1] * int(task.operator.attributes.get("group", 1))
+
+
+def _require_channels(task: Task, origin: str) -> None:
+    """NetworkError where an input has other channels than the weights in the file take: --input may say so."""
+    if task.operator.type not in CHANNELS or len(task.shape(0)) < 2:
+        return
+    given, taken = CHANNELS[task.operator.type](task)
+    if given != taken:
+        what = f"{origin}: layer {task.operator.name!r} ({task.operator.layer_type})"
+        raise NetworkError(f"{what}: its input {text(task.shape(0))} has {given} channels, its weights take {taken}")
+
+
 def _hands_on(task: Task) -> bool:
     """Whether an operator does nothing: Identity, and a Cast between types that are all fp32 in fp32's network."""
     if task.operator.type == "Cast":
@@ -128,8 +159,14 @@ def _entries(task: Task, same: dict[str, str], origin: str, strict: bool) -> lis
     for definition in definitions or [_unmodelled(task)]:
         for index, bottom in enumerate(definition.bottom):
             definition.bottom[index] = source(bottom, same)
-        entries.append(_Entry(definition, node if own or definition is maker else None, own))
+        carried = node if own or definition is maker else None
+        entries.append(_Entry(definition, carried, own, counted=not _hides_products(task.operator)))
     return entries
+
+
+def _hides_products(operator: Operator) -> bool:
+    """Whether a graph within the operator, or within one of that graph's, has products."""
+    return any(any(part in node.op_type for part in PRODUCTS) for node in operator.inner_nodes)
 
 
 def _require_values(layer: Layer, origin: str) -> None:
@@ -187,6 +224,7 @@ def _layer(place: Node, entry: _Entry, shapes: dict[str, Shape], graph: Graph) -
         modelled=own is None and not LAYER_TYPES[definition.type].fork,
         note=NOTE if own else _fork_note(definition.type),
         node=entry.node,
+        counted=entry.counted,
     )
 
 

@@ -1,6 +1,7 @@
 """An ONNX file → its operators in order, with the shape of every tensor; by the onnx package's own checks."""
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -59,6 +60,12 @@ class Operator:
         return any(isinstance(value, GraphProto) for value in self.attributes.values())
 
     @property
+    def inner_nodes(self) -> Iterator[NodeProto]:
+        """The nodes of the graphs within it, and of those within them."""
+        for value in self.attributes.values():
+            yield from _nodes_within(value) if isinstance(value, GraphProto) else ()
+
+    @property
     def layer_type(self) -> str:
         """The type as layers have it: with its domain where that is not ONNX's own."""
         return f"{self.domain}.{self.type}" if self.domain else self.type
@@ -97,9 +104,10 @@ def read_graph(data: bytes, origin: str, batch: int | None, inputs: Mapping[str,
     data_inputs = [given for given in model.graph.input if given.name not in weights]
     inner = {name for node in model.graph.node for name in node.output}
     requested = {name: shape for name, shape in inputs.items() if name not in inner}
-    if unsized := _open_inputs(data_inputs, requested, origin):
+    batch_names = _batch_names(data_inputs)
+    if unsized := _open_inputs(data_inputs, requested, batch_names, origin):
         raise NetworkError(_question(unsized, data, origin, batch, inputs))
-    notes = _fix_inputs(data_inputs, batch, requested)
+    notes = _fix_inputs(data_inputs, batch, requested, batch_names)
     try:
         _check(model)
         model, guessed, sure = guess(fold(onnx.inliner.inline_local_functions(model), weights), inputs)
@@ -111,9 +119,15 @@ def read_graph(data: bytes, origin: str, batch: int | None, inputs: Mapping[str,
     return replace(graph, shapes={**guessed, **graph.shapes}, guessed=doubtful), notes
 
 
+INFERENCE_ERROR = re.compile(r"\(op_type:(\w+), node name: (.*?)\): \[\w+\] (.*?)(?= \(op_type:|$)")
+"""Where the onnx package says which node has which fault; faults that follow from the first come behind it."""
+
+
 def _first_line(error: Exception) -> str:
-    """The onnx package's message in one printable line of readable length."""
+    """The onnx package's message, of several the first, in one printable line of readable length."""
     line = " ".join(str(error).split())
+    if fault := INFERENCE_ERROR.search(line):
+        line = f"node {fault[2]!r} ({fault[1]}): {fault[3]}"
     return "".join(char if char.isprintable() else "?" for char in line)[:300]
 
 
@@ -134,6 +148,13 @@ def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
             yield from (attribute.t, *attribute.tensors)
             for inner in (attribute.g, *attribute.graphs):
                 yield from _tensors(inner) if inner.node or inner.initializer else ()
+
+
+def _nodes_within(graph: GraphProto) -> Iterator[NodeProto]:
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            yield from _nodes_within(attribute.g) if attribute.g.node else ()
 
 
 def _drop_weights(graph: GraphProto) -> set[str]:
@@ -167,8 +188,23 @@ def _drop_weights(graph: GraphProto) -> set[str]:
     return names
 
 
+def _batch_names(data: list[ValueInfoProto]) -> set[str]:
+    """What the file calls the batch: the names of first dimensions, but not one that stands for several at once."""
+    names = set()
+    for given in data:
+        first, *others = [dim.dim_param for dim in given.type.tensor_type.shape.dim] or [""]
+        names |= {first} - {"", *others}
+    return names
+
+
+def _batch_axis(given: ValueInfoProto, names: Collection[str]) -> int:
+    """The dimension that has the batch's name, else the first."""
+    dims = given.type.tensor_type.shape.dim
+    return next((axis for axis, dim in enumerate(dims) if dim.dim_param in names), 0)
+
+
 def _open_inputs(
-    data: list[ValueInfoProto], requested: Mapping[str, Shape], origin: str
+    data: list[ValueInfoProto], requested: Mapping[str, Shape], batch_names: Collection[str], origin: str
 ) -> dict[str, list[int | None]]:
     """Inputs of which more than the batch is open, an empty list for one without a shape; refuses what has none."""
     names = {given.name for given in data}
@@ -183,9 +219,17 @@ def _open_inputs(
                 f"{origin}: input {given.name!r} is a {kind}; export the model with a tensor in its place"
             )
         dims = _dims(given, requested.get(given.name))
-        if dims is None or None in dims[1:]:
-            unsized[given.name] = [1 if dims[0] is None else dims[0], *dims[1:]] if dims else []
+        if (of_file := _dims(given, None)) and dims and len(of_file) != len(dims):
+            what = f"{_text(of_file)} in the file, but {_text(dims)} in --input: give {len(of_file)} dimensions"
+            raise NetworkError(f"{origin}: input {given.name!r} is {what}")
+        axis = _batch_axis(given, batch_names)
+        if dims is None or None in dims[:axis] + dims[axis + 1 :]:
+            unsized[given.name] = [1 if place == axis and not dim else dim for place, dim in enumerate(dims or [])]
     return unsized
+
+
+def _text(dims: list[int | None]) -> str:
+    return "x".join("?" if dim is None else str(dim) for dim in dims)
 
 
 def _question(
@@ -199,8 +243,7 @@ def _question(
     taken = next((one for one in examples if _is_taken(one, data, origin, batch, inputs)), examples[0])
     typed = " ".join(f"--input {name}:{'x'.join(map(str, shape))}" for name, shape in taken.items())
     name, dims = next(iter(unsized.items()))
-    shown = "x".join("?" if dim is None else str(dim) for dim in dims)
-    what = f"is {shown}, open where there is a question mark" if dims else "has no shape"
+    what = f"is {_text(dims)}, open where there is a question mark" if dims else "has no shape"
     more = f"; open are also {', '.join(list(unsized)[1:])}" if len(unsized) > 1 else ""
     return f"{origin}: input {name!r} {what}{more}; give its shape, for example: {typed}"
 
@@ -215,14 +258,17 @@ def _is_taken(
     return all(min(shape, default=1) > 0 for shape in graph.shapes.values())
 
 
-def _fix_inputs(data: list[ValueInfoProto], batch: int | None, requested: Mapping[str, Shape]) -> list[str]:
+def _fix_inputs(
+    data: list[ValueInfoProto], batch: int | None, requested: Mapping[str, Shape], batch_names: Collection[str]
+) -> list[str]:
     """Give every input the shape asked for, in place; an open batch is 1."""
     notes = []
     for given in data:
         dims = _dims(given, requested.get(given.name)) or []
-        if dims and (batch or dims[0] is None):
-            notes += [f"input {given.name!r} has an open batch, taken as {batch or 1}"] if dims[0] is None else []
-            dims[0] = batch or 1
+        axis = _batch_axis(given, batch_names)
+        if dims and (batch or dims[axis] is None):
+            notes += [f"input {given.name!r} has an open batch, taken as {batch or 1}"] if dims[axis] is None else []
+            dims[axis] = batch or 1
         shape = given.type.tensor_type.shape
         shape.SetInParent()
         del shape.dim[:]

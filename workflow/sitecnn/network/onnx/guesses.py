@@ -20,7 +20,8 @@ STAND_INS: Mapping[str, tuple[str, tuple[int, ...]]] = {
     **dict.fromkeys(("Gelu", "QuickGelu", "FastGelu", "BiasGelu", "QLinearSigmoid"), ("Identity", (0,))),
     **dict.fromkeys(("QLinearLeakyRelu", "QLinearSoftmax", "LayerNormalization"), ("Identity", (0,))),
     **dict.fromkeys(("SkipLayerNormalization", "SimplifiedLayerNormalization"), ("Identity", (0,))),
-    **dict.fromkeys(("EmbedLayerNormalization",), ("Gather", (2, 0))),
+    "EmbedLayerNormalization": ("Gather", (2, 0)),
+    "DynamicQuantizeLSTM": ("LSTM", (0, 1, 2)),
 }
 """Operators of ONNX Runtime's own, as docs/ContribOperators.md there has them: the operator of ONNX that makes a
 tensor of the same shape, and which inputs it takes."""
@@ -54,7 +55,7 @@ def guess(model: ModelProto, inputs: Mapping[str, Shape]) -> tuple[ModelProto, d
 
 
 def _told(node: NodeProto, shapes: Mapping[str, Shape], model: ModelProto) -> dict[str, Shape]:
-    """The first output's shape of an operator of ONNX Runtime's own, if its rule is known."""
+    """The outputs' shapes of an operator of ONNX Runtime's own, as far as its rule is known."""
     if node.domain != "com.microsoft" or not all(name in shapes for name in node.input if name):
         return {}
     settings = {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute}
@@ -71,17 +72,18 @@ def _told(node: NodeProto, shapes: Mapping[str, Shape], model: ModelProto) -> di
 
 def _as_stand_in(kind: str, given: list[str], node: NodeProto, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
     schema = onnx.defs.get_schema(kind, 13)
-    stand_in = onnx.helper.make_node(kind, given, node.output[:1])
+    outputs = [name for name in node.output[: schema.max_output] if name]
+    stand_in = onnx.helper.make_node(kind, given, node.output[: schema.max_output])
     stand_in.attribute.extend(one for one in node.attribute if one.name in schema.attributes)
     types = [TensorProto.INT64 if (kind, place) == ("Gather", 1) else TensorProto.FLOAT for place in range(len(given))]
     values = {
         name: onnx.helper.make_tensor_value_info(name, number, shapes[name])
         for name, number in zip(given, types, strict=True)
     }
-    graph = onnx.helper.make_graph([stand_in], "", list(values.values()), [ValueInfoProto(name=node.output[0])])
+    graph = onnx.helper.make_graph([stand_in], "", list(values.values()), [ValueInfoProto(name=one) for one in outputs])
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8)
     inferred = shapes_of(onnx.shape_inference.infer_shapes(model).graph)
-    return {node.output[0]: inferred[node.output[0]]} if node.output[0] in inferred else {}
+    return {name: inferred[name] for name in outputs if name in inferred}
 
 
 def _likely(node: NodeProto, name: str, partial: Mapping[str, ValueInfoProto], shapes: Mapping[str, Shape]) -> Shape:
