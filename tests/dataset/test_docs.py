@@ -73,7 +73,7 @@ def test_diff_finds_what_became_slower_and_nothing_else(tmp_path, capsys):
     assert main(both) == 0
     assert "40 compared one by one: 0 slower, 0 faster" in capsys.readouterr().out
     refusals = {
-        ("--stack", "nothing"): "no stacks have 'nothing' in their name: give --stack, --against, one of caffe+1",
+        ("--stack", "nothing"): "no stacks have 'nothing' in their name; name one with --stack or --against: caffe+1",
         ("--board", "c"): "no measurements of c cpu",
         ("--other", str(tmp_path / "empty")): "empty/results/dataset: no dataset yet",
     }

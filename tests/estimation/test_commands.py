@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from sitecnn import estimate, load_board, load_network
 from sitecnn.cli import main
 from sitecnn.cli.colour import paint
 from sitecnn.models.known import SHIPPED
@@ -305,3 +306,17 @@ def test_the_shell_completes_boards(root, tmp_path):
     completion["_ARGCOMPLETE_STDOUT_FILENAME"] = str(tmp_path / "completions")
     subprocess.run([sys.executable, "-m", "sitecnn"], env={**os.environ, **completion}, check=True)
     assert (tmp_path / "completions").read_text().split() == ["tk1", "tx1"]
+
+
+def test_a_faster_stack_of_the_other_processor_is_named(capsys):
+    source = NETWORKS / "mobilenet-v2.onnx"
+    network, boards = load_network(source), [load_board("tx1", one) for one in ("cpu", "gpu")]
+    times = {
+        (board.processor, stack.stack): estimate(network, board, stack=stack.stack).forward_ms.estimate
+        for board in boards
+        for stack in board.stacks
+    }
+    (processor, stack), ms = min(times.items(), key=lambda one: one[1])
+    assert main(["estimate", str(source), "--board", "tx1"]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("processors"))
+    assert f"the {processor}: " in line and line.endswith(f"; faster there: {stack}, {ms:.1f} ms")

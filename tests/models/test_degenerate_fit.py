@@ -17,3 +17,12 @@ def test_nothing_but_passes_is_one_line():
     rows = board(8)
     with pytest.raises(SiteCNNError):
         fit_board(rows[rows["subject"] == "forward"], "shelf", "cpu", {})
+
+
+def test_kernels_that_say_nothing_of_what_they_move_are_one_line():
+    """As a table of matrix products has them: their own sizes and no number of elements."""
+    rows = board(8)
+    rows = rows[rows["subject"].isin(["kernel", "layer"])].assign(kind="gemm")
+    rows[["in_elements", "out_elements", "parameters"]] = float("nan")
+    with pytest.raises(SiteCNNError, match="no kernel says how many elements it moves"):
+        fit_board(rows, "shelf", "cpu", {})

@@ -168,7 +168,7 @@ def test_what_no_stack_fits_is_answered_by_those_that_there_are() -> None:
         choose_stack(model, "mkl", 3, engine="onnxruntime")
     assert str(error.value) == (
         "board 'shelf' cpu: no stack 'mkl' engine 'onnxruntime' 3 threads;"
-        " its model has: 'caffe' (1 threads); 'caffe-x' (2 threads)"
+        " its model has: 'caffe' (1 thread); 'caffe-x' (2 threads)"
     )
     with pytest.raises(ModelError, match=r"no 8 threads; its model has"):
         choose_stack(model, threads=8)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
 from sitecnn.errors import ConfigError, NetworkError
 
@@ -32,6 +32,13 @@ class Config(Strict):
     )
     level: float = Field(0.9, gt=0, lt=1, description="probability that an interval contains the true value")
 
+    @field_validator("networks", "held_out", "boards")
+    @classmethod
+    def _each_is_there_once(cls, names: list[str]) -> list[str]:
+        if repeated := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"{repeated[0]!r} is there more than once")
+        return names
+
 
 Model = TypeVar("Model", bound=Strict)
 
@@ -45,7 +52,8 @@ def read_yaml(path: Path, model: type[Model]) -> Model:
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: not YAML: {error}") from error
     if not isinstance(content, dict):
-        raise ConfigError(f"{path}: expected `key: value` lines, found {type(content).__name__}")
+        kind = "nothing" if content is None else f"a {type(content).__name__}"
+        raise ConfigError(f"{path}: expected `key: value` lines, found {kind}")
     return validate(content, model, str(path))
 
 
@@ -69,7 +77,9 @@ def load_config(root: Path, overrides: Mapping[str, Any] | None = None) -> Confi
     for board in config.boards:
         if not (root / "config" / "boards" / f"{board}.yaml").is_file():
             known = sorted(file.stem for file in (root / "config" / "boards").glob("*.yaml"))
-            raise ConfigError(f"{path}: boards: no file config/boards/{board}.yaml; there are: {', '.join(known)}")
+            raise ConfigError(
+                f"{path}: boards: no file config/boards/{board}.yaml; there are: {', '.join(known) or 'none'}"
+            )
     for network in (*config.networks, *config.held_out):
         network_file(root, network)
     if both := sorted(set(config.networks) & set(config.held_out)):
@@ -90,8 +100,13 @@ def network_file(root: Path, network: str) -> Path:
 
 
 def _explain(error: ValidationError, model: type[Strict]) -> str:
-    first = error.errors()[0]
+    # A misspelt key is unknown and leaves another one missing: the first says what to mend.
+    first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "missing":
+        return f"{place}: this key is required"
+    if first["type"] == "value_error":
+        return ": ".join(filter(None, (place, str(first["ctx"]["error"]))))
     if first["type"] != "extra_forbidden":
         return f"{place}: {first['msg']}, found {first['input']!r}"
     key = str(first["loc"][-1])

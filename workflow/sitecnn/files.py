@@ -1,5 +1,6 @@
 """Writing files so that nothing half-written is ever seen."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -10,8 +11,13 @@ from pathlib import Path
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
     """A temporary path beside `target` that takes its place, synced to disk, if the block ends well."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "a folder; name a file in it", str(target))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    except OSError as error:
+        raise _of(target, error) from error
     os.close(handle)
     path = Path(name)
     try:
@@ -23,8 +29,15 @@ def atomic_path(target: Path) -> Iterator[Path]:
         with path.open("rb") as written:
             os.fsync(written.fileno())
         path.replace(target)
+    except OSError as error:
+        raise _of(target, error) from error
     finally:
         path.unlink(missing_ok=True)
+
+
+def _of(target: Path, error: OSError) -> OSError:
+    """The error about `target`: a failed write names no file, and the temporary one says nothing to a person."""
+    return OSError(error.errno, error.strerror or str(error), str(target))
 
 
 def write_text(target: Path, text: str) -> None:

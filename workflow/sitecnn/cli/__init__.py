@@ -2,11 +2,13 @@
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from sitecnn.cli.encoding import PLAIN
 from sitecnn.cli.parser import Parser, below
 from sitecnn.errors import SiteCNNError
 
@@ -38,10 +40,7 @@ def add_root(parser: argparse.ArgumentParser, default: Path | str) -> None:
     parser.add_argument("--root", type=Path, default=default, metavar="DIR", help=text)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Exit status: 0 all done; 1 the answer is no, or a part was left out that will be missed; 2 it
-    could not be done (one line on stderr).
-    """
+def _run(arguments: Sequence[str] | None) -> int:
     parser = build_parser()
     if "_ARGCOMPLETE" in os.environ:
         # A shell asks what could come next; only then is the optional package needed.
@@ -49,9 +48,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         argcomplete.autocomplete(parser)
     args = parser.parse_args(arguments)
+    status: int = args.run(args)
+    return status
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Exit status: 0 all done; 1 the answer is no, or a part was left out that will be missed; 2 it
+    could not be done (one line on stderr); 130 Ctrl+C ended it.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=PLAIN)
     try:
-        status: int = args.run(args)
-        return status
+        return _run(arguments)
     except SiteCNNError as error:
         print(f"sitecnn: {error}", file=sys.stderr)
         return 2
@@ -59,6 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our stdout (`| head`) has seen enough.
         sys.stderr.close()
         return 0
+    except KeyboardInterrupt:
+        print("sitecnn: interrupted", file=sys.stderr)
+        return 130
     except OSError as error:
-        print(f"sitecnn: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        print(f"sitecnn: {error.filename or 'standard output'}: {error.strerror or error}", file=sys.stderr)
         return 2

@@ -113,7 +113,8 @@ class Goal:
 
         if self.limit_ms is None:
             return []
-        wanted = f"a pass in {amount(self.limit_ms)} ms; now {amount(self.forward_ms.estimate)} ms"
+        rate = f" ({self.budget.images_per_second:g} images/s)" if self.budget.images_per_second else ""
+        wanted = f"a pass in {amount(self.limit_ms)} ms{rate}; now {amount(self.forward_ms.estimate)} ms"
         if self.is_kept:
             return [f"goal  {wanted}: {paint('met without a change', 'green')} (chance {chance(self.chance)})"]
         if not self.changes:

@@ -138,7 +138,7 @@ def add_level(parser: argparse.ArgumentParser) -> None:
 
 def level(text: str) -> float:
     """A probability strictly between 0 and 1."""
-    value = float(text)
+    value = _number(text)
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"{text}: expected a probability between 0 and 1, such as 0.9")
     return value
@@ -146,7 +146,7 @@ def level(text: str) -> float:
 
 def positive(text: str) -> float:
     """A number above 0."""
-    value = float(text)
+    value = _number(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text}: expected a number above 0")
     return value
@@ -154,7 +154,15 @@ def positive(text: str) -> float:
 
 def not_negative(text: str) -> float:
     """A number of at least 0."""
-    return 0.0 if float(text) == 0 else positive(text)
+    return 0.0 if _number(text) == 0 else positive(text)
+
+
+def _number(text: str) -> float:
+    """NaN, which is in no range, for a text that is no number."""
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
 
 
 def batch_list(text: str) -> list[int]:

@@ -96,7 +96,7 @@ def _precision(precision: str) -> str:
 
 
 def _text(document: dict[str, Any]) -> str:
-    from sitecnn.cli.tables import mebibytes, table
+    from sitecnn.cli.tables import mebibytes, millions, table
 
     totals, flops = document["totals"], document["totals"]["poster_flops"]
     lines = [
@@ -104,8 +104,8 @@ def _text(document: dict[str, Any]) -> str:
         table((*COLUMNS[:-1], "GEMMs: count·(m×n×k)"), _rows(document), right=(3, 4)),
         "",
         *_kernel_lines(document),
-        f"MACs         {totals['macs'] / 1e6:,.0f} M",
-        "poster FLOPs " + ", ".join(f"{name} {count / 1e6:,.0f} M" for name, count in flops.items()),
+        f"MACs         {millions(totals['macs'])}",
+        "poster FLOPs " + ", ".join(f"{name} {millions(count)}" for name, count in flops.items()),
         f"weights      {mebibytes(totals['weights_bytes'])}",
         f"data         {mebibytes(totals['data_bytes'])}",
         f"workspace    {mebibytes(totals['workspace_bytes'])} as Caffe allocates it,"

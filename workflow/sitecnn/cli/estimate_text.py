@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from sitecnn.cli.colour import paint
-from sitecnn.cli.tables import mebibytes, table
+from sitecnn.cli.tables import mebibytes, millions, table
 from sitecnn.estimation.budget_check import BudgetCheck
 from sitecnn.estimation.estimate import Estimate, LayerEstimate, Milliseconds
 from sitecnn.estimation.memory_plan import MemoryPlan
@@ -83,11 +83,13 @@ def _verdict(answer: BudgetCheck, others: Sequence[BudgetCheck]) -> str:
         f"bottleneck  {_bottleneck(one)}",
         f"how sure    {_coverage(one)}",
     ]
-    for other in (other.estimate for other in others):
+    for other_answer in others:
+        other = other_answer.estimate
         time = f"{amount(other.forward_ms.estimate)} ms ({span(other.forward_ms)} ms)" if other.is_whole else "no total"
         faster = "the fastest" if one.forward_ms.estimate <= other.forward_ms.estimate else "the one that fits"
         lines.append(
             f"processors  estimated for the {one.processor}, {faster}; the {other.processor}: {time}, {other.stack}"
+            f"{_faster_stack(other_answer)}"
         )
     if answer.other_stacks:
         times = {name: f"{name}: {amount(ms.estimate)} ms" for name, ms in answer.other_stacks}
@@ -95,6 +97,14 @@ def _verdict(answer: BudgetCheck, others: Sequence[BudgetCheck]) -> str:
         lines.append(f"stacks      estimated for {one.stack}; others on this processor: {stacks}")
     lines += [f"note        {doubt}" for doubt in one.doubts]
     return "\n".join(lines)
+
+
+def _faster_stack(answer: BudgetCheck) -> str:
+    """The fastest of a processor's other stacks, where it is faster than the one that answers."""
+    name, ms = min(answer.other_stacks, key=lambda one: one[1].estimate, default=("", answer.estimate.forward_ms))
+    if not answer.estimate.is_whole or ms.estimate >= answer.estimate.forward_ms.estimate:
+        return ""
+    return f"; faster there: {name}, {amount(ms.estimate)} ms"
 
 
 def _time_lines(answer: BudgetCheck) -> list[str]:
@@ -210,13 +220,13 @@ def _types(one: Estimate) -> str:
     rows = [
         (
             *(kind.type, str(kind.layers), amount(kind.ms.estimate), span(kind.ms)),
-            *(f"{kind.ms.estimate / whole:.1%}", f"{kind.macs / 1e6:,.0f} M" if kind.macs else ""),
+            *(f"{kind.ms.estimate / whole:.1%}", millions(kind.macs) if kind.macs else ""),
         )
         for kind in one.types
         if kind.ms.estimate >= 0.001 * whole
     ]
     if one.is_whole:
-        macs = f"{sum(kind.macs for kind in one.types) / 1e6:,.0f} M"
+        macs = millions(sum(kind.macs for kind in one.types))
         total = ("forward pass", str(len(one.layers)), amount(one.forward_ms.estimate), span(one.forward_ms))
         rows.append((*total, "", macs))
     return table(("type", "layers", "ms", f"{one.level:.0%} interval", "share", "MACs"), rows, right=(1, 2, 3, 4, 5))

@@ -65,8 +65,11 @@ def run(args: argparse.Namespace) -> int:
     save(model, path)
     for stack in model.stacks:
         networks = len(without_probes(stack.networks))
-        sources = f"{len(rows)} measurements of {networks} networks and {len(stack.networks) - networks} probes"
-        print(f"{path}: {stack.stack}: {len(stack.kinds)} kinds from {sources}")
+        sources = (
+            f"measurements: {int((rows['stack'] == stack.stack).sum())}, "
+            f"networks: {networks}, probes: {len(stack.networks) - networks}"
+        )
+        print(f"{path}: {stack.stack}: {len(stack.kinds)} kinds; {sources}")
     return 0
 
 

@@ -19,3 +19,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[
 def mebibytes(count: float) -> str:
     """Bytes as MiB with two decimals, the unit of the poster's Table 2."""
     return f"{count / 2**20:,.2f} MiB"
+
+
+def millions(count: int) -> str:
+    """A count in millions: whole ones, or two digits of less than one."""
+    return f"{count / 1e6:,.0f} M" if count >= 1e6 or not count else f"{count / 1e6:.2g} M"

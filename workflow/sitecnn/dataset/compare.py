@@ -84,7 +84,7 @@ def of_stack(root: Path, board: str, processor: str, part: str | None) -> pd.Dat
     if not stacks:
         raise DatasetError(f"{root}: no measurements of {board} {processor}; see `sitecnn dataset summary`")
     if len(named) != 1:
-        said = f"{len(named) or 'no'} stacks have {part!r} in their name" if part else f"{len(stacks)} stacks"
-        raise DatasetError(f"{root}: {board} {processor}: {said}: give --stack, --against, one of {', '.join(stacks)}")
+        said = f"{len(named) or 'no'} stacks have {part!r} in their name" if part else f"it has {len(stacks)} stacks"
+        raise DatasetError(f"{board} {processor}: {said}; name one with --stack or --against: {', '.join(stacks)}")
     chosen: pd.DataFrame = rows[rows["stack"] == named[0]]
     return chosen

@@ -24,7 +24,7 @@ def query(root: Path, sql: str) -> pa.Table:
         try:
             statements = connection.extract_statements(sql)
             if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
-                raise DatasetError(f"--root {root}: a query is one SELECT over {', '.join(TABLES)}")
+                raise DatasetError(f"query: a query is one SELECT over {', '.join(TABLES)}")
             return connection.sql(sql).to_arrow_table()
         except duckdb.Error as error:
             raise DatasetError(f"query: {' '.join(str(error).split())}") from None

@@ -69,7 +69,7 @@ def fit_stack(rows: pd.DataFrame, stack: str, choices: Choices = CHOICES) -> Sta
         kinds["deconvolution"] = replace(fitted, rows=0, relative_sd=max(fitted.relative_sd, unseen_sd))
     if processor == "cpu" and "source" in rows and rows["source"].eq("import").all():
         kinds |= _of_zeros(kinds, priors)
-    kinds[UNSEEN] = _unseen(timed)
+    kinds[UNSEEN] = _unseen(timed, stack)
     if many:
         ratio, overhead_ns, ratio_sd, pass_ns, untimed = fit_whole_pass(rows)
         kinds |= untimed
@@ -177,14 +177,19 @@ def _guessed(unseen: KindModel, copy_ns: float | None, copies: Mapping[str, Prio
     return {kind: _guess(prior.ns * copy_ns, call_ns, prior.sd_ns / prior.ns) for kind, prior in copies.items()}
 
 
-def _unseen(timed: pd.DataFrame) -> KindModel:
-    """What moves elements, from all kinds that do nothing else; where none was measured, from what memory can do."""
+def _unseen(timed: pd.DataFrame, stack: str) -> KindModel:
+    """What moves elements, from all kinds that do nothing else; where none was measured, from what memory can do.
+
+    ModelError where no kernel says how many elements it moves.
+    """
     moving = timed[~timed["kind"].isin(list(FEATURES))]
-    if len(moving):
+    if len(moving) and np.isfinite(matrix(ELEMENTWISE, sizes_of(moving))).all(axis=1).any():
         return fit_kind(ELEMENTWISE, moving, {})
     moved = timed[["in_elements", "out_elements", "parameters"]].astype(float).fillna(0).sum(axis=1)
     fastest = (timed["median_ns"].astype(float) / moved)[moved > 0]
-    return _guess(2 * float(fastest.quantile(FASTEST)) if len(fastest) else 0.0, 0.0, 1.0)
+    if fastest.empty:
+        raise ModelError(f"stack {stack!r}: no kernel says how many elements it moves (in_elements, out_elements)")
+    return _guess(2 * float(fastest.quantile(FASTEST)), 0.0, 1.0)
 
 
 def _guess(element_ns: float, call_ns: float, relative_sd: float) -> KindModel:

@@ -98,10 +98,15 @@ def choose_stack(
         f"{threads} threads" if threads else "",
     )
     request = " ".join(filter(None, given))
-    there = "; ".join(f"{one.stack!r} ({one.threads} threads)" for one in board.stacks)
+    there = "; ".join(f"{one.stack!r}{_in_threads(one.threads)}" for one in board.stacks)
     raise ModelError(
         f"board {board.board!r} {board.processor}: no {request or 'stack'}; its model has: {there or 'none'}"
     )
+
+
+def _in_threads(threads: int) -> str:
+    """Empty where the number of threads is not known."""
+    return f" ({threads} {'thread' if threads == 1 else 'threads'})" if threads else ""
 
 
 def free_bytes(board: BoardModel) -> int | None:

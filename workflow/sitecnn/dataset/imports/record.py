@@ -97,7 +97,11 @@ class Imported:
         """One line per reason: how many rows, which is the first."""
         counts = Counter(reason for _, reason in self.refused)
         first = {reason: row for row, reason in reversed(self.refused)}
-        return [f"row {first[reason]}: {reason} ({count} rows so)" for reason, count in counts.items()]
+        return [f"row {first[reason]}: {reason}{_and_more(count - 1)}" for reason, count in counts.items()]
+
+
+def _and_more(rows: int) -> str:
+    return f" (and {rows} more {'row' if rows == 1 else 'rows'} like it)" if rows else ""
 
 
 def write_import(

@@ -231,17 +231,19 @@ def _with_batch(kind: LayerType, shape: Shape, blobs: _Blobs, options: LoadOptio
 def check_counts(kind: LayerType, bottoms: int, tops: int) -> None:
     """layer.hpp, `CheckBlobCounts`; RefusedError for another number of bottoms or tops than the type has."""
     if not (kind.bottoms[0] <= bottoms <= kind.bottoms[1]):
-        raise RefusedError(f"it takes {_range(*kind.bottoms)} bottoms, has {bottoms}")
+        raise RefusedError(f"it takes {_range(*kind.bottoms, 'bottom')}, has {bottoms}")
     if not (kind.tops[0] <= tops <= kind.tops[1]):
-        raise RefusedError(f"it gives {_range(*kind.tops)} tops, has {tops}")
+        raise RefusedError(f"it gives {_range(*kind.tops, 'top')}, has {tops}")
     if kind.as_many_tops and bottoms != tops:
         raise RefusedError(f"it needs as many tops as bottoms, has {bottoms} bottoms and {tops} tops")
 
 
-def _range(least: int, most: int) -> str:
+def _range(least: int, most: int, noun: str) -> str:
     if least == most:
-        return f"exactly {least}"
-    return f"at least {least}" if most == NO_LIMIT else f"{least} to {most}"
+        return f"exactly {least} {noun}{'' if least == 1 else 's'}"
+    if most == NO_LIMIT:
+        return f"at least {least} {noun}{'' if least == 1 else 's'}"
+    return f"{least} to {most} {noun}s"
 
 
 def check_blob(shape: Shape) -> None:

@@ -115,7 +115,7 @@ CHANNELS: Mapping[str, Callable[[Task], tuple[int, int]]] = {
     "ConvTranspose": lambda task: (task.shape(0)[1], task.shape(1)[0]),
     "BatchNormalization": lambda task: (task.shape(0)[1], task.shape(1)[0]),
 }
-"""How many channels an operator's input has, and how many its weights take: the onnx package compares those of Gemm alone."""
+"""How many channels an operator's input has, and how many its weights take; the onnx package compares Gemm's alone."""
 
 
 def _channels(task: Task, weights: int) -> tuple[int, int]:
