@@ -24,7 +24,7 @@ DERIVED = {
     "memory": {"weights, MiB", "data, MiB", "workspace (Caffe), MiB", "workspace (poster), MiB"},
     "memory-measured": {"base + what a pass touches, MiB", "error"},
     "models": {"kinds"},
-    "overview": {"networks", "layers", "kernels", "failed", "unstable", "board minutes"},
+    "overview": {"networks", "times of layers", "times of kernels", "failed", "unstable", "board minutes"},
     "advice": {"gain per image, ms", "from, ms", "to, ms", "saves, MiB"},
     "placement": {"all on the CPU, ms", "all on the GPU, ms", "best placed, ms", "gain, ms", "layers on the GPU",
                   "of layers", "copies between them"},
