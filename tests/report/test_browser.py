@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from sitecnn.cli import main
+from tests.report.datasets import imported
 from tests.report.fixtures import make
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -154,6 +155,58 @@ def test_nothing_scrolls_sideways_and_no_text_of_a_figure_is_clipped(report, tmp
     assert answer["figures"] >= 8
     assert answer["wide"] <= width
     assert answer["clipped"] == []
+
+
+@pytest.fixture(scope="module")
+def of_two_boards(tmp_path_factory):
+    """Imported for `desk`, under two stacks of its CPU, estimated for others."""
+    root = imported(tmp_path_factory.mktemp("boards"))
+    who = ["--board", "desk", "--processor", "cpu", "--stack", "onnxruntime-1.32.0+cpu+fp32+1-threads"]
+    assert main(["--root", str(root), "import", "table", str(root / "cpu.csv"), *who, "--networks",
+                 str(root / "config" / "networks")]) == 0  # fmt: skip
+    assert main(["--root", str(root), "fit", "--board", "desk", "--processor", "cpu"]) == 0
+    assert main(["--root", str(root), "report"]) == 0
+    return root / "results" / "report" / "report.html"
+
+
+def test_a_board_is_shown_alone_with_its_figures_and_tables(of_two_boards, tmp_path):
+    script = """
+        const choice = document.querySelector("#filter select[name=board]");
+        const seen = (one) => one.getBoundingClientRect().height > 0;
+        const shown = (board) => {
+            choice.value = board;
+            choice.dispatchEvent(new Event("change", {bubbles: true}));
+            const blocks = [...document.querySelectorAll("figure, p.title")].filter(seen);
+            return blocks.map((one) => one.id || one.textContent);
+        };
+        return {all: shown(""), desk: shown("desk"), tx1: shown("tx1"), again: shown("")};
+    """
+    answer, _ = ask(of_two_boards, tmp_path, script)
+    of_desk = {"figure-time-desk-cpu", "figure-layers-desk-gpu", "Forward passes, measured and estimated"}
+    assert of_desk <= set(answer["all"])
+    assert of_desk <= set(answer["desk"])
+    assert not of_desk & set(answer["tx1"])
+    assert "figure-answer" in answer["tx1"]
+    assert answer["again"] == answer["all"]
+
+
+def test_names_and_numbers_of_the_answer_are_whole_on_a_phone(of_two_boards, tmp_path):
+    script = """
+        const inside = document.querySelector("iframe").contentDocument;
+        for (let tries = 0; tries < 100 && !inside.querySelector("#figure-answer.drawn"); tries++) {
+            await new Promise((done) => setTimeout(done, 100));
+        }
+        const svg = inside.querySelector("#figure-answer .live svg");
+        return [...svg.querySelectorAll("text")].map((text) =>
+            [...(text.children.length ? text.children : [text])].map((line) => line.textContent));
+    """
+    inner = tmp_path / "inner.html"
+    inner.write_text(in_view(of_two_boards), encoding="utf-8")
+    outer = tmp_path / "outer.html"
+    outer.write_text('<body><iframe src="inner.html" width="390" height="29000" style="border:0"></iframe></body>')
+    answer, _ = ask(outer, tmp_path, script, "--allow-file-access-from-files", "--window-size=1400,30000")
+    assert ["desk cpu", "ONNX Runtime 1.32"] in answer
+    assert not [text for text in answer if "…" in "".join(text)]
 
 
 def test_no_text_of_an_exported_figure_is_clipped(report, tmp_path):

@@ -14,7 +14,7 @@ from sitecnn.estimation.estimate import Milliseconds, difference, estimate_memor
 from sitecnn.estimation.memory_plan import memory_plan
 from sitecnn.estimation.offload import Link, offload
 from sitecnn.estimation.placement import Copy, place
-from sitecnn.estimation.variants import can_be_narrower, narrower, smaller, with_outputs
+from sitecnn.estimation.variants import can_be_narrower, image_sizes, narrower, with_outputs
 from sitecnn.estimation.work import can_run, work_of
 from sitecnn.models.board_model import BoardModel, StackModel
 from sitecnn.models.lookup import choose_stack, free_bytes
@@ -204,8 +204,14 @@ def _smaller_images(now: AdviceContext) -> list[Advice]:
     """Images about three quarters as high and as wide, as far as the network takes them."""
     if now.at_inputs is None:
         return []
-    sizes = list(smaller(now.network, now.at_inputs))
-    return [with_images(now, *one) for one in sizes[len(sizes) // 4 :][:1]]
+    sizes = list(image_sizes(now.network))
+    for change, shapes in reversed(sizes[: len(sizes) // 4 + 1]):
+        try:
+            network = now.at_inputs(shapes)
+        except NetworkError:
+            continue
+        return [with_images(now, change, network)]
+    return []
 
 
 def with_images(now: AdviceContext, change: str, network: Network) -> Advice:

@@ -98,7 +98,7 @@ def log(title: str, **options: Any) -> dict[str, Any]:
     return {
         "title": title,
         "scale": alt.Scale(type="log", nice=False, padding=10, **options),
-        "axis": alt.Axis(format="~g", tickCount=6),
+        "axis": alt.Axis(format=",~g", tickCount=6),
     }
 
 

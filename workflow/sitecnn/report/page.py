@@ -66,6 +66,12 @@ class Table:
         return {column: text for column, (text, *more) in texts.items() if not more} if rows else {}
 
     @property
+    def board(self) -> str:
+        """The board that all rows are of, empty where there is none or several."""
+        names = set(self.frame["board"]) if "board" in self.frame else set()
+        return str(names.pop()) if len(names) == 1 else ""
+
+    @property
     def shown(self) -> list[Column]:
         """The columns that the page shows."""
         return [column for column in self.columns if column not in self.common]
@@ -129,7 +135,7 @@ class Grid:
 class Figure:
     """A chart whose `title` states what it shows; `alt_text` says it to those who cannot see it.
 
-    `folded` ones are for those who want to know more.
+    `board` is the one that it is of, empty where it is of several. `folded` ones are for those who want to know more.
     """
 
     name: str
@@ -137,6 +143,7 @@ class Figure:
     alt_text: str
     chart: alt.Chart | alt.LayerChart
     note: str = ""
+    board: str = ""
     folded: bool = False
 
 

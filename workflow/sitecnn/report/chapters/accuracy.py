@@ -209,7 +209,7 @@ def baseline_figure(processor: ProcessorResults, rows: pd.DataFrame) -> Figure:
     alt_text = "Absolute errors of held-out networks, a row for each method, with the median of each."
     note = f"One {split} held out at a time; bars mark medians." if split != "held out" else "Bars mark medians."
     chart = figures.method_errors(shown[columns], OURS)
-    return Figure(f"baselines-{processor.slug}", f"{processor.name}: {', '.join(said)}", alt_text, chart, note)
+    return Figure(f"baselines-{processor.slug}", f"{processor.name}: {', '.join(said)}", alt_text, chart, note, processor.board)
 
 
 def extrapolated(layers: pd.DataFrame) -> list[Block]:
@@ -259,6 +259,7 @@ def layer_figures(processor: ProcessorResults) -> list[Block]:
         "Scatter of estimated against measured milliseconds of every layer, with the diagonal.",
         figures.measured_against_estimated(rounded),
         note,
+        processor.board,
     )
     return [scatter, residual_figure(processor, relevant)]
 
@@ -274,7 +275,7 @@ def residual_figure(processor: ProcessorResults, relevant: pd.DataFrame) -> Figu
     alt_text = "Signed errors of these layers, a line for each kind, with the median of each."
     note = f"Layers over {whole_percent(RELEVANT_SHARE)} of their network's time; bars mark medians."
     note += " What is farther off is drawn at the edge." if shown["error"].abs().max() > figures.FARTHEST_ERROR else ""
-    return Figure(f"residuals-{processor.slug}", title, alt_text, figures.residuals(shown), note)
+    return Figure(f"residuals-{processor.slug}", title, alt_text, figures.residuals(shown), note, processor.board)
 
 
 def kind_label(kind: str) -> str:

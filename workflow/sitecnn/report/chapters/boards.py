@@ -254,7 +254,7 @@ def overhead_curve(processor: ProcessorResults) -> list[Block]:
           (("ns per call", "median_ns"), ("from, ns", "low_ns"), ("to, ns", "high_ns"))),
     )  # fmt: skip
     table = Table(f"synchronising-{processor.slug}", "Time per call of one kernel", frame, cells, searchable=True)
-    return [Figure(f"synchronising-{processor.slug}", title, alt_text, chart, note), table]
+    return [Figure(f"synchronising-{processor.slug}", title, alt_text, chart, note, processor.board), table]
 
 
 def synchronising(line: pd.DataFrame) -> str:
@@ -300,7 +300,7 @@ def repeatability(processor: ProcessorResults) -> list[Block]:
         .assign(iterations=rows["iterations"].astype(int))
         .round({"precision": 5, "ms": 6})
     )
-    return [Figure(f"spread-{processor.slug}", title, alt_text, figures.spread_by_iterations(shown), note)]
+    return [Figure(f"spread-{processor.slug}", title, alt_text, figures.spread_by_iterations(shown), note, processor.board)]
 
 
 def drift(processor: ProcessorResults) -> list[Block]:
@@ -320,7 +320,7 @@ def drift(processor: ProcessorResults) -> list[Block]:
         "The median over networks and probes. Estimates are of the fastest round; the median of all passes is "
         f"{usual} above that."
     )
-    return [Figure(f"drift-{processor.slug}", title, alt_text, figures.drift(shown), note)]
+    return [Figure(f"drift-{processor.slug}", title, alt_text, figures.drift(shown), note, processor.board)]
 
 
 def reasons(done: dict[str, Any]) -> str:

@@ -111,7 +111,8 @@ def bars(processor: ProcessorResults, times: pd.DataFrame) -> Figure | Note:
     title += f" in the median of {len(times)}" if len(times) > 1 else ""
     note = "The smallest and the largest batch of each network; the table has all." if len(shown) < len(times) else ""
     alt_text = "Stacked bars: the share of each layer group in the layerwise pass, a bar for each network."
-    return Figure(f"time-{processor.slug}", title, alt_text, figures.share_bars(pd.DataFrame(shares_by_group)), note)
+    chart = figures.share_bars(pd.DataFrame(shares_by_group))
+    return Figure(f"time-{processor.slug}", title, alt_text, chart, note, processor.board)
 
 
 def ends(times: pd.DataFrame) -> pd.DataFrame:
