@@ -13,7 +13,7 @@ STANDING = (
     r"The poster counts the im2col matrix .*|A power of 1\.00 is proportional; .*|A step is the p .*",
     r"The same multiplication throughout, warm; bars are the median's 95 % intervals\.",
     r"Half of the 95 % order-statistic interval of the median, relative to it\.",
-    r"Two-sided Mann–Whitney .*|Wilcoxon's .*|One network held out at a time; bars mark medians\.",
+    r"Two-sided Mann–Whitney .*|Wilcoxon's .*|One network held out at a time; bars mark medians\.(?: What .* edge\.)?",
     r"Layers over 1 % of their network's time; bars mark medians\.(?: What is farther off is drawn at the edge\.)?",
     r"Published times of one board differ by a factor of two .*",
 )

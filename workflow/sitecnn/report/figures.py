@@ -342,7 +342,9 @@ def cost_bars(rows: pd.DataFrame) -> Any:
 
 def method_errors(rows: pd.DataFrame, ours: str) -> Any:
     """A point per network: |error| by method, best first, with each method's median; `ours` has a colour of its own."""
-    rows = rows.assign(rank=rows.groupby("method")["size"].transform("median"))
+    rows = rows.assign(
+        rank=rows.groupby("method")["size"].transform("median"), size=rows["size"].clip(upper=FARTHEST_ERROR)
+    )
     y = alt.Y("method:N", title=None, sort=BY_RANK)
     axis = alt.Axis(format="~%", tickCount=6)
     x = alt.X("size:Q", title="absolute error", axis=axis, scale=alt.Scale(domainMin=0))

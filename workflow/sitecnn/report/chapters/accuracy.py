@@ -34,6 +34,8 @@ THREADS = "threads"
 
 MOST_BARS = 40
 
+EDGE = " What is farther off is drawn at the edge."
+
 RELEVANT_SHARE = 0.01
 """Layers under 1 % of their network's time hardly matter to it."""
 
@@ -90,7 +92,7 @@ def estimates_figure(networks: pd.DataFrame, level: float) -> Figure:
         title += f"; the {MOST_BARS} largest errors"
     columns = ["label", "ratio", "low_ratio", "high_ratio", "holds", "measured_ms", "estimate_ms"]
     alt_text = f"Estimate divided by measurement for each held-out network; the worst is {worst['network']}."
-    note = "What is farther off is drawn at the edge." if shown["high_ratio"].max() > figures.FARTHEST_RATIO else ""
+    note = EDGE if shown["high_ratio"].max() > figures.FARTHEST_RATIO else ""
     return Figure("estimates", title, alt_text, figures.intervals(shown[columns], level), note)
 
 
@@ -208,8 +210,11 @@ def baseline_figure(processor: ProcessorResults, rows: pd.DataFrame) -> Figure:
     columns = ["network", "method", "size", "error", "measured_ms", "estimate_ms"]
     alt_text = "Absolute errors of held-out networks, a row for each method, with the median of each."
     note = f"One {split} held out at a time; bars mark medians." if split != "held out" else "Bars mark medians."
+    note += EDGE if shown["size"].max() > figures.FARTHEST_ERROR else ""
     chart = figures.method_errors(shown[columns], OURS)
-    return Figure(f"baselines-{processor.slug}", f"{processor.name}: {', '.join(said)}", alt_text, chart, note, processor.board)
+    return Figure(
+        f"baselines-{processor.slug}", f"{processor.name}: {', '.join(said)}", alt_text, chart, note, processor.board
+    )
 
 
 def extrapolated(layers: pd.DataFrame) -> list[Block]:
@@ -274,7 +279,7 @@ def residual_figure(processor: ProcessorResults, relevant: pd.DataFrame) -> Figu
     shown = relevant[columns].round({"error": 5, "measured_ms": 6}).assign(kind=relevant["kind"].map(kind_label))
     alt_text = "Signed errors of these layers, a line for each kind, with the median of each."
     note = f"Layers over {whole_percent(RELEVANT_SHARE)} of their network's time; bars mark medians."
-    note += " What is farther off is drawn at the edge." if shown["error"].abs().max() > figures.FARTHEST_ERROR else ""
+    note += EDGE if shown["error"].abs().max() > figures.FARTHEST_ERROR else ""
     return Figure(f"residuals-{processor.slug}", title, alt_text, figures.residuals(shown), note, processor.board)
 
 

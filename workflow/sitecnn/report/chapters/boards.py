@@ -1,6 +1,7 @@
 """The boards: what was measured when, at what cost, how steadily, and what failed or is still owed."""
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,7 @@ PURPOSES = {
     "other": "anything else",
 }
 FEWEST_POINTS = 3
+NUMBER = r"\d+(?:[.,]\d+)*"
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 
@@ -300,7 +302,9 @@ def repeatability(processor: ProcessorResults) -> list[Block]:
         .assign(iterations=rows["iterations"].astype(int))
         .round({"precision": 5, "ms": 6})
     )
-    return [Figure(f"spread-{processor.slug}", title, alt_text, figures.spread_by_iterations(shown), note, processor.board)]
+    return [
+        Figure(f"spread-{processor.slug}", title, alt_text, figures.spread_by_iterations(shown), note, processor.board)
+    ]
 
 
 def drift(processor: ProcessorResults) -> list[Block]:
@@ -328,6 +332,12 @@ def reasons(done: dict[str, Any]) -> str:
     return "; ".join(f"{reason} ({count})" for reason, count in done.get("reasons", {}).items())
 
 
+def one_reason(alike: "pd.Series[Any]") -> Any:
+    """A reason in which numbers that differ between measurements are left out."""
+    first = alike.iloc[0]
+    return first if alike.nunique() <= 1 else re.sub(NUMBER, "…", first)
+
+
 def bad_measurements(results: Results) -> list[Block]:
     """What failed or was unstable, with reasons, and records that could not be read."""
     names = ["board", "processor", "subject", "kind", "network", "status", "reason"]
@@ -337,8 +347,14 @@ def bad_measurements(results: Results) -> list[Block]:
     bad = pd.concat(tables) if tables else pd.DataFrame(columns=names)
     blocks: list[Block] = []
     if len(bad):
-        counted = bad.groupby(names, dropna=False).size().reset_index(name="measurements")
-        columns = (*(words(name, name) for name in names), number("measurements", "measurements", integer))
+        alike = bad.groupby([*names[:-1], bad["reason"].str.replace(NUMBER, "…", regex=True)], dropna=False)
+        counted = alike.agg(reason=("reason", one_reason), measurements=("status", "size"))
+        counted = counted.droplevel("reason").reset_index()
+        columns = (
+            where(counted),
+            *(words(name, name) for name in names[2:]),
+            number("measurements", "measurements", integer),
+        )
         blocks.append(Table("bad", "Failed and unstable measurements", counted, columns))
     else:
         blocks.append(Note("Nothing failed and nothing was unstable."))

@@ -120,7 +120,9 @@ def size_figure(processor: ProcessorResults, gemms: pd.DataFrame) -> Block:
     title = f"{processor.name}: time grows with {listed(growth)}"
     alt_text = "Lines of milliseconds against m, n or k, logarithmic, with the other two sizes held."
     note = "A power of 1.00 is proportional; below it larger multiplications run at a higher rate."
-    return Figure(f"sizes-{processor.slug}", title, alt_text, figures.against_size(rows, "m, n or k"), note, processor.board)
+    return Figure(
+        f"sizes-{processor.slug}", title, alt_text, figures.against_size(rows, "m, n or k"), note, processor.board
+    )
 
 
 def lines_along(gemms: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -160,7 +162,9 @@ def tile_figure(processor: ProcessorResults, gemms: pd.DataFrame) -> Block:
         "A step is the p with which a + b·√x + c·x + d·⌈x/p⌉ fits the time best, if it leaves less than half of the "
         "squared relative errors that the curve without d leaves."
     )
-    return Figure(f"tiles-{processor.slug}", f"{processor.name}: {', '.join(parts)}", alt_text, chart, note, processor.board)
+    return Figure(
+        f"tiles-{processor.slug}", f"{processor.name}: {', '.join(parts)}", alt_text, chart, note, processor.board
+    )
 
 
 def fine_line(gemms: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -211,7 +215,9 @@ def surface(processor: ProcessorResults, gemms: pd.DataFrame) -> Figure:
         title = f"{processor.name}: with m = 1 the rate is {significant(small)}, "
         title += f"from m = 64 on {significant(large)} GFLOP/s"
     alt_text = "Heat map of the median GFLOP/s over powers of two of m and of n times k."
-    return Figure(f"surface-{processor.slug}", title, alt_text, figures.rate_surface(cells), board=processor.board, folded=True)
+    return Figure(
+        f"surface-{processor.slug}", title, alt_text, figures.rate_surface(cells), board=processor.board, folded=True
+    )
 
 
 def _power(values: "pd.Series[int]") -> Any:

@@ -163,7 +163,8 @@ def figure(computed: pd.DataFrame, measured: pd.DataFrame) -> Figure:
         totals = totals[totals["network"].isin(names)]
     title = largest_part(computed)
     alt_text = "Stacked bars of weights, data and workspace per network; marks show what was measured above the base."
-    note = "Black marks: what the process took beyond the engine without a network." if len(totals) else ""
+    note = "As Caffe allocates them."
+    note += " Marks: what the process took beyond the engine without a network." if len(totals) else ""
     return Figure("memory", title, alt_text, figures.memory_bars(parts, totals), note)
 
 
