@@ -1,4 +1,4 @@
-"""Two engines on one processor are shown side by side, and never compared as one before and after the other."""
+"""Two engines on one processor are shown side by side, never compared as before and after; what failed is counted."""
 
 from types import SimpleNamespace
 
@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from sitecnn.dataset.compare import IDENTITY, compare
+from sitecnn.report.chapters.boards import bad_measurements
 from sitecnn.report.chapters.memory import answer, of_sharing_engines, sharing_table
 
 
@@ -48,3 +49,13 @@ def test_the_answer_is_the_worst_of_all_engines(shared):
     caffe = pd.DataFrame({"error": [0.01, float("nan")]})
     assert "within 3.0 %" in answer(pd.DataFrame(), caffe, shared)
     assert "within 1.0 %" in answer(pd.DataFrame(), caffe, pd.DataFrame())
+
+
+def test_reasons_that_differ_in_numbers_alone_are_one_row():
+    common = {"board": "here", "processor": "cpu", "subject": "kernel", "network": None, "status": "unstable"}
+    reasons = ["known to 5 % only", "known to 7.5 % only", "too hot: 90 C", "too hot: 90 C"]
+    rows = pd.DataFrame([{**common, "kind": reason[0], "reason": reason} for reason in reasons])
+    one = SimpleNamespace(measurements=rows)
+    table, *_ = bad_measurements(SimpleNamespace(measured=[one], processors=[], refused=pd.DataFrame()))
+    shown = table.frame[["reason", "measurements"]].to_numpy().tolist()
+    assert shown == [["known to … % only", 2], ["too hot: 90 C", 2]]

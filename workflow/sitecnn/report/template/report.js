@@ -3,9 +3,9 @@
   const specs = JSON.parse(document.getElementById("figures").textContent);
 
   // On a phone legends are one below the other, names have a line for each of their parts ("vgg16 on local cpu with ONNX
-  // Runtime, batch 4"), and the numbers and titles of an axis end where it does.
-  const NARROW = 560, TALL = 500, HALF_A_LABEL_PX = 24;
-  const PARTS = "split(datum.label, / on | with |, /)";
+  // Runtime, batch 4", "random forest (nn-Meter)"), and the numbers and titles of an axis end where it does.
+  const NARROW = 560, TALL = 700, HALF_A_LABEL_PX = 24;
+  const PARTS = "split(datum.label, / on | with |, | (?=\\()/)";
   const narrowed = ({ config, height, ...spec }) => ({ ...spec, height: height < TALL ? 1.5 * height : height, config: {
     ...config,
     axis: { ...config.axis, labelLimit: 150 },
