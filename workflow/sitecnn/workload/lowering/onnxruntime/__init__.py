@@ -37,9 +37,9 @@ def _kernels(graph: Graph) -> tuple[LoweredKernel, ...]:
 def optimised(graph: Graph, engine: Engine) -> Graph:
     """The graph after the optimisers of the engine's level, changed in place."""
     level, rules = GRAPH_LEVELS.index(engine.graph_level), Rules(engine.release)
-    basic.expand_functions(graph)
     if level >= GRAPH_LEVELS.index("basic"):
         basic.optimise(graph, rules)
+    basic.expand_functions(graph)
     if level >= GRAPH_LEVELS.index("extended"):
         extended.optimise(graph, rules)
     if level >= GRAPH_LEVELS.index("all"):

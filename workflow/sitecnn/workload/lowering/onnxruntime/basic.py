@@ -262,6 +262,6 @@ STEPS: tuple[Callable[[Graph, Rules], bool], ...] = (
     _everywhere(_product, "MatMul"),
     _everywhere(_reshape, "Reshape"),
     _everywhere(_layer_normalization, "Div"),
-    _everywhere(move_transposes),
+    move_transposes,
 )
 """In the order of graph_transformer_utils.cc, Level1."""

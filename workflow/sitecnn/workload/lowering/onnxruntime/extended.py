@@ -5,6 +5,7 @@ from collections.abc import Callable
 from sitecnn.network.graph import Shape
 from sitecnn.network.settings import Constant
 from sitecnn.workload.lowering.onnxruntime.graph import Graph, Node
+from sitecnn.workload.lowering.onnxruntime.orders import permutation
 from sitecnn.workload.lowering.onnxruntime.patterns import (
     bias_gelu,
     gelu,
@@ -14,13 +15,15 @@ from sitecnn.workload.lowering.onnxruntime.patterns import (
     skip_layer_normalization,
 )
 from sitecnn.workload.lowering.onnxruntime.rules import CONV_ACTIVATIONS, Rules
-from sitecnn.workload.lowering.onnxruntime.transposes import permutation
+from sitecnn.workload.lowering.onnxruntime.transposes import move_transposes
 
 Pass = Callable[[Graph, Node, Rules], object]
 
 
 def optimise(graph: Graph, rules: Rules) -> None:
     """One pass after another in ONNX Runtime's order (graph_transformer_utils.cc, Level2), until nothing changes."""
+    graph.is_placed = True
+    move_transposes(graph, rules)
     count = 0
     while len(graph.nodes) != count:
         count = len(graph.nodes)

@@ -36,10 +36,13 @@ class Node:
 
 
 class Graph:
-    """Nodes in an order in which they can run, with who makes and who uses each tensor; `opset` is the file's."""
+    """Nodes in an order in which they can run, with who makes and who uses each tensor; `opset` is the file's.
+
+    `is_placed`: each node is known to run on the CPU provider, as it is after level BASIC.
+    """
 
     def __init__(self, outputs: Iterable[str] = (), opset: int = 7) -> None:
-        self.opset = opset
+        self.opset, self.is_placed = opset, False
         self.nodes: list[Node] = []
         self.shapes: dict[str, Shape] = {}
         self.weights: dict[str, Constant] = {}
@@ -116,11 +119,6 @@ class Graph:
     def is_weight(self, name: str) -> bool:
         """Whether a tensor is constant."""
         return name in self.weights
-
-    def is_transposed(self, name: str) -> bool:
-        """Whether a tensor is made by a Transpose."""
-        maker = self.makers.get(name)
-        return maker is not None and maker.op == "Transpose"
 
     def shape(self, name: str) -> Shape:
         """The shape of a tensor, of data or constant."""

@@ -32,6 +32,7 @@ SINCE: dict[str, Release] = {
     "a Transpose moves behind a Gather": (1, 28),
     "a Transpose moves behind a Reshape that splits axes": (1, 29),
     "Conv on blocks applies HardSwish": (1, 30),
+    "a Transpose stays before a result, and before a Squeeze of several readers": (1, 31),
     "BatchNormalization joins ConvTranspose": (1, 32),
 }
 """What newer releases do, with the first that does. Read off graphs that 1.17.3, 1.18.1, 1.19.2, 1.20.1, 1.21.1,
