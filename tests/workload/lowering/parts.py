@@ -157,7 +157,67 @@ def _head_with(kind: str) -> Part:
     return lambda b, x: _head(b, x, kind)
 
 
+def _gelu_of_a_product(b: Builder, x: str) -> str:
+    """FastViT's last, behind squeeze-and-excite."""
+    return _gelu(b, b.op("Mul", x, b.op("Sigmoid", b.op("GlobalAveragePool", x))))
+
+
+def _sum_of_convolutions(b: Builder, x: str, *, turned: bool) -> str:
+    """A residual with a convolution of its own, as ResNets begin a stage: the one listed first takes the other."""
+    pair = [b.conv(x, 32, 32), b.conv(b.op("Tanh", x), 32, 32, 3)]
+    return b.op("Relu", b.op("Add", *(pair[::-1] if turned else pair)))
+
+
+def _chunks_of_a_chunk(b: Builder, x: str) -> str:
+    """FocalNet's gates: what several outputs are made with is not split again."""
+    first, rest = b.several("Split", 2, b.op("Relu", x), b.sizes(16, 16), axis=1)
+    return b.op("Concat", b.op("Tanh", _slice(b, rest, 8, 16)), _slice(b, rest, 0, 8), first, axis=1)
+
+
+def _reshaped_and(kind: str, *shape: int) -> Part:
+    def part(b: Builder, x: str) -> str:
+        x = b.op("Reshape", b.op("Tanh", x), b.sizes(*shape))
+        return b.op("Abs", b.op("Reshape", b.op(kind, x, b.sizes(0)), b.sizes(4, 8, -1)))
+
+    return part
+
+
+def _scaled_once(b: Builder, x: str) -> str:
+    """Global context attention's: one factor of the queries for two products."""
+    heads = b.op("Mul", b.op("Reshape", _pool(b, x), b.sizes(1, 4, 8, 256)), b.constant(0.25))
+    left = b.op("MatMul", heads, b.op("Transpose", b.op("Relu", heads), perm=[0, 1, 3, 2]))
+    return b.op("Add", left, b.op("MatMul", heads, b.weight(256, 8)))
+
+
+def _batches_behind_rows(order: list[int], keys: list[int]) -> Part:
+    """PyTorch's multi-head attention: tokens, images, heads, values."""
+
+    def part(b: Builder, x: str) -> str:
+        query, key = (b.op(kind, b.op("Reshape", x, b.sizes(16, 8, 2, 128))) for kind in ("Tanh", "Abs"))
+        query = b.op("Mul", b.op("Transpose", query, perm=order), b.constant(0.5))
+        return b.op("Softmax", b.op("MatMul", query, b.op("Transpose", key, perm=keys)))
+
+    return part
+
+
 PARTS: dict[str, Part] = {
+    "a factor of two products": _scaled_once,
+    "images behind rows": _batches_behind_rows([1, 2, 0, 3], [1, 2, 3, 0]),
+    "images behind rows, turned": _batches_behind_rows([1, 2, 3, 0], [1, 2, 0, 3]),
+    "a product by matrices": lambda b, x: b.op("MatMul", b.op("Reshape", x, b.sizes(4, 8, 1024)), b.weight(4, 1024, 3)),
+    "a product by a vector": lambda b, x: b.op("MatMul", x, b.weight(32)),
+    "GELU of a product": _gelu_of_a_product,
+    "a sum of convolutions": lambda b, x: _sum_of_convolutions(b, x, turned=False),
+    "a sum of convolutions, the later first": lambda b, x: _sum_of_convolutions(b, x, turned=True),
+    "chunks of a chunk": _chunks_of_a_chunk,
+    "Reshape, Squeeze and Reshape": _reshaped_and("Squeeze", 1, 32, -1),
+    "Reshape, Unsqueeze and Reshape": _reshaped_and("Unsqueeze", 32, -1),
+    "Reshape and Unsqueeze": lambda b, x: b.op(
+        "Abs", b.op("Unsqueeze", b.op("Reshape", b.op("Tanh", x), b.sizes(1, 32, -1)), b.sizes(1))
+    ),
+    "Pad that leaves its value out": lambda b, x: b.conv(
+        b.op("Pad", x, b.sizes(0, 0, 1, 1, 0, 0, 1, 1), ""), 32, 32, 3, pads=[0] * 4
+    ),
     **{f"{kind} by one value": _by_value(kind) for kind in ("Mul", "Add")},
     **{f"{kind} a channel": _product(kind, 32, 1, 1) for kind in ("Mul", "Add", "Sub", "Div")},
     **{f"{kind} a channel of an image": _product(kind, 1, 32, 1, 1) for kind in ("Mul", "Add")},

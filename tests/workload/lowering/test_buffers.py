@@ -53,7 +53,8 @@ def peak_bytes(graph: Graph) -> int:
     return max(alive_bytes(graph))
 
 
-IN_ANOTHER_ORDER = {name for name in PARTS if name.startswith(("chunks", "every index, and", "attention of slices"))}
+BRANCHED = ("chunks", "every index, and", "attention of slices", "GELU of a", "a factor of two", "images behind rows")
+IN_ANOTHER_ORDER = {name for name in PARTS if name.startswith(BRANCHED)}
 """Parts whose branches ONNX Runtime runs in another order than their file's; what is alive differs by that order."""
 
 

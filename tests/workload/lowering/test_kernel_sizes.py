@@ -107,7 +107,8 @@ def expected(written: Written, node: NodeProto) -> Sized:
         constant = node.input[1] in written.weights
         kind, variant = "gemm" if constant else "matmul", activation
         first = written.shapes[node.input[0]]
-        depth = first[-2] if attributes.get("transA", 0) else first[-1]
+        rows_axis = 0 if attributes.get("transBatchA", 0) else -2
+        depth = first[rows_axis] if attributes.get("transA", 0) else first[-1]
         matrices = made[0] if len(written.shapes[node.input[1]]) > 1 else (*made[0], 1)
         *over, rows, columns = (1, *matrices)
         images = prod(over)
@@ -128,6 +129,7 @@ def expected(written: Written, node: NodeProto) -> Sized:
         kind += "" if variant == "nearest" else f"_{variant}"
     elif op in STRETCHING and any(written.shapes[name] != made[0] for name in named):
         kind += "_broadcast"
+        sizes |= dict(zip(("images", "channels", "height", "width"), four_axes(made[0]), strict=True))
         sizes["window"] = min(met_in_one_go(written.shapes[name], made[0]) for name in named)
     elif op == "Softmax":
         axis = range(len(data[0]))[attributes.get("axis", -1)]
@@ -234,6 +236,13 @@ def _one(kind: str, shape: Shape, *weights: Shape, **attributes: Any) -> bytes:
     return builder.model(builder.op("Abs", builder.op(kind, builder.op("Neg", "x"), *constants, **attributes)))
 
 
+def _stretched_sum() -> bytes:
+    """A column and a row, as position biases are made."""
+    builder = Builder((2, 3, 5, 7))
+    column, row = (builder.op("ReduceMean", "x", axes=[axis], keepdims=1) for axis in (3, 2))
+    return builder.model(builder.op("Abs", builder.op("Add", column, row)))
+
+
 UNEVEN = {"strides": [2, 3], "pads": [1, 2, 0, 1]}
 """Nothing is the same across as down."""
 
@@ -255,6 +264,7 @@ OPERATORS = {
     "a normalisation": _one("LayerNormalization", (2, 3, 5, 7), (7,), (7,)),
     "a softmax across": _one("Softmax", (2, 3, 5, 7), axis=1),
     "a sum of rows": _one("Add", (2, 3, 5, 7), (5, 1)),
+    "a sum of what both stretch": _stretched_sum(),
     "a sum of planes": _one("Add", (2, 3, 5, 7), (3, 1, 1)),
     "a sum of columns": _one("Add", (2, 3, 5, 7), (7,)),
     "a mean of planes": _one("ReduceMean", (2, 3, 5, 7), axes=[2, 3]),

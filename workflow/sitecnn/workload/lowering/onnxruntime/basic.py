@@ -184,16 +184,24 @@ def _sum(graph: Graph, node: Node, rules: Rules) -> bool:
 
 
 def _reshape(graph: Graph, node: Node, rules: Rules) -> bool:
-    """Of two Reshapes in a row the first goes, reshape_fusion.cc."""
+    """A Reshape and what only changes a shape behind it are one Reshape, reshape_fusion.cc."""
     maker = graph.makers.get(node.inputs[0])
     if not rules.has("of two Reshapes the first goes") or maker is None or maker.op != "Reshape":
         return False
     if graph.follower(maker) is not node or any(one.attributes.get("allowzero") for one in (maker, node)):
         return False
+    shape = graph.shape(node.output)
+    if not shape:
+        return False
     given = maker.inputs[0]
     graph.remove(maker)
     graph.set_input(node, 0, given)
     node.layers = (*maker.layers, *node.layers)
+    if node.op != "Reshape":
+        node.op, node.attributes = "Reshape", {}
+        sizes = f"{node.output}/sizes"
+        graph.weights[sizes] = Constant((len(shape),), "int64", shape)
+        graph.set_input(node, 1, sizes)
     return True
 
 
@@ -260,7 +268,7 @@ STEPS: tuple[Callable[[Graph, Rules], bool], ...] = (
     _everywhere(_pad, "Pad"),
     _share_equal_nodes,
     _everywhere(_product, "MatMul"),
-    _everywhere(_reshape, "Reshape"),
+    _everywhere(_reshape, "Reshape", "Squeeze", "Unsqueeze"),
     _everywhere(_layer_normalization, "Div"),
     move_transposes,
 )

@@ -64,9 +64,7 @@ def _scaled_product(graph: Graph, node: Node, rules: Rules) -> None:
         graph.fuse(node, follower)
     for position in range(2):
         maker = graph.makers.get(node.inputs[position])
-        if maker is None or maker.op not in ("Mul", "Div") or graph.follower(maker) is not node:
-            continue
-        if _is_by_one_value(graph, maker):
+        if maker is not None and maker.op in ("Mul", "Div") and _is_by_one_value(graph, maker):
             _take_over(graph, node, position, maker)
 
 
@@ -76,16 +74,25 @@ def _is_by_one_value(graph: Graph, node: Node) -> bool:
 
 
 def _transposed_product(graph: Graph, node: Node, rules: Rules) -> None:
-    """A MatMul reads an input whose last two axes are swapped by itself, matmul_transpose_fusion.cc."""
-    for position in range(2):
+    """A MatMul reads an input whose last two axes are swapped, or whose first comes before the last, by itself.
+
+    matmul_transpose_fusion.cc.
+    """
+    for position, side in enumerate("AB"):
         maker = graph.makers.get(node.inputs[position])
         if maker is None or maker.op != "Transpose":
             continue
         rank = len(graph.shape(maker.inputs[0]))
-        if permutation(maker, rank) == (*range(rank - 2), rank - 1, rank - 2):
-            _take_over(graph, node, position, maker)
-            key = ("transA", "transB")[position]
-            node.attributes = {**node.attributes, key: 1 - node.attributes.get(key, 0)}
+        order, last = permutation(maker, rank), rank - 1
+        swapped = (*range(rank - 2), last, rank - 2)
+        batched = {(*range(1, last), 0, last): False, (*range(1, last), last, 0): True}
+        if order != swapped and (order not in batched or node.attributes.get(f"trans{side}")):
+            continue
+        _take_over(graph, node, position, maker)
+        more = {f"trans{side}": 1 - node.attributes.get(f"trans{side}", 0)}
+        if order != swapped:
+            more = {f"trans{side}": int(batched[order]), f"transBatch{side}": 1}
+        node.attributes = {**node.attributes, **more}
 
 
 def _take_over(graph: Graph, node: Node, position: int, maker: Node) -> None:
@@ -106,6 +113,8 @@ def _split(graph: Graph, node: Node, rules: Rules) -> None:
     takers = [user for user in graph.users[given] if user.op in ("Gather", "Slice") and user.inputs[0] == given]
     alone = len(takers) == len(graph.users[given]) and all(taker.op == "Gather" for taker in takers)
     if graph.is_weight(given) or len(takers) < 2 or not (alone or rules.has("Slices join a Split")):
+        return
+    if given in graph.makers and len(graph.makers[given].outputs) > 1:
         return
     shape = graph.shape(given)
     axis = _axis_taken(graph, takers[0], len(shape))
@@ -191,12 +200,12 @@ def add_sums(graph: Graph) -> None:
 
 
 def _summing_convolution(graph: Graph, total: Node) -> Node | None:
-    """The first of an Add's two inputs that is a convolution which can take the other."""
+    """The convolution before an Add that can take its other input; of two the one that the file lists first."""
     shapes = [graph.shape(name) for name in total.inputs] if total.op == "Add" else []
     if len(shapes) != 2 or shapes[0] != shapes[1] or len(shapes[0]) != 4:
         return None
-    makers = [graph.makers.get(name) for name in total.inputs]
-    return next((maker for maker in makers if maker is not None and _can_add(graph, maker)), None)
+    makers = [maker for name in total.inputs if (maker := graph.makers.get(name)) is not None]
+    return min((one for one in makers if _can_add(graph, one)), key=lambda one: one.number, default=None)
 
 
 def _can_add(graph: Graph, node: Node) -> bool:

@@ -13,7 +13,8 @@ from sitecnn.network.settings import Constant
 class Node:
     """An operator; `layers` are those whose work it does, the one at which its time stands first.
 
-    `nchwc`: it works on blocks of channels. `version` is the operator set in which the operator last changed.
+    `nchwc`: it works on blocks of channels. `version` is the operator set in which the operator last changed. `number`
+    is its place among all that were added to the graph.
     """
 
     op: str
@@ -23,6 +24,7 @@ class Node:
     attributes: dict[str, Any] = field(default_factory=dict)
     version: int = 13
     nchwc: bool = False
+    number: int = -1
 
     @property
     def output(self) -> str:
@@ -44,6 +46,7 @@ class Graph:
     def __init__(self, outputs: Iterable[str] = (), opset: int = 7) -> None:
         self.opset, self.is_placed = opset, False
         self.nodes: list[Node] = []
+        self.added = 0
         self.shapes: dict[str, Shape] = {}
         self.weights: dict[str, Constant] = {}
         self.outputs = set(outputs)
@@ -60,6 +63,7 @@ class Graph:
 
     def add(self, node: Node, before: Node | None = None) -> Node:
         """Add a node at the end, or in front of another."""
+        node.number, self.added = self.added, self.added + 1
         self.nodes.insert(len(self.nodes) if before is None else self.nodes.index(before), node)
         for name in node.inputs:
             self.users[name].append(node)

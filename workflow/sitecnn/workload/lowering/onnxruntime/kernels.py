@@ -59,7 +59,8 @@ def profiled_op(node: Node) -> str:
 
 def shown(graph: Graph, node: Node, name: str) -> bool:
     """Whether a profile lists an input: matrices that are constant are packed at loading and gone."""
-    packs = node.op in (*PRODUCTS, "ConvTranspose") and node.inputs.index(name) == 1
+    is_matrix = node.op in PRODUCTS and bool(name) and len(graph.shape(name)) == 2
+    packs = (is_matrix or node.op == "ConvTranspose") and node.inputs.index(name) == 1
     return bool(name) and not (packs and graph.is_weight(name))
 
 
@@ -178,7 +179,8 @@ def _conv_kind(node: Node, weight: Shape, sizes: dict[str, int]) -> str:
 def _product(graph: Graph, node: Node, sizes: dict[str, int]) -> Kernel:
     left, right, output = (graph.shape(name) for name in (*node.inputs[:2], node.output))
     constant = graph.is_weight(node.inputs[1])
-    depth = left[-2] if node.attributes.get("transA") and len(left) > 1 else left[-1]
+    before_last = 0 if node.attributes.get("transBatchA") else -2
+    depth = left[before_last] if node.attributes.get("transA") and len(left) > 1 else left[-1]
     columns = output[-1] if len(right) > 1 else 1
     rows = prod(output) // columns if constant or len(output) < 2 else output[-2]
     images = 1 if constant else prod(output) // (rows * columns)

@@ -44,6 +44,8 @@ def gelu(graph: Graph, node: Node) -> bool:
     other = _other(graph, first, plus.output)
     halved = graph.makers.get(other or "")
     if other == data:
+        if data in graph.makers and graph.makers[data].op == "Mul":
+            return False  # it is taken for the halving one, and is none
         second = graph.follower(first)
         if second is None or _with_constant(graph, second, "Mul") is None:
             return False

@@ -28,7 +28,8 @@ def _node(graph: Graph, index: int, node: OnnxNode) -> Node:
         graph.weights[node.inputs[position]] = Constant(constant.shape, constant.dtype, constant.values)
     name = f"{operator.domain}.{operator.type}" if operator.domain not in ("", "ai.onnx") else operator.type
     inputs = list(node.inputs)
-    while inputs and not inputs[-1]:
+    # What is left out at the end makes a difference to Pad alone: it is not a constant.
+    while inputs and not inputs[-1] and name != "Pad":
         inputs.pop()
     return Node(name, inputs, list(node.outputs), (index,), dict(operator.attributes), operator.version)
 
