@@ -23,7 +23,7 @@ from sitecnn.estimation.estimate import (
 from sitecnn.estimation.offload import Link, offload
 from sitecnn.estimation.placement import Copy, measured_copy, place
 from sitecnn.estimation.work import work_of
-from sitecnn.models.board_model import KindModel, estimate_kernels
+from sitecnn.models.board_model import EXTRAPOLATION_SD, KindModel, estimate_kernels
 from sitecnn.models.lookup import free_bytes
 from sitecnn.network import parse_prototxt, write_prototxt
 from sitecnn.workload.memory import memory
@@ -239,7 +239,7 @@ def test_kernels_that_are_guessed_are_wrong_together_and_others_apart():
 
 @pytest.mark.parametrize("weights", [(1.0, 1.0), (1.0, -1.0), (1.0, -0.25)])
 def test_what_is_unknown_beyond_the_sizes_that_were_seen_is_one_error_of_all(weights):
-    """Work a hundred times what was seen: a tenth for each e-fold, and as far as weights differ it cancels."""
+    """Work a hundred times what was seen: so much for each e-fold, and as far as weights differ it cancels."""
     kind = kind_model("relu", {"elements": 1.0, "calls": 0.0}, relative_sd=0.0)
     kind = replace(kind, seen=tuple((0.0, 10.0) for _ in kind.seen))
     stack = replace(stack_model("cpu"), forward_ratio=1.0, forward_ratio_sd=0.0, kinds={"relu": kind})
@@ -247,7 +247,7 @@ def test_what_is_unknown_beyond_the_sizes_that_were_seen_is_one_error_of_all(wei
     sizes = {name: np.full(2, 1000.0) for name in work_of(drawn(3), stack_model("cpu")).sizes}
     _, sd_ns = aggregate(stack, np.full(2, "relu"), sizes, np.zeros(2, dtype=int), 1, np.array(weights))
     alone = estimate_kernels(stack, np.full(2, "relu"), sizes).ns[0]
-    assert sd_ns[0] == pytest.approx(0.1 * np.log(100) * alone * abs(sum(weights)))
+    assert sd_ns[0] == pytest.approx(EXTRAPOLATION_SD * np.log(100) * alone * abs(sum(weights)))
     # Coefficients of which nothing is known: an error of all that is added or taken away, at most.
     unknown = replace(stack, kinds={"relu": replace(kind, covariance=tuple(map(tuple, 1e9 * np.eye(3))))})
     _, most_ns = aggregate(unknown, np.full(2, "relu"), sizes, np.zeros(2, dtype=int), 1, np.array(weights))
