@@ -55,7 +55,11 @@ OUT = {"out_elements [element written]": 1100}
 IMAGE = {"image_elements [element read]": 2 * 6 * 99}
 # Each group has 5 rows of 110 pixels, filled up to 6 × 112, and 3·3·5 = 45 products of each.
 TILES = {"tile_macs [MAC in whole tiles]": 2 * 6 * 112 * 45}
-COLUMNS = {"columns_elements [element copied to columns]": 2 * 55 * 6 * 15}
+COPIED, ONE_BY_ONE = (
+    "columns_elements [element copied to columns]",
+    "strided_columns [element copied to columns one by one]",
+)
+COLUMNS = {COPIED: 2 * 55 * 6 * 15, ONE_BY_ONE: 0}
 
 
 def test_convolutions_of_plain_layout() -> None:
@@ -66,6 +70,8 @@ def test_convolutions_of_plain_layout() -> None:
     for kind in ("grouped", "depthwise"):
         expected = TILES | COLUMNS | OUT | WEIGHTS | AFTER | {"groups [group]": 4}
         assert counted(f"ort_conv_{kind}", CONVOLUTION) == expected
+    strided = counted("ort_conv_window", CONVOLUTION | {"stride_w": 2})
+    assert strided[ONE_BY_ONE] == strided[COPIED] == COLUMNS[COPIED]
     assert counted("ort_conv_depthwise_3x3", CONVOLUTION) == OUT | IMAGE | {"groups [group]": 4} | AFTER
     # Backwards, each of 2 · 6 · 99 inputs meets 10 · 15 weights.
     assert counted("ort_conv_transpose", CONVOLUTION) == {

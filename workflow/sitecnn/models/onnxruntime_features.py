@@ -70,6 +70,11 @@ def _columns_elements(sizes: Sizes) -> Array:
     return pixels(sizes) * sizes["channels"] * window(sizes)
 
 
+def _strided_columns(sizes: Sizes) -> Array:
+    """Those that are not copied a vector at a time, as their neighbours lie a stride apart (convolve.cpp)."""
+    return np.where(sizes["stride_w"] > 1, _columns_elements(sizes), 0.0)
+
+
 def _product_macs(sizes: Sizes) -> Array:
     rows, columns = _whole(sizes["m"], PANEL_ROWS), _whole(sizes["n"], PANEL_COLUMNS)
     return sizes["images"] * rows * columns * sizes["k"]
@@ -160,6 +165,7 @@ DEPTHWISE_EDGES = Feature(
 )
 PLAIN_MACS = Feature("tile_macs", "MAC in whole tiles", _plain_macs)
 COLUMNS = Feature("columns_elements", "element copied to columns", _columns_elements)
+STRIDED_COLUMNS = Feature("strided_columns", "element copied to columns one by one", _strided_columns)
 GROUPS = Feature("groups", "group", lambda sizes: sizes["images"] * sizes["group"])
 WINDOWED = Feature("window_elements", "element in a window", _windowed)
 WINDOW_ROWS = Feature("rows", "row normalised", _rows)
@@ -168,7 +174,7 @@ BROADCAST_ROWS = Feature("channels", "channel", lambda sizes: sizes["images"] * 
 CYCLES = Feature("cycles", "cycle of multiplications", cycles)
 BLOCKED = (CYCLES, *SETS, WEIGHT_LOADS, *WEIGHTS)
 DEPTHWISE = (WINDOW_STEPS, PIXEL_GROUPS, OUT, IMAGE, *FAR_IMAGE, DEPTHWISE_ROWS, DEPTHWISE_EDGES, *AFTER)
-PLAIN = (PLAIN_MACS, COLUMNS, OUT, *WEIGHTS, *AFTER)
+PLAIN = (PLAIN_MACS, COLUMNS, STRIDED_COLUMNS, OUT, *WEIGHTS, *AFTER)
 MOVING = (OUT, *FAR, CALL)
 POOLING = (
     Feature("window_elements", "element in a window", _windowed), IMAGE, OUT, *FAR, CALL,

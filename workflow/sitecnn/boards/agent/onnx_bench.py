@@ -15,11 +15,9 @@ from .onnx_join import join
 from .onnx_session import FORGOTTEN, WEIGHTS_BYTES, OnnxRuntime
 from .samples import Cost
 
-# Of a probe few passes, as rounds count for more than passes, of either kind as many: a quantile of fewer lies lower.
-# Of a network as many as fit into its time.
-PROBE_PASSES = 4
-NETWORK_SECONDS = 0.3
-FEWEST_PASSES, MOST_PASSES = 6, 60
+# Few passes, as rounds count for more than passes; of probes and networks, profiled and plain, equally many: over
+# rounds, the least of more passes' quartiles lies elsewhere.
+PASSES = 4
 CHAIN_NODES, CHAIN_PASSES = 200, 30
 
 
@@ -44,7 +42,7 @@ class OnnxBench(object):
 
     def nchwc_block(self):
         """Channels in a block of the layout that convolutions run in here: 0, 8 or 16; by which of two are renamed."""
-        nodes, _, _ = self.engine.measured(two_convolutions(), lambda count, _: count >= 1)
+        nodes, _, _ = self.engine.measured(two_convolutions(), 1)
         blocked = set(node["name"] for node in nodes if node["name"].endswith("_nchwc"))
         if "plain_nchwc" not in blocked:
             return 0
@@ -52,7 +50,7 @@ class OnnxBench(object):
 
     def profiler_overhead_ns(self):
         """ns that stand inside a node's reported time: (sum of the nodes - a plain pass) / nodes."""
-        nodes, _, plain = self.engine.measured(chain(CHAIN_NODES), lambda count, _: count >= CHAIN_PASSES)
+        nodes, _, plain = self.engine.measured(chain(CHAIN_NODES), CHAIN_PASSES)
         sums = sorted(sum(node["samples_ns"][index] for node in nodes) for index in range(CHAIN_PASSES))
         quarter = CHAIN_PASSES // 4
         return max((sums[quarter] - sorted(plain)[quarter]) / float(len(nodes)), 0.0)
@@ -82,8 +80,7 @@ class OnnxBench(object):
         """Plain passes and profiled ones; kernels as the plan expects them."""
         model = self.model(task)
         with self.cost.of("timed"):
-            enough = _is_probed if task["task"] == "probe" else _is_enough
-            nodes, layerwise, forward = self.engine.measured(model, enough)
+            nodes, layerwise, forward = self.engine.measured(model, PASSES)
         kernels = []
         for kernel, index in zip(task["kernels"], join(nodes, task["kernels"], task["network"])):
             sizes = dict((name, value) for name, value in kernel.items() if name not in ("op", "inputs", "outputs"))
@@ -99,21 +96,13 @@ class OnnxBench(object):
             base = status_bytes("VmRSS")
             session = self.engine.session(model)
             loaded, load_peak = status_bytes("VmRSS"), status_bytes("VmHWM")
-            self.engine.passes_ns(session, self.engine.inputs(session), lambda count, _: count >= FORGOTTEN + 1)
+            self.engine.passes_ns(session, self.engine.inputs(session), FORGOTTEN + 1)
             _trim()
             total = status_bytes("VmRSS")
         if None in (base, loaded, load_peak, total):
             raise Refused("this kernel does not tell a process's memory in /proc/self/status")
         sizes = {"base": base, "loaded": loaded, "load_peak": load_peak, "total": total, "peak": status_bytes("VmHWM")}
         return {"memory_bytes": sizes, "status": "ok", "reason": ""}
-
-
-def _is_probed(count, _):
-    return count >= PROBE_PASSES
-
-
-def _is_enough(count, seconds):
-    return count >= MOST_PASSES or (count >= FEWEST_PASSES and seconds > NETWORK_SECONDS)
 
 
 def _trim():

@@ -111,17 +111,17 @@ class OnnxRuntime(object):
             values = like_an_image(self.numpy, values)
         return values.astype(kinds[kind.group(1)])
 
-    def passes_ns(self, session, values, enough):
-        """ns of passes of `values` until `enough(passes, seconds)`."""
-        passes, start = [], now_ns()
-        while not enough(len(passes), (now_ns() - start) / 1e9):
+    def passes_ns(self, session, values, count):
+        """ns of each of `count` passes of `values`."""
+        passes = []
+        for _ in range(count):
             begin = now_ns()
             session.run(None, values)
             passes.append(now_ns() - begin)
         return passes
 
-    def measured(self, model, enough):
-        """(nodes, ns of profiled passes, ns of plain passes): each node with its name, op, shapes and ns of each pass.
+    def measured(self, model, count):
+        """(nodes, ns of `count` profiled passes, ns of as many plain ones); a node has its name, op, shapes and times.
 
         All in one session, which takes longer to load than to measure, and lays its memory out once for both: plain
         passes are those after the profile has ended.
@@ -131,13 +131,13 @@ class OnnxRuntime(object):
             session = self.session(model, folder)
             values = self.inputs(session)
             # The first passes allocate.
-            self.passes_ns(session, values, lambda count, _: count >= FORGOTTEN)
-            layerwise = self.passes_ns(session, values, enough)
+            self.passes_ns(session, values, FORGOTTEN)
+            layerwise = self.passes_ns(session, values, count)
             with open(session.end_profiling()) as source:
                 events = json.load(source)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        forward = self.passes_ns(session, values, enough)
+        forward = self.passes_ns(session, values, count)
         return nodes_of(events, len(layerwise) + FORGOTTEN, FORGOTTEN), layerwise, forward
 
 
