@@ -9,7 +9,6 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Matern
 
 from sitecnn.models.correction import Correction, fit_correction
-from sitecnn.models.feature import CALL, Feature
 from sitecnn.models.features import features_of
 from sitecnn.models.fit import fit_stack
 from sitecnn.models.priors import SHIPPED_PRIORS, Prior, Speeds
@@ -54,22 +53,6 @@ def test_a_fit_is_weighted_least_squares_on_relative_errors(priors: dict[str, Pr
     assert fitted.relative_sd == pytest.approx(spread)
     assert (fitted.features, fitted.units, fitted.rows) == (NAMES, UNITS, 400)
     assert fitted.seen == tuple(zip(work.min(axis=0), work.max(axis=0), strict=True))
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 4])
-def test_what_one_or_two_kernels_of_many_have_is_left_to_its_prior(count: int) -> None:
-    """Each parameter takes 7 ns where there are any; of few kernels it might as well be what else they miss."""
-    features = (Feature("parameters", "parameter", lambda sizes: sizes["parameters"]), CALL)
-    rows = pd.DataFrame({"parameters": [500.0] * count + [0.0] * (20 - count)}).reindex(columns=SIZE_NAMES)
-    rows["median_ns"] = 1000 + 7 * rows["parameters"]
-    alone, drawn = (fit_kind(features, rows, priors) for priors in ({}, {"parameters": Prior(3.0, 1.0)}))
-    if count < 3:
-        assert alone.features == ("calls",) and alone.coefficients_ns == pytest.approx((1000,), rel=0.01)
-        assert drawn.coefficients_ns == pytest.approx((3, 1000), rel=0.01)
-    else:
-        assert alone.coefficients_ns == pytest.approx((7, 1000)) and drawn.coefficients_ns[0] > 3.2
-    # Where there are no other kernels, these are all that is known.
-    assert fit_kind(features[:1], rows.head(count), {}).coefficients_ns == pytest.approx((9,))
 
 
 def test_a_law_without_noise_is_found_and_trusted_to_one_percent() -> None:

@@ -21,9 +21,6 @@ HUBER_THRESHOLD = 1.345
 LEAST_SD = 0.01
 """No model is trusted closer than the measurements are: kernels are timed to 1 %."""
 
-FEWEST_ROWS = 3
-"""A feature that fewer rows have, of more, takes whatever these rows miss and multiplies it in larger kernels."""
-
 TYPICAL_SD = 0.05
 """Relative error of a measured kernel around its model: what a prior's width is held against."""
 
@@ -33,7 +30,6 @@ def fit_kind(features: tuple[Feature, ...], rows: pd.DataFrame, priors: Mapping[
     work, time_ns = matrix(features, sizes_of(rows)), rows["median_ns"].to_numpy(dtype=float)
     usable = np.isfinite(work).all(axis=1)
     seen, count = work[usable], int(usable.sum())
-    seen = np.where(np.count_nonzero(seen, axis=0) >= min(FEWEST_ROWS, count), seen, 0.0)
     prior_rows, prior_goals = _as_rows(features, priors)
     # Everything relative to the times: a row of `share` is what each unit of coefficient makes of its time.
     share = np.vstack([seen / time_ns[usable, None], prior_rows])
