@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sitecnn.models.caffe_gpu_features import GPU_TILE
+from sitecnn.models.feature import STACK_SIZES, stack_sizes
 from sitecnn.models.features import features_named, features_of, least_elements, macs, matrix
 from sitecnn.workload.kernels import SIZE_NAMES
 
@@ -37,7 +38,7 @@ def convolution_sizes(images, channels, rows, columns, outputs, kernel_h, kernel
 
 
 def work(kind, name, sizes):
-    columns = {size: np.array([float(sizes.get(size, np.nan))]) for size in SIZE_NAMES}
+    columns = {size: np.array([float(sizes.get(size, np.nan))]) for size in (*SIZE_NAMES, *STACK_SIZES)}
     return float(matrix(features_named(kind, (name,)), columns)[0, 0])
 
 
@@ -182,3 +183,16 @@ def test_kernels_that_do_not_multiply_have_no_multiply_accumulates():
     assert macs("gemm", columns).tolist() == [64, 729]
     assert least_elements("relu", columns).tolist() == [4, 9]
     assert least_elements("convolution", columns).tolist() == [8, 18]
+
+
+@pytest.mark.parametrize(
+    ("stack", "threads"),
+    [
+        ("caffe-1.0.0+brocolli.9.0.2+openblas-0.3.21+2-threads+clock-unknown", 2),
+        ("Caffe, OpenBLAS+16-threads", 16),
+        ("Caffe, OpenBLAS 0.2.19", 0),
+        ("tflite-gpu+fp16", 0),
+    ],
+)
+def test_a_stacks_name_says_its_threads(stack, threads):
+    assert stack_sizes(stack, 2)["threads"].tolist() == [threads, threads]

@@ -197,7 +197,7 @@ def test_kinds_that_no_network_had_take_the_copies_of_their_code_and_a_call():
 
 def test_what_is_unseen_moves_elements_at_half_the_fastest_speed_where_only_others_were_timed():
     sizes = {"in_elements": [10.0, 30.0], "out_elements": [20.0, 10.0], "parameters": [70.0, np.nan]}
-    unseen = _unseen(timed("convolution", [50.0, 400.0], **sizes))
+    unseen = _unseen(timed("convolution", [50.0, 400.0], **sizes), "some")
     # 0.5 ns an element and 10 ns an element; the 2nd percentile lies 2 % of the way up.
     assert unseen.coefficients_ns == pytest.approx((2 * (0.5 + FASTEST * 9.5), 0.0))
     assert (unseen.relative_sd, unseen.rows) == (1.0, 0)

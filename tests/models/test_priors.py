@@ -247,3 +247,10 @@ def test_each_number_of_a_coefficient_is_of_work_that_its_kind_does():
             continue
         for processor in PROCESSORS[one.processor]:
             assert one.feature in [feature.name for feature in features_of(one.kind, processor)], (processor, one)
+
+
+@pytest.mark.parametrize("processor", ["cpu", "gpu"])
+def test_what_no_network_had_comes_in_one_order(processor):
+    """A set's order changes from one process to the next, and models are files that are compared."""
+    kinds = list(SHIPPED_PRIORS.unseen(processor))
+    assert kinds == sorted(kinds) and len(kinds) > 1

@@ -6,12 +6,13 @@ Sizes are chosen so that no two of them, nor any two counts of a kind, are alike
 import numpy as np
 import pytest
 
+from sitecnn.models.feature import STACK_SIZES
 from sitecnn.models.features import features_named, features_of, least_elements, macs
 from sitecnn.workload.kernels import SIZE_NAMES
 
 
 def columns(sizes: dict[str, int]) -> dict[str, np.ndarray]:
-    return {name: np.array([float(sizes.get(name, np.nan))]) for name in SIZE_NAMES}
+    return {name: np.array([float(sizes.get(name, np.nan))]) for name in (*SIZE_NAMES, *STACK_SIZES)}
 
 
 def counted(kind: str, sizes: dict[str, int], processor: str = "cpu") -> dict[str, float]:
@@ -40,6 +41,8 @@ ON_CPU = {
     "weights_elements [element of gemm's A]": 4 * 5 * 45,
     "out_elements [element written]": 1100,
     "gemm_calls [gemm call]": 4,
+    # Each of 12,375 multiply-accumulates: too few to be shared.
+    "shared_gemm_calls [gemm call that threads share]": 0,
     "calls [call]": 1,
 }
 ON_GPU = {
@@ -114,6 +117,16 @@ def test_a_packed_matrix_is_far_where_it_alone_is_larger_than_16_mib() -> None:
     assert counted("convolution", one | {"out_width": 1025})[far] == 3 * 64 * 64 * 1025
     depthwise = one | {"out_width": 1025, "group": 4, "out_channels": 4, "kernel_h": 16}
     assert counted("convolution", depthwise)[far] == 0
+
+
+@pytest.mark.parametrize(("threads", "shared"), [(0, 6), (1, 0), (2, 6), (4, 6)])
+def test_threads_share_a_gemm_of_more_than_two_to_the_eighteenth_multiplications(threads: int, shared: int) -> None:
+    """m = 64, n = 64 and k = 64 are as many: one thread multiplies them (OpenBLAS, interface/gemm.c)."""
+    one = CONVOLUTION | {"images": 3, "group": 2, "out_channels": 128, "out_height": 8, "out_width": 8, "channels": 32}
+    one |= {"kernel_h": 2, "kernel_w": 2, "threads": threads}
+    name = "shared_gemm_calls [gemm call that threads share]"
+    assert counted("convolution", one)[name] == 0
+    assert counted("convolution", one | {"out_width": 9})[name] == shared
 
 
 PRODUCT = {"images": 6, "in_elements": 6 * 3000, "out_elements": 6 * 2100, "bias": 1, "parameters": 3000 * 2100}

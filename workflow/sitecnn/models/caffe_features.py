@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from sitecnn.models.caches import share_beyond
-from sitecnn.models.feature import CALL, Array, Feature, Sizes
+from sitecnn.models.feature import CALL, STACK_SIZES, Array, Feature, Sizes
 from sitecnn.workload.kernels import KINDS_ON_ZEROS, SIZE_NAMES
 
 FAR_BYTES = 16 << 20
@@ -14,6 +14,9 @@ FAR_BYTES = 16 << 20
 
 NEAR_COLUMNS = (2 << 20, 8 << 20)
 """Bytes of im2col's matrix from which on it leaves the second-level cache, and by which a share of the last one."""
+
+LONE_MACS = 2**18
+"""Up to here OpenBLAS multiplies on one thread (interface/gemm.c: SMP_THRESHOLD_MIN · GEMM_MULTITHREAD_THRESHOLD)."""
 
 FEW_IMAGES = 4
 """Up to here a GPU reads an FC layer's weights no faster than it multiplies them."""
@@ -69,6 +72,12 @@ def _row_elements(sizes: Sizes) -> Array:
     """Elements of gemms' B where A has one row: each is packed for one multiplication, as in depthwise convolutions."""
     _, m, _, _ = gemm_sizes(sizes)
     return np.where(m == 1, _columns_elements(sizes), 0.0)
+
+
+def _shared_calls(sizes: Sizes) -> Array:
+    """Gemms that several threads share, which wait for one another."""
+    calls, m, n, k = gemm_sizes(sizes)
+    return np.where((sizes["threads"] != 1) & (m * n * k > LONE_MACS), calls, 0.0)
 
 
 def _im2col_elements(sizes: Sizes) -> Array:
@@ -182,6 +191,7 @@ CONVOLUTION = (
     Feature("weights_elements", "element of gemm's A", _weights_read),
     OUT,
     GEMM_CALLS,
+    Feature("shared_gemm_calls", "gemm call that threads share", _shared_calls),
     CALL,
 )
 
@@ -221,9 +231,10 @@ BACKWARDS = {
 
 def backwards(features: tuple[Feature, ...]) -> tuple[Feature, ...]:
     """The features of a convolution as its deconvolution has them: col2im stands where im2col did."""
+    names = (*SIZE_NAMES, *STACK_SIZES)
 
     def reversed_count(count: Callable[[Sizes], Array]) -> Callable[[Sizes], Array]:
-        return lambda sizes: count({name: sizes[BACKWARDS.get(name, name)] for name in SIZE_NAMES})
+        return lambda sizes: count({name: sizes[BACKWARDS.get(name, name)] for name in names})
 
     return tuple(replace(feature, count=reversed_count(feature.count)) for feature in features)
 

@@ -90,7 +90,9 @@ class Priors:
     def unseen(self, processor: str) -> Mapping[str, Prior]:
         """Copies of its output that each kind takes which no network had."""
         rows = [one for one in self._of(processor) if one.feature == TRANSFERS]
-        return {kind: _combined([one for one in rows if one.kind == kind]) for kind in {one.kind for one in rows}}
+        return {
+            kind: _combined([one for one in rows if one.kind == kind]) for kind in sorted({one.kind for one in rows})
+        }
 
     def number(self, feature: str) -> Prior:
         """A number that is of no coefficient, such as `unseen_kind_sd`."""

@@ -23,7 +23,7 @@ def _per_axis(name: str, given: Sequence[int], axes: int, default: int | None) -
     """A value for each spatial axis from none, one or all (base_conv_layer.cpp)."""
     if not given and default is not None:
         return (default,) * axes
-    require(bool(given), f"it has no {name}")
+    require(bool(given) or axes == 0, f"it has no {name}")
     require(len(given) in (1, axes), f"{name} is given {len(given)} times for {axes} spatial axes")
     return tuple(given) if len(given) == axes else tuple(given) * axes
 
