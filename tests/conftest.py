@@ -1,8 +1,24 @@
 """What holds for every test: who may skip, and what runs side by side."""
 
 import os
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
+from multiprocessing import get_context
 
 import pytest
+
+
+@pytest.fixture(scope="session")
+def drawing_processes():
+    """Two processes draw all reports that tests write by `main`: starting Vega anew takes longer than drawing."""
+    from sitecnn.report import build
+
+    with (
+        ProcessPoolExecutor(max_workers=2, mp_context=get_context("spawn")) as pool,
+        pytest.MonkeyPatch.context() as it,
+    ):
+        it.setattr(build, "ProcessPoolExecutor", lambda **_: nullcontext(pool))
+        yield
 
 
 @pytest.hookimpl(optionalhook=True)

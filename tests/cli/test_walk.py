@@ -9,6 +9,7 @@ from tests.dataset.records import block_record, gemm_record, network_record, run
 from tests.estimation.fixtures import NETWORKS
 from tests.report.fixtures import TOY, configure
 
+pytestmark = pytest.mark.usefixtures("drawing_processes")
 BENCH = ["--board", "bench", "--processor", "cpu"]
 TOTALS = "network,batch,what,ms,mib\n"
 

@@ -9,6 +9,11 @@ from tests.report.fixtures import NETWORKS, make
 from tests.report.page import read
 
 
+@pytest.fixture(scope="session", autouse=True)
+def drawing(drawing_processes):
+    """All of these tests' reports are drawn by the same processes."""
+
+
 @pytest.fixture(scope="session")
 def root(tmp_path_factory):
     root = make(tmp_path_factory.mktemp("numbers"), NETWORKS)

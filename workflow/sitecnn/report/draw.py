@@ -3,6 +3,7 @@
 import html
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import vl_convert
@@ -31,8 +32,9 @@ class Drawing:
         return {"svg": self.svg.encode(), "png": self.png, "pdf": self.pdf}
 
 
+@cache
 def bundle() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script."""
+    """Vega, Vega-Lite and Vega-Embed as one script, which takes seconds to write."""
     script: str = vl_convert.javascript_bundle(SNIPPET)
     return script
 
