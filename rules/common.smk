@@ -22,8 +22,9 @@ campaign_cores = {
     for name, board in boards.items()
 }
 
-# Every rule calls `sitecnn`, the command that a person runs by hand: the one beside this Snakemake.
-shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
+# Every rule calls `sitecnn`, the command that a person runs by hand: the one beside this Snakemake. A prefix stands in
+# place of Snakemake's own, which makes a pipe fail where its first command does.
+shell.prefix(f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
 
 
 wildcard_constraints:

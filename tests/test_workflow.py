@@ -153,3 +153,14 @@ def test_bad_configuration_is_told_before_any_job(tmp_path):
     assert done.returncode != 0
     assert "no file config/boards/there.yaml; there are: here" in done.stderr
     assert not (root / "results").exists()
+
+
+def test_a_campaign_that_fails_is_a_job_that_failed(tmp_path):
+    """Its log goes through a pipe, whose last command never fails."""
+    root = make_root(tmp_path)
+    board = {"name": "here", "python": "/nowhere/python", "processors": {"cpu": {}}}
+    (root / "config" / "boards" / "here.yaml").write_text(json.dumps(board))
+    done = snakemake(root, "profile")
+    assert done.returncode != 0
+    assert "Error in rule campaign" in done.stderr and "/nowhere/python cannot be started" in done.stderr
+    assert "MissingOutputException" not in done.stderr
