@@ -24,7 +24,9 @@ campaign_cores = {
 
 # Every rule calls `sitecnn`, the command that a person runs by hand: the one beside this Snakemake. A prefix stands in
 # place of Snakemake's own, which makes a pipe fail where its first command does.
-shell.prefix(f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
+shell.prefix(
+    f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
+)
 
 
 wildcard_constraints:
