@@ -113,6 +113,19 @@ def halves(b: Builder) -> str:
     return b("Add", b("Reshape", "image", b("Concat", whole(b, -1), high, f"{high}_1", axis=0)), grid)
 
 
+def same(b: Builder) -> str:
+    """A convolution padded as TensorFlow pads (tf_efficientnet, MixNet, NASNet): by lengths, at least 0, worked out."""
+    size = b("Cast", b("Gather", b("Shape", "image"), b.constant([2], numpy.int64)), to=TensorProto.FLOAT)
+    steps = b("Sub", b("Ceil", b("Div", size, b.constant([2.0], numpy.float32))), b.constant([1.0], numpy.float32))
+    spanned = b("Add", b("Mul", steps, b.constant([2.0], numpy.float32)), b.constant([3.0], numpy.float32))
+    total = b("Clip", b("Sub", spanned, size), b.constant(0, numpy.float32))
+    total = b("Cast", total, to=TensorProto.INT64)
+    before = b("Div", total, whole(b, 2))
+    behind = b("Sub", total, before)
+    pads = b("Concat", whole(b, 0, 0), before, before, whole(b, 0, 0), behind, behind, axis=0)
+    return b("Conv", b("Pad", "image", pads), b.weight(8, 3, 3, 3), strides=[2, 2])
+
+
 KINDS = {
     "an If that shapes decide": (
         lambda b: choice(
@@ -128,6 +141,7 @@ KINDS = {
     "a function": (swish, ["Input", "Convolution", "Sigmoid", "Eltwise", "ReLU"]),
     "a fused convolution": (fused, ["Input", "com.microsoft.FusedConv", "Pooling"]),
     "a product of lengths": (areas, ["Input", "Reshape"]),
+    "padding to the same size": (same, ["Input", "Pad", "Convolution"]),
     "lengths that are split": (halves, ["Input", "Reshape", "Bias"]),
     "an input that is an output": (lambda b: b("Relu", "image"), ["Input", "ReLU"]),
 }
