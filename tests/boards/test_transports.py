@@ -198,6 +198,8 @@ def test_a_board_is_local_unless_it_says_where_it_is_and_has_defaults() -> None:
         ({"processors": {"cpu": {"threads": [0]}}}, "greater than or equal to 1"),
         ({"budget_minutes": 0}, "greater than 0"),
         ({"engines": []}, "engines"),
+        ({"engines": ["caffe", "caffe"]}, "'caffe' is there more than once"),
+        ({"processors": {"cpu": {"threads": [1, 2, 1]}}}, "1 is there more than once"),
     ],
 )
 def test_a_board_that_contradicts_itself_is_refused(settings: dict[str, Any], said: str) -> None:

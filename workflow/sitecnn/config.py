@@ -6,12 +6,22 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from sitecnn.errors import ConfigError, NetworkError
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=100)]
 """A network's or board's name: it becomes a file name and a Snakemake wildcard, and nothing else."""
+
+
+def _each_once(values: list[Any]) -> list[Any]:
+    if repeated := [value for value in values if values.count(value) > 1]:
+        raise ValueError(f"{repeated[0]!r} is there more than once")
+    return values
+
+
+EACH_ONCE = AfterValidator(_each_once)
+"""Of a list: no value twice."""
 
 
 class Strict(BaseModel):
@@ -23,21 +33,20 @@ class Strict(BaseModel):
 class Config(Strict):
     """What `snakemake report` runs."""
 
-    networks: list[Name] = Field(min_length=1, description="files of config/networks, without their suffix")
-    held_out: list[Name] = Field([], description="networks that are measured to be estimated, and never fitted")
-    boards: list[Name] = Field(min_length=1, description="files of config/boards, without their suffix")
+    networks: Annotated[list[Name], EACH_ONCE] = Field(
+        min_length=1, description="files of config/networks, without their suffix"
+    )
+    held_out: Annotated[list[Name], EACH_ONCE] = Field(
+        [], description="networks that are measured to be estimated, and never fitted"
+    )
+    boards: Annotated[list[Name], EACH_ONCE] = Field(
+        min_length=1, description="files of config/boards, without their suffix"
+    )
     batch: int = Field(1, ge=1, description="images per forward pass")
     sweep: bool = Field(
         True, description="measure probe networks and matrix products, so that any network can be estimated"
     )
     level: float = Field(0.9, gt=0, lt=1, description="probability that an interval contains the true value")
-
-    @field_validator("networks", "held_out", "boards")
-    @classmethod
-    def _each_is_there_once(cls, names: list[str]) -> list[str]:
-        if repeated := [name for name in names if names.count(name) > 1]:
-            raise ValueError(f"{repeated[0]!r} is there more than once")
-        return names
 
 
 Model = TypeVar("Model", bound=Strict)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from sitecnn.config import Name, Strict, read_yaml
+from sitecnn.config import EACH_ONCE, Name, Strict, read_yaml
 from sitecnn.errors import ConfigError
 
 Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.,:/@+=&|*()-]*$", max_length=200)]
@@ -19,7 +19,7 @@ Host = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:@-]*
 class Processor(Strict):
     """One processor of a board and the ways it is measured."""
 
-    threads: list[Annotated[int, Field(ge=1)]] = Field(
+    threads: Annotated[list[Annotated[int, Field(ge=1)]], EACH_ONCE] = Field(
         [1], min_length=1, description="numbers of BLAS threads, a stack each"
     )
 
@@ -58,7 +58,7 @@ class Board(Strict):
     python_path: list[str] = Field([], description="folders for PYTHONPATH: where pycaffe is")
     library_path: list[str] = Field([], description="folders for LD_LIBRARY_PATH: where Caffe, BLAS or CUDA are")
     program_path: list[str] = Field([], description="folders put before PATH: where the caffe tool is")
-    engines: list[Literal["caffe", "onnxruntime"]] = Field(
+    engines: Annotated[list[Literal["caffe", "onnxruntime"]], EACH_ONCE] = Field(
         ["caffe"], min_length=1, description="what is measured of what the board has"
     )
     processors: dict[Literal["cpu", "gpu"], Processor] = Field(min_length=1, description="what is measured")
