@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from sitecnn.models.feature import stack_sizes
 from sitecnn.models.features import features_of, macs, matrix
 from sitecnn.network import parse_prototxt
 from sitecnn.workload.columns import columns
@@ -22,7 +23,7 @@ def work(layer, name, processor="cpu"):
     _, sizes = columns([kernel])
     features = features_of(kernel.kind, processor)
     (at,) = (index for index, feature in enumerate(features) if feature.name == name)
-    return matrix(features, sizes)[0, at]
+    return matrix(features, sizes | stack_sizes("", 1))[0, at]
 
 
 @pytest.mark.parametrize("processor", ["cpu", "gpu"])

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from sitecnn.models.caches import share_beyond
-from sitecnn.models.feature import CALL, STACK_SIZES, Array, Feature, Sizes
-from sitecnn.workload.kernels import KINDS_ON_ZEROS, SIZE_NAMES
+from sitecnn.models.feature import CALL, Array, Feature, Sizes
+from sitecnn.workload.kernels import KINDS_ON_ZEROS
 
 FAR_BYTES = 16 << 20
 """More than a core has of a last level that all share: TX1 and RK3399 have none, a server 32 MiB for eight cores."""
@@ -229,12 +229,21 @@ BACKWARDS = {
 """A deconvolution's sizes as those of the convolution that it runs backwards (deconv_layer.cpp)."""
 
 
+class _Backwards(dict[str, Array]):
+    """Sizes of deconvolutions as those of the convolutions that they run backwards, each taken when it is asked for."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        self.sizes = sizes
+
+    def __missing__(self, name: str) -> Array:
+        return self.sizes[BACKWARDS.get(name, name)]
+
+
 def backwards(features: tuple[Feature, ...]) -> tuple[Feature, ...]:
     """The features of a convolution as its deconvolution has them: col2im stands where im2col did."""
-    names = (*SIZE_NAMES, *STACK_SIZES)
 
     def reversed_count(count: Callable[[Sizes], Array]) -> Callable[[Sizes], Array]:
-        return lambda sizes: count({name: sizes[BACKWARDS.get(name, name)] for name in names})
+        return lambda sizes: count(_Backwards(sizes))
 
     return tuple(replace(feature, count=reversed_count(feature.count)) for feature in features)
 
