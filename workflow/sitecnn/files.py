@@ -30,6 +30,8 @@ def atomic_path(target: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         path.replace(target)
     except OSError as error:
+        if error.filename not in (None, name):
+            raise  # of a file that the block reads
         raise _of(target, error) from error
     finally:
         path.unlink(missing_ok=True)

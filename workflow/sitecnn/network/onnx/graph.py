@@ -15,7 +15,7 @@ from onnx.shape_inference import InferenceError
 
 from sitecnn.errors import NetworkError
 from sitecnn.network.graph import Shape
-from sitecnn.network.onnx.folding import attributes_of, fold, is_large, reads, shapes_of
+from sitecnn.network.onnx.folding import attributes_of, fold, graphs_of, is_large, reads, shapes_of
 from sitecnn.network.onnx.guesses import guess
 
 SIZES = (
@@ -153,8 +153,8 @@ def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
 def _nodes_within(graph: GraphProto) -> Iterator[NodeProto]:
     for node in graph.node:
         yield node
-        for attribute in node.attribute:
-            yield from _nodes_within(attribute.g) if attribute.g.node else ()
+        for inner in graphs_of(node):
+            yield from _nodes_within(inner)
 
 
 def _drop_weights(graph: GraphProto) -> set[str]:
