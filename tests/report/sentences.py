@@ -227,6 +227,7 @@ def _(report, place, ours, method, theirs):
     rows = report.evaluated("baselines", slug(place)).query("split == 'network'")
     medians = rows["error"].abs().groupby(rows["method"]).median()
     close(ours, 100 * medians.pop("sitecnn"))
+    medians = medians.drop("sitecnn, priors of other boards", errors="ignore")  # no simpler method
     close(theirs, 100 * medians.min())
     assert medians[method] == medians.min()
 

@@ -9,7 +9,7 @@
   const narrowed = ({ config, height, ...spec }) => ({ ...spec, height: height < TALL ? 1.5 * height : height, config: {
     ...config,
     axis: { ...config.axis, labelLimit: 150 },
-    axisX: { ...config.axisX, titleAnchor: "end", labelFlush: HALF_A_LABEL_PX },
+    axisX: { ...config.axisX, titleAnchor: "end", labelFlush: HALF_A_LABEL_PX, labelSeparation: 8 },
     axisYDiscrete: { labelExpr: PARTS },
     legend: { ...config.legend, columns: 1 },
   } });
