@@ -24,12 +24,27 @@ def row(network: str | None, number: int, samples: list[float], **others: object
     return empty | common | told | others
 
 
-def test_the_statistic_is_the_least_of_the_rounds_lower_quartiles():
+def test_the_statistic_is_the_least_of_two_rounds_lower_quartiles():
     rows = pd.DataFrame([row("net", 0, [9, 5, 7, 8], **RELU), row("net", 1, [30, 6, 5, 4], **RELU)])
     merged = over_rounds(rows)
     # Sorted, the second of four: 7 of the first round, 5 of the second.
     assert merged["median_ns"].tolist() == [5]
     assert merged["subject"].tolist() == ["layer"] and merged["layer_type"].tolist() == ["ort_relu"]
+
+
+@pytest.mark.parametrize("count", range(1, 9))
+def test_of_more_rounds_the_statistic_is_the_mean_of_the_least_third(count):
+    random = np.random.default_rng(count)
+    times = random.permutation(np.arange(1.0, count + 1) ** 2).tolist()
+    rows = pd.DataFrame([row("net", number, [ns] * 4, **RELU) for number, ns in enumerate(times)])
+    # Of one to three rounds the least, 1; of four to six the mean of 1 and 4; of seven and more that of 1, 4 and 9.
+    means = [1, 1, 1, 2.5, 2.5, 2.5, 14 / 3, 14 / 3]
+    assert float(over_rounds(rows)["median_ns"].iloc[0]) == pytest.approx(means[count - 1])
+    together = pd.concat(
+        [rows, rows.assign(network="other", samples_ns=[[100 * ns] for ns in times])], ignore_index=True
+    )
+    by_network = over_rounds(together).set_index("network")["median_ns"]
+    assert by_network["other"] == pytest.approx(100 * by_network["net"])
 
 
 def test_equal_kernels_of_a_network_stay_apart_in_their_order():

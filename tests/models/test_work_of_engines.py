@@ -32,11 +32,13 @@ CONVOLUTION = {
     "dilation_w": 1, "group": 2, "inputs": 1, "in_elements": 2 * 6 * 99, "out_elements": 2 * 10 * 55,
     "parameters": 460, "activation": 0, "pass_bytes": 10 * MIB,
 }  # fmt: skip
-# A pass of 10 MiB is half of the way from 4 to 16, and none of that from 16 to 48.
+LAST_CACHES = ((4, 16), (16, 32), (32, 64))  # MiB
+# A pass of 10 MiB is half of the way from 4 to 16, and none of the others.
 WEIGHTS = {
     "weights [weight read]": 460,
     "weights_beyond_4_mb [weight read in a pass of 4 to 16 MiB]": 230,
-    "weights_beyond_16_mb [weight read in a pass of 16 to 48 MiB]": 0,
+    "weights_beyond_16_mb [weight read in a pass of 16 to 32 MiB]": 0,
+    "weights_beyond_32_mb [weight read in a pass of 32 to 64 MiB]": 0,
 }
 AFTER = {
     "added_elements [element of a sum]": 0,
@@ -161,24 +163,21 @@ def test_what_lies_beyond_a_cache_grows_on_a_line_with_what_a_kernel_moves(moved
 
 @pytest.mark.parametrize("pass_mib", [3, 7, 30, 60])
 def test_weights_come_from_beyond_a_cache_as_the_pass_between_is_large(pass_mib: int) -> None:
-    shares = [float(np.interp(pass_mib, ends, [0, 1])) for ends in ((4, 16), (16, 48))]
-    found = some(
-        "ort_conv_window", CONVOLUTION | {"pass_bytes": pass_mib * MIB}, "weights_beyond_4_mb", "weights_beyond_16_mb"
-    )
-    assert found == pytest.approx([460 * share for share in shares])
+    shares = [float(np.interp(pass_mib, ends, [0, 1])) for ends in LAST_CACHES]
+    names = [f"weights_beyond_{low}_mb" for low, _ in LAST_CACHES]
+    weights = some("ort_conv_window", CONVOLUTION | {"pass_bytes": pass_mib * MIB}, *names)
+    assert weights == pytest.approx([460 * share for share in shares])
 
 
 def test_products_of_matrices() -> None:
     # 7 rows and 150 columns fill 12 × 160; columns of B are taken 128 at a time.
     sizes = {"images": 3, "m": 7, "n": 150, "k": 11, "in_elements": 77, "out_elements": 1050, "pass_bytes": 10 * MIB}
     sizes |= {"activation": 3, "inputs": 1, "parameters": 1650}
-    beyond = [(name, f"{low}_mb", f"{low} to {high} MiB") for name in ("x",) for low, high in ((4, 16), (16, 48))]
 
     def weights(name: str, unit: str, count: float) -> dict[str, float]:
-        amounts = (count / 2, 0)
         far = {
-            f"{name}_beyond_{size} [{unit} in a pass of {ends}]": amount
-            for (_, size, ends), amount in zip(beyond, amounts, strict=True)
+            f"{name}_beyond_{low}_mb [{unit} in a pass of {low} to {high} MiB]": amount
+            for (low, high), amount in zip(LAST_CACHES, (count / 2, 0, 0), strict=True)
         }
         return {f"{name} [{unit}]": count, **far}
 

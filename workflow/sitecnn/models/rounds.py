@@ -1,13 +1,15 @@
-"""What was measured in rounds as one measurement: the lower quartile of each round, the least over the rounds.
+"""What was measured in rounds as one: the lower quartile of each round, the mean of the least third of the rounds.
 
-What disturbs a machine only ever adds time, and lasts seconds to minutes: of rounds spread over a campaign one meets
-each kernel undisturbed. An estimate is of such an undisturbed pass.
+What disturbs a machine adds time for seconds to minutes: of rounds spread over a campaign some meet each kernel
+undisturbed. An estimate is of such an undisturbed pass. The single least round would be of a machine that runs faster
+than usual for seconds, as a server does whose neighbours pause: it meets some networks and probes then, and not others.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from sitecnn.models.probe_names import is_probe
 from sitecnn.workload.kernels import SIZE_NAMES
@@ -33,9 +35,10 @@ def over_rounds(rows: pd.DataFrame) -> pd.DataFrame:
     least = rounds.assign(median_ns=[lower_quartile(samples) for samples in rounds["samples_ns"]])
     identity = list(IDENTITY)
     place = least.groupby([*identity, "round"], dropna=False, sort=False).cumcount()
-    groups = least.assign(place=place).groupby([*identity, "place"], dropna=False, sort=False)
-    chosen = groups["median_ns"].idxmin()
-    merged = least.loc[chosen.sort_values()]
+    groups = least.assign(place=place).groupby([*identity, "place"], dropna=False, sort=False)["median_ns"]
+    of_third = groups.rank(method="first") <= np.ceil(groups.transform("size") / 3)
+    least_ns = least["median_ns"].where(of_third).groupby(groups.ngroup()).transform("mean")
+    merged = least.assign(median_ns=least_ns).loc[groups.idxmin().sort_values()]
     is_kernel = merged["subject"] == "kernel"
     index = merged.groupby(["stack", "network", "batch"], dropna=False).cumcount()
     named = {"subject": merged["subject"].mask(is_kernel, "layer"), "samples_ns": None}
@@ -65,7 +68,7 @@ def rounds_sd(rows: pd.DataFrame) -> float:
     """Relative standard error that all passes of a campaign share, as it had these rounds and no others; 0 if unknown.
 
     Networks left out in turn do not show it, for what disturbs a round disturbs them all. It is the jackknife's, each
-    round left out in turn, of the median over passes of the least (Efron & Tibshirani 1993, section 11.2).
+    round left out in turn, of the median over passes of their statistic (Efron & Tibshirani 1993, section 11.2).
     """
     if "rounds_ns" not in rows:
         return 0.0
@@ -73,14 +76,24 @@ def rounds_sd(rows: pd.DataFrame) -> float:
     count = min(map(len, passes), default=0)
     if count < 2:
         return 0.0
-    logs = np.log(np.array([some[:count] for some in passes]))
-    rises = [np.median(np.delete(logs, left_out, axis=1).min(axis=1) - logs.min(axis=1)) for left_out in range(count)]
+    rounds_ns = np.array([some[:count] for some in passes])
+    all_ns = least_third(rounds_ns)
+    rises = [
+        np.median(np.log(least_third(np.delete(rounds_ns, left_out, axis=1)) / all_ns)) for left_out in range(count)
+    ]
     return float(np.sqrt((count - 1) * np.var(rises)))
 
 
 def lower_quartile(samples: Sequence[float]) -> float:
     """The sample below which a quarter lies; the least of fewer than four."""
     return float(sorted(samples)[len(samples) // 4])
+
+
+def least_third(rounds_ns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean of the least third, rounded up, of what passes took in each round: (passes, rounds) → (passes,)."""
+    count = -(-rounds_ns.shape[1] // 3)
+    mean_ns: NDArray[np.float64] = np.sort(rounds_ns, axis=1)[:, :count].mean(axis=1)
+    return mean_ns
 
 
 def fitted_rows(rows: pd.DataFrame) -> pd.DataFrame:

@@ -308,7 +308,7 @@ def repeatability(processor: ProcessorResults) -> list[Block]:
 
 
 def drift(processor: ProcessorResults) -> list[Block]:
-    """Whole passes round by round, relative to the least of the rounds, which is what estimates are of."""
+    """Whole passes round by round, relative to the least of the rounds; estimates are of the least third."""
     rows = processor.subject("forward").dropna(subset=["round"])
     if rows["round"].nunique() < 2:
         return [Note("Nothing was measured in rounds, so no drift can be seen,", True)]
@@ -321,8 +321,8 @@ def drift(processor: ProcessorResults) -> list[Block]:
     alt_text = "Line: time of whole passes relative to the fastest round, one point for each round of the campaign."
     usual = signed_percent(usual_ratio(over_rounds(rows)) - 1)
     note = (
-        "The median over networks and probes. Estimates are of the fastest round; the median of all passes is "
-        f"{usual} above that."
+        "The median over networks and probes. Estimates are of the fastest third of the rounds; the median of all "
+        f"passes is {usual} above that."
     )
     return [Figure(f"drift-{processor.slug}", title, alt_text, figures.drift(shown), note, processor.board)]
 
