@@ -162,6 +162,7 @@ def _tasks_of(network: Network, engine: Engine) -> tuple[Task, Task, int]:
         named = {"network": network.name, "batch": network.batch, "prototxt": write_prototxt(network)}
         return {"task": "network", **named}, {"task": "memory", **named}, _caffe_bytes(network)
     _refuse_other_precision(network, engine)
+    network = network.fixed
     kernels, parts = lower_whole(network, engine)
     common = _common(network, to_onnx(network, "external"), engine) | {"weights_bytes": external_bytes(network)}
     sizes = {name.removesuffix("_bytes"): value for name, value in asdict(parts).items()} if parts else {}

@@ -84,7 +84,7 @@ def narrower(network: Network, share: float) -> Network:
         else:
             narrow.difference_update(layer.tops)
         layers.append(_narrow_layer(layer, given, gives, share))
-    return replace(network, layers=tuple(layers))
+    return replace(network.fixed, layers=tuple(layers))
 
 
 def with_outputs(network: Network, name: str, outputs: int) -> Network:
@@ -114,7 +114,7 @@ def with_outputs(network: Network, name: str, outputs: int) -> Network:
         layers.append(layer)
     if unread:
         raise NetworkError(f"layer {name!r}: {min(unread)!r}, a result of the network, would have another shape")
-    return replace(network, layers=tuple(layers))
+    return replace(network.fixed, layers=tuple(layers))
 
 
 def _resettled(layer: Layer, inputs: tuple[Shape, ...], outputs: int | None) -> Layer:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 
@@ -42,6 +42,19 @@ class OnnxNode:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     shapes: tuple[Shape, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class OpenForm:
+    """The nodes of a file whose inputs have open axes (a batch called "N"), as an engine is given it.
+
+    `nodes` are the layers' and those that work out sizes, which nobody knows before a pass: each with the index of the
+    layer that it serves. Shapes are those of the network. `dims` are, for each tensor, sizes as the file tells them:
+    numbers, names, and empty where it tells nothing; a tensor whose axes are not told either is left out.
+    """
+
+    nodes: tuple[tuple[int, OnnxNode], ...]
+    dims: Mapping[str, tuple[int | str, ...]]
 
 
 @dataclass(frozen=True)
@@ -89,6 +102,8 @@ class Network:
     `precision` is that of the file's weights and arithmetic: fp32, fp16 or int8.
     `doubts` says why the totals are uncertain: which shapes are guessed, whose work is not counted.
     `opset` is the operator set of an ONNX file, which decides what ONNX Runtime fuses; 0 where there is no such file.
+    `open_form` is what an engine is given of a file that leaves axes open, None where all are fixed; `fixed` is the
+    network without it, as boards measure it.
     """
 
     name: str
@@ -99,6 +114,12 @@ class Network:
     doubts: tuple[str, ...] = ()
     precision: str = "fp32"
     opset: int = 0
+    open_form: OpenForm | None = field(default=None, compare=False)
+
+    @property
+    def fixed(self) -> "Network":
+        """The same network as a file tells it that fixes all axes of its inputs."""
+        return replace(self, open_form=None) if self.open_form else self
 
     def __repr__(self) -> str:
         return f"<Network {self.name}: {len(self.layers)} layers, batch {self.batch}>"

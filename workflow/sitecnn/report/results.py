@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -116,7 +116,7 @@ class Results:
             except NetworkError as error:
                 refused.append(str(error))
             else:
-                networks.append(Network(name, network.batch, network.layers, network.notes))
+                networks.append(replace(network.fixed, name=name))
         return networks, refused
 
     @cached_property

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
@@ -11,9 +11,10 @@ from sitecnn.network.caffe.caffe_pb2 import LayerParameter
 from sitecnn.network.caffe.layers import LAYER_TYPES
 from sitecnn.network.caffe.layers.base import Inferred, text
 from sitecnn.network.caffe.splits import Node, insert_splits
-from sitecnn.network.graph import Layer, Network, OnnxNode, Parameter, Shape
+from sitecnn.network.graph import Layer, Network, OnnxNode, OpenForm, Parameter, Shape
 from sitecnn.network.onnx.graph import Graph, Operator
-from sitecnn.network.onnx.nodes import INPUT, node_of, source
+from sitecnn.network.onnx.nodes import INPUT, node_of, nodes, source
+from sitecnn.network.onnx.open_axes import open_form
 from sitecnn.network.onnx.to_caffe import Task, to_layers
 from sitecnn.network.settings import Constant, OnnxOperator
 
@@ -72,7 +73,24 @@ def build(graph: Graph, origin: str, strict: bool, notes: Sequence[str]) -> Netw
     batch = next((shape[0] for name in graph.inputs if (shape := graph.shapes[name])), 1)
     outputs = tuple(source(name, same) for name in graph.outputs)
     said = (*notes, *_repeated_names(entries))
-    return Network(Path(origin).stem, batch, layers, said, outputs, _doubts(graph), _precision(graph), graph.opset)
+    network = Network(Path(origin).stem, batch, layers, said, outputs, _doubts(graph), _precision(graph), graph.opset)
+    return replace(network, open_form=_open_form(network, graph, same))
+
+
+def _open_form(network: Network, graph: Graph, same: Mapping[str, str]) -> OpenForm | None:
+    if graph.opened is None:
+        return None
+    opened, dims = graph.opened
+    same = dict(same)
+    inner = []
+    for operator in opened.operators:
+        if _hands_on(Task(operator, opened)):
+            same[operator.outputs[0]] = operator.inputs[0]
+        else:
+            inner.append(node_of(operator, opened, same))
+    placed = {name: index for index, layer in enumerate(network.layers) if layer.node for name in layer.node.outputs}
+    inputs = [(index, node) for index, node in nodes(network) if node.operator.type == INPUT]
+    return open_form(inputs, inner, placed, dims)
 
 
 def _precision(graph: Graph) -> str:
@@ -133,9 +151,10 @@ def _require_channels(task: Task, origin: str) -> None:
 
 
 def _hands_on(task: Task) -> bool:
-    """Whether an operator does nothing: Identity, and a Cast between types that are all fp32 in fp32's network."""
+    """Whether an operator does nothing: Identity, a Cast to the same type, or to one that is fp32 in fp32's network."""
     if task.operator.type == "Cast":
-        return all(task.graph.types.get(name) in FLOATS for name in (task.operator.inputs[0], task.operator.outputs[0]))
+        given, made = (task.graph.types.get(name) for name in (task.operator.inputs[0], task.operator.outputs[0]))
+        return (given in FLOATS and made in FLOATS) or (given is not None and given == made)
     return task.operator.layer_type == "Identity"
 
 

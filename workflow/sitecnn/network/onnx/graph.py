@@ -17,6 +17,7 @@ from sitecnn.errors import NetworkError
 from sitecnn.network.graph import Shape
 from sitecnn.network.onnx.folding import attributes_of, fold, graphs_of, is_large, reads, shapes_of
 from sitecnn.network.onnx.guesses import guess
+from sitecnn.network.onnx.open_axes import Dims, dims_of, folded_open, names_of_sizes, with_open_axes
 
 SIZES = (
     (224, 224),
@@ -77,6 +78,7 @@ class Graph:
 
     `guessed` are tensors of which ONNX's rules do not tell the shape. `stored` has numpy's name of the type in which
     the file keeps a weight, where it is not the type that operators read it in. `opset` is ONNX's operator set.
+    `opened` has the operators that are left where the file's open axes stay open, with the sizes that are told then.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Graph:
     guessed: tuple[str, ...] = ()
     stored: Mapping[str, str] = field(default_factory=dict)
     opset: int = 0
+    opened: "tuple[Graph, Mapping[str, Dims]] | None" = None
 
 
 def read_graph(data: bytes, origin: str, batch: int | None, inputs: Mapping[str, Shape]) -> tuple[Graph, list[str]]:
@@ -107,6 +110,7 @@ def read_graph(data: bytes, origin: str, batch: int | None, inputs: Mapping[str,
     batch_names = _batch_names(data_inputs)
     if unsized := _open_inputs(data_inputs, requested, batch_names, origin):
         raise NetworkError(_question(unsized, data, origin, batch, inputs))
+    as_given = with_open_axes(model)
     notes = _fix_inputs(data_inputs, batch, requested, batch_names)
     try:
         _check(model)
@@ -116,7 +120,18 @@ def read_graph(data: bytes, origin: str, batch: int | None, inputs: Mapping[str,
     graph = _graph(model, weights)
     read = {name for node in model.graph.node for name in reads(node)} | set(graph.outputs)
     doubtful = tuple(name for name in guessed if name in read and name not in inputs and name not in sure)
-    return replace(graph, shapes={**guessed, **graph.shapes}, guessed=doubtful), notes
+    graph = replace(graph, shapes={**guessed, **graph.shapes}, guessed=doubtful)
+    return replace(graph, opened=_opened(graph, as_given, weights) if as_given else None), notes
+
+
+def _opened(graph: Graph, as_given: ModelProto, weights: set[str]) -> tuple[Graph, Mapping[str, Dims]] | None:
+    """None where an If cannot be decided, whose branches the fixed graph has: nobody can tell what is run."""
+    _import_domains(as_given)
+    weights, names = set(weights), names_of_sizes(as_given)
+    model = folded_open(as_given, weights)
+    if model is None or any(node.op_type == "If" for node in model.graph.node):
+        return None
+    return replace(_graph(model, weights), shapes=graph.shapes), dims_of(model, names)
 
 
 INFERENCE_ERROR = re.compile(r"\(op_type:(\w+), node name: (.*?)\): \[\w+\] (.*?)(?= \(op_type:|$)")

@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sitecnn.errors import NetworkError
-from sitecnn.network.graph import Network, OnnxNode
+from sitecnn.network.graph import Network, OnnxNode, OpenForm
 from sitecnn.workload.engines import CAFFE, ONNXRUNTIME, TFLITE_GPU, Engine
 from sitecnn.workload.lowering import caffe
 from sitecnn.workload.lowering.lowered import EngineMemory, LoweredKernel
@@ -57,14 +57,14 @@ def lower_whole(network: Network, engine: Engine) -> tuple[tuple[LoweredKernel, 
 
     Stacks of one engine are asked for one network after the other, so the last few answers are kept.
     """
-    return _lower_whole(network, tuple(layer.node for layer in network.layers), engine)
+    return _lower_whole(network, tuple(layer.node for layer in network.layers), network.open_form, engine)
 
 
 @lru_cache(maxsize=8)
 def _lower_whole(
-    network: Network, nodes: tuple[OnnxNode | None, ...], engine: Engine
+    network: Network, nodes: tuple[OnnxNode | None, ...], open_form: OpenForm | None, engine: Engine
 ) -> tuple[tuple[LoweredKernel, ...], EngineMemory | None]:
-    """`lower_whole`; networks are equal whose `nodes` differ, and these decide what ONNX Runtime makes of them."""
+    """`lower_whole`; networks are equal whose nodes differ, and these decide what ONNX Runtime makes of them."""
     if engine.name not in (ONNXRUNTIME, TFLITE_GPU):
         return lower(network, engine), None
     module = _onnxruntime() if engine.name == ONNXRUNTIME else _tflite_gpu()

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from sitecnn.network.graph import Shape
 from sitecnn.network.settings import Constant
 from sitecnn.workload.lowering.onnxruntime.graph import Graph, Node
+from sitecnn.workload.lowering.onnxruntime.inference import tell_sizes
 from sitecnn.workload.lowering.onnxruntime.patterns import layer_normalization
 from sitecnn.workload.lowering.onnxruntime.rules import Rules
+from sitecnn.workload.lowering.onnxruntime.size_arithmetic import sizes_of_reshape
 from sitecnn.workload.lowering.onnxruntime.transposes import move_transposes
 
 Rule = Callable[[Graph, Node, Rules], bool]
@@ -127,7 +129,7 @@ def _product(graph: Graph, node: Node, rules: Rules) -> bool:
         return False
     given, matrix = graph.shape(node.inputs[0]), graph.shape(node.inputs[1])
     reshapes = rules.has("MatMul and Add of more than two axes are Reshape, Gemm, Reshape")
-    if len(matrix) != 2 or (len(given) != 2 and not (reshapes and graph.is_weight(node.inputs[1]))):
+    if len(matrix) != 2 or (len(given) != 2 and not (reshapes and _is_whole(graph, node))):
         return False
     if not _adds_vector(graph, node, follower, matrix[1]):
         return False
@@ -139,6 +141,11 @@ def _product(graph: Graph, node: Node, rules: Rules) -> bool:
     if len(given) != 2:
         _reshape_around(graph, node, output, (graph.shape(output)[-1], matrix[0]))
     return True
+
+
+def _is_whole(graph: Graph, node: Node) -> bool:
+    """Whether a product by a constant matrix is of a tensor whose sizes are known."""
+    return graph.is_weight(node.inputs[1]) and graph.is_fixed(node.inputs[0])
 
 
 def _adds_vector(graph: Graph, node: Node, follower: Node, columns: int) -> bool:
@@ -191,7 +198,7 @@ def _reshape(graph: Graph, node: Node, rules: Rules) -> bool:
     if graph.follower(maker) is not node or any(one.attributes.get("allowzero") for one in (maker, node)):
         return False
     shape = graph.shape(node.output)
-    if not shape:
+    if not shape or not graph.is_fixed(node.output):
         return False
     given = maker.inputs[0]
     graph.remove(maker)
@@ -224,6 +231,14 @@ def _layer_normalization(graph: Graph, node: Node, rules: Rules) -> bool:
 
 LAYER_NORMALIZATION_SINCE = 17
 """The first operator set that has LayerNormalization."""
+
+
+def _reshape_sizes(graph: Graph, rules: Rules) -> bool:
+    """Sizes to reshape to that need no arithmetic, and what is known through them."""
+    changed = _everywhere(sizes_of_reshape, "Reshape")(graph, rules)
+    if changed:
+        tell_sizes(graph)
+    return changed
 
 
 def expand_functions(graph: Graph) -> None:
@@ -268,6 +283,7 @@ STEPS: tuple[Callable[[Graph, Rules], bool], ...] = (
     _everywhere(_pad, "Pad"),
     _share_equal_nodes,
     _everywhere(_product, "MatMul"),
+    _reshape_sizes,
     _everywhere(_reshape, "Reshape", "Squeeze", "Unsqueeze"),
     _everywhere(_layer_normalization, "Div"),
     move_transposes,

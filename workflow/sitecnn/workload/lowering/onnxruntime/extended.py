@@ -114,7 +114,7 @@ def _split(graph: Graph, node: Node, rules: Rules) -> None:
     alone = len(takers) == len(graph.users[given]) and all(taker.op == "Gather" for taker in takers)
     if graph.is_weight(given) or len(takers) < 2 or not (alone or rules.has("Slices join a Split")):
         return
-    if given in graph.makers and len(graph.makers[given].outputs) > 1:
+    if given in graph.makers and (len(graph.makers[given].outputs) > 1 or graph.makers[given].op == "Shape"):
         return
     shape = graph.shape(given)
     axis = _axis_taken(graph, takers[0], len(shape))
@@ -201,8 +201,8 @@ def add_sums(graph: Graph) -> None:
 
 def _summing_convolution(graph: Graph, total: Node) -> Node | None:
     """The convolution before an Add that can take its other input; of two the one that the file lists first."""
-    shapes = [graph.shape(name) for name in total.inputs] if total.op == "Add" else []
-    if len(shapes) != 2 or shapes[0] != shapes[1] or len(shapes[0]) != 4:
+    dims = [graph.dims(name) for name in total.inputs] if total.op == "Add" else []
+    if len(dims) != 2 or dims[0] != dims[1] or len(dims[0]) != 4 or "" in dims[0]:
         return None
     makers = [maker for name in total.inputs if (maker := graph.makers.get(name)) is not None]
     return min((one for one in makers if _can_add(graph, one)), key=lambda one: one.number, default=None)

@@ -40,6 +40,7 @@ class Node:
 class Graph:
     """Nodes in an order in which they can run, with who makes and who uses each tensor; `opset` is the file's.
 
+    `told` has the sizes of each tensor as a file with open axes tells them, see `OpenForm`; empty of any other file.
     `is_placed`: each node is known to run on the CPU provider, as it is after level BASIC.
     """
 
@@ -49,6 +50,7 @@ class Graph:
         self.added = 0
         self.shapes: dict[str, Shape] = {}
         self.weights: dict[str, Constant] = {}
+        self.told: dict[str, tuple[int | str, ...]] = {}
         self.outputs = set(outputs)
         self.makers: dict[str, Node] = {}
         self.users: dict[str, list[Node]] = defaultdict(list)
@@ -127,6 +129,15 @@ class Graph:
     def shape(self, name: str) -> Shape:
         """The shape of a tensor, of data or constant."""
         return self.weights[name].shape if name in self.weights else self.shapes[name]
+
+    def dims(self, name: str) -> tuple[int | str, ...]:
+        """Sizes of a tensor as ONNX Runtime knows them before a pass: numbers, names, empty where it knows nothing."""
+        shape = self.shape(name)
+        return self.told.get(name, shape)
+
+    def is_fixed(self, name: str, first_axis: int = 0) -> bool:
+        """Whether the lengths of a tensor's axes, from one on, are known before a pass."""
+        return all(isinstance(size, int) for size in self.dims(name)[first_axis:])
 
     def values(self, node: Node, position: int) -> tuple[float, ...] | None:
         """The values of a constant input, None where it is left out, is data, or has many."""

@@ -5,9 +5,11 @@ A tensor in blocks is called as the plain one with BLOCKED behind it. The rules 
 
 from dataclasses import dataclass
 
+from sitecnn.network.graph import Shape
 from sitecnn.network.settings import Constant
 from sitecnn.workload.lowering.onnxruntime.extended import is_activation
 from sitecnn.workload.lowering.onnxruntime.graph import Graph, Node
+from sitecnn.workload.lowering.onnxruntime.nchwc_sizes import Lengths, are_equal, behind_window, own_lengths
 from sitecnn.workload.lowering.onnxruntime.rules import Rules
 
 BLOCKED = "@blocks"
@@ -25,10 +27,11 @@ POOLS = ("MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool")
 
 @dataclass
 class _Blocks:
-    """A tensor in blocks: who made it, its channels, and how many still read it plain."""
+    """A tensor in blocks: who made it, its channels, the lengths of its axes, and how many still read it plain."""
 
     node: Node
     channels: int
+    lengths: Lengths
     all_uses: int
     plain_uses: int
 
@@ -76,8 +79,8 @@ class Layout:
         elif node.op in ("Resize", "Upsample"):
             self._resize(node)
 
-    def _make(self, node: Node, channels: int) -> None:
-        """A node's output is in blocks from here on."""
+    def _make(self, node: Node, channels: int, lengths: Lengths | None = None) -> None:
+        """A node's output is in blocks from here on; its `lengths` are its own if they are not said."""
         name = node.output
         uses = len(self.graph.users[name]) + (name in self.graph.outputs)
         self.graph.shapes[name + BLOCKED] = (
@@ -86,7 +89,7 @@ class Layout:
             *self.graph.shape(name)[2:],
         )
         self.graph.set_output(node, name + BLOCKED)
-        self.blocks[name] = _Blocks(node, channels, uses, uses)
+        self.blocks[name] = _Blocks(node, channels, lengths or own_lengths(name), uses, uses)
 
     def _read(self, node: Node, position: int) -> _Blocks:
         """The node reads an input in blocks."""
@@ -95,15 +98,15 @@ class Layout:
         blocked.plain_uses -= 1
         return blocked
 
-    def _read_or_reorder(self, node: Node) -> None:
-        """The node reads its first input in blocks, put into them if nobody has yet."""
+    def _read_or_reorder(self, node: Node) -> Lengths | None:
+        """The node reads its first input in blocks, put into them if nobody has yet; the lengths of what was."""
         name = node.inputs[0]
         if name in self.blocks:
-            self._read(node, 0)
-            return
+            return self._read(node, 0).lengths
         if name + BLOCKED not in self.graph.makers:
             self._reorder_input(node, name)
         self.graph.set_input(node, 0, name + BLOCKED)
+        return None
 
     def _reorder_input(self, node: Node, name: str) -> None:
         shape, maker = self.graph.shape(name), self.graph.makers.get(name)
@@ -124,9 +127,8 @@ class Layout:
         if not self._takes(outputs, inputs, group):
             return
         node.nchwc = True
-        if group > 1 or inputs >= self.block:
-            self._read_or_reorder(node)
-        self._make(node, outputs)
+        given = self._read_or_reorder(node) if group > 1 or inputs >= self.block else None
+        self._make_window(node, outputs, weight.shape[2:], given)
 
     def _takes(self, outputs: int, inputs: int, group: int) -> bool:
         """Whether there is a convolution in blocks for channels (inputs: of one group) as these."""
@@ -141,16 +143,27 @@ class Layout:
         if len(node.outputs) > 1 or len(shape) != 4 or shape[1] % self.block:
             return
         node.nchwc = True
-        self._read_or_reorder(node)
-        self._make(node, shape[1])
+        given = self._read_or_reorder(node)
+        window = node.attributes.get("kernel_shape")
+        self._make_window(node, shape[1], window if given and window else (), given)
+
+    def _make_window(self, node: Node, channels: int, window: Shape, given: Lengths | None) -> None:
+        made = own_lengths(node.output)
+        if given is not None:
+            made = behind_window(node, window, given, made) if window else (given[0], *made[1:])
+        self._make(node, channels, made)
 
     def _binary(self, node: Node) -> None:
         if not all(name in self.blocks for name in node.inputs):
             if node.op == "Mul" and self.rules.has("a Mul by a constant a channel stays on blocks"):
                 self._scale(node)
             return
-        shapes = {self.graph.shape(name) for name in node.inputs}
-        if len(shapes) > 1:
+        parts = [self.blocks[name] for name in node.inputs]
+        if len({part.channels for part in parts}) > 1:
+            return
+        if not are_equal(self.graph, node.inputs, [part.lengths for part in parts]):
+            if node.op != "Mul":
+                self._add_of_five_axes(node)
             return
         if self._joins_hard_swish(node):
             return
@@ -160,8 +173,37 @@ class Layout:
             if taker is not None:
                 self._add_sum(given[taker], node, taker)
                 return
-        self._make(node, given[0].channels)
+        self._make(node, given[0].channels, given[0].lengths)
         node.nchwc = True
+
+    def _add_of_five_axes(self, node: Node) -> None:
+        """Sums of what may differ in size: with the channels of a block as an axis, all axes are as they lie."""
+        for position in range(len(node.inputs)):
+            channels = self._read(node, position).channels
+            name = node.inputs[position]
+            self.graph.set_input(node, position, self._reshaped(node, name, f"{name}/of/{node.output}"))
+        output = node.output
+        split = f"{output}/split"
+        self.graph.shapes[split] = self._split(self.graph.shape(output))
+        place = self.graph.nodes.index(node) + 1
+        self.graph.set_output(node, split)
+        behind = self.graph.nodes[place] if place < len(self.graph.nodes) else None
+        sizes = self._sizes(output, 4)
+        reshape = self.graph.add(Node("Reshape", [split, sizes], [output], node.layers[:1]), before=behind)
+        self._make(reshape, channels)
+
+    def _reshaped(self, node: Node, name: str, output: str) -> str:
+        """A tensor in blocks with the channels of a block as an axis of their own."""
+        self.graph.shapes[output] = self._split(self.graph.shape(name))
+        reshape = Node("Reshape", [name, self._sizes(output, 5)], [output], node.layers[:1])
+        return self.graph.add(reshape, before=node).output
+
+    def _split(self, shape: Shape) -> Shape:
+        return (shape[0], self.padded(shape[1]) // self.block, *shape[2:], self.block)
+
+    def _sizes(self, name: str, axes: int) -> str:
+        self.graph.weights[f"{name}/sizes"] = Constant((axes,), "int64")
+        return f"{name}/sizes"
 
     def _joins_hard_swish(self, node: Node) -> bool:
         """Have a convolution apply x·HardSigmoid(x) with the slope of HardSwish."""
@@ -184,7 +226,7 @@ class Layout:
         self.graph.fuse(gate.node, node)
         self.graph.fuse(maker, gate.node)
         self.blocks[given].plain_uses = gate.plain_uses = 0
-        self._make(maker, self.blocks[given].channels)
+        self._make(maker, self.blocks[given].channels, self.blocks[given].lengths)
         return True
 
     def _can_add(self, blocked: _Blocks) -> bool:
@@ -202,7 +244,7 @@ class Layout:
     def _fuse(self, blocked: _Blocks, node: Node) -> None:
         """The maker of a tensor in blocks does the work of a node behind it, too."""
         self.graph.fuse(blocked.node, node)
-        self._make(blocked.node, blocked.channels)
+        self._make(blocked.node, blocked.channels, blocked.lengths)
 
     def _concat(self, node: Node) -> None:
         rank = len(self.graph.shape(node.output))
@@ -211,10 +253,10 @@ class Layout:
         channels = [self.blocks[name].channels for name in node.inputs]
         if any(size % self.block for size in channels):
             return
-        for position in range(len(node.inputs)):
-            self._read(node, position)
+        given = [self._read(node, position) for position in range(len(node.inputs))]
         node.nchwc = True
-        self._make(node, sum(channels))
+        first = given[0].lengths
+        self._make(node, sum(channels), (first[0], *own_lengths(node.output)[1:2], *first[2:]))
 
     def _activation(self, node: Node) -> None:
         blocked = self._read(node, 0)
@@ -225,7 +267,7 @@ class Layout:
             self._fuse(blocked, node)
         else:
             node.nchwc = True
-            self._make(node, blocked.channels)
+            self._make(node, blocked.channels, blocked.lengths)
 
     def _batch_normalization(self, node: Node) -> None:
         """It becomes a depthwise convolution of 1×1 pixels, which can take an activation or a sum."""
@@ -251,7 +293,7 @@ class Layout:
         self.graph.weights |= weights
         inputs = [node.inputs[position], *weights]
         conv = self.graph.add(Node("Conv", inputs, node.outputs, node.layers, {"group": padded}, nchwc=True))
-        self._make(conv, blocked.channels)
+        self._make(conv, blocked.channels, blocked.lengths)
 
     def _transpose(self, node: Node) -> None:
         """A Transpose that puts channels last is a reorder."""
@@ -271,6 +313,8 @@ class Layout:
     def _enlarges_in_blocks(self, node: Node) -> bool:
         """Whether it multiplies height and width by whole numbers, in a way that there is a kernel for."""
         given, output = self.graph.shape(node.inputs[0]), self.graph.shape(node.output)
+        if not all(self.graph.is_weight(name) or not name for name in node.inputs[1:]):
+            return False
         if node.version > self.rules.blocked_resize_version or len(given) != 4 or given[:2] != output[:2]:
             return False
         if any(out % size for out, size in zip(output[2:], given[2:], strict=True)):

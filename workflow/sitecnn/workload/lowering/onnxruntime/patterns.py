@@ -141,13 +141,32 @@ def _is_mean_of_last_axis(graph: Graph, node: Node) -> bool:
 
 
 def skip_layer_normalization(graph: Graph, node: Node) -> bool:
-    """An Add before a LayerNormalization of three axes, skip_layer_norm_fusion.cc."""
+    """An Add before a LayerNormalization of three axes, skip_layer_norm_fusion.cc; a vector is added before it, too."""
     before = graph.makers.get(node.inputs[0]) if node.op == "LayerNormalization" else None
     if before is None or before.op != "Add" or graph.follower(before) is not node:
         return False
-    shapes = {graph.shape(name) for name in before.inputs}
-    if len(shapes) != 1 or len(next(iter(shapes))) != 3 or len(graph.data(before)) != 2:
+    dims = {graph.dims(name) for name in before.inputs}
+    if len(dims) != 1 or len(next(iter(dims))) != 3 or len(graph.data(before)) != 2:
         return False
-    whole = Node("SkipLayerNormalization", [*before.inputs, *node.inputs[1:]], [node.output], (), node.attributes)
-    join(graph, (before, node), whole)
+    if not graph.is_fixed(before.output, 1) or "" in graph.dims(before.output):
+        return False
+    inputs = [*before.inputs, *node.inputs[1:]]
+    shifts = [graph.makers.get(name) for name in before.inputs]
+    position = next((place for place, one in enumerate(shifts) if one is not None and _adds_vector(graph, one)), None)
+    parts = [before, node]
+    if position is not None and (shift := shifts[position]) is not None:
+        (vector,) = (name for name in shift.inputs if graph.is_weight(name))
+        inputs[position] = graph.data(shift)[0]
+        inputs += ["", vector] if len(node.inputs) < 3 else [vector]
+        parts.insert(0, shift)
+    join(graph, parts, Node("SkipLayerNormalization", inputs, [node.output], (), node.attributes))
     return True
+
+
+def _adds_vector(graph: Graph, node: Node) -> bool:
+    """Whether an Add that one node reads adds a constant along the last axis, as its second input or to a product."""
+    data, constants = graph.data(node), [graph.shape(name) for name in node.inputs if graph.is_weight(name)]
+    if node.op != "Add" or graph.follower(node) is None or constants != [graph.shape(node.output)[-1:]]:
+        return False
+    maker = graph.makers.get(data[0])
+    return data[0] == node.inputs[0] or (maker is not None and maker.op == "MatMul")

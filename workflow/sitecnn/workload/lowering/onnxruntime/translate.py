@@ -12,7 +12,9 @@ def to_graph(network: Network) -> Graph:
     Raises NetworkError for a layer of Caffe that ONNX has no operators for.
     """
     graph = Graph(network.outputs, operator_sets(network)[""])
-    for index, node in nodes(network):
+    form = network.open_form
+    graph.told = dict(form.dims) if form else {}
+    for index, node in form.nodes if form else nodes(network):
         graph.shapes |= {name: shape for name, shape in zip(node.outputs, node.shapes, strict=True) if name}
         if node.operator.type != INPUT:
             graph.add(_node(graph, index, node))

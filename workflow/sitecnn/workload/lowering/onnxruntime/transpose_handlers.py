@@ -212,6 +212,8 @@ def _transpose(graph: Graph, node: Node, positions: list[int], order: Order) -> 
 
 def _reshape(graph: Graph, node: Node, positions: list[int], order: Order) -> bool:
     """One that only moves axes of one is a Transpose."""
+    if not graph.is_fixed(node.inputs[0]) or not graph.is_fixed(node.output):
+        return False
     own = _order_of_reshape(graph.shape(node.inputs[0]), graph.shape(node.output))
     return own is not None and len(own) == len(order) and _join(graph, node, own)
 
@@ -265,6 +267,8 @@ def _split_axes(graph: Graph, node: Node, positions: list[int], order: Order) ->
     """A Reshape that makes several axes of each splits those before the Transpose, which then turns the parts."""
     if _reshape(graph, node, positions, order):
         return True
+    if not graph.is_fixed(node.inputs[0]) or not graph.is_fixed(node.output):
+        return False
     groups = _groups(graph.shape(node.inputs[0]), graph.shape(node.output))
     if groups is None:
         return False
@@ -284,6 +288,22 @@ def _groups(whole: Shape, split: Shape) -> list[list[int]] | None:
             return None
         groups.append(list(range(first, axis)))
     return groups if axis == len(split) else None
+
+
+def _shape(graph: Graph, node: Node, positions: list[int], order: Order) -> bool:
+    """The sizes before the Transpose, put into its order."""
+    if node.attributes:
+        return False
+    sizes, places = f"{node.output}/unturned", f"{node.output}/order"
+    graph.shapes[sizes] = graph.shape(node.output)
+    graph.weights[places] = Constant((len(order),), "int64", order)
+    layers, output = node.layers[:1], node.output
+    move_behind(graph, node, positions, order, tuple(range(len(order))))
+    place = graph.nodes.index(node) + 1
+    graph.set_output(node, sizes)
+    behind = graph.nodes[place] if place < len(graph.nodes) else None
+    graph.add(Node("Gather", [sizes, places], [output], layers, {"axis": 0}), before=behind)
+    return True
 
 
 def _stays(graph: Graph, node: Node, positions: list[int], order: Order) -> bool:
@@ -323,6 +343,7 @@ HANDLERS: dict[str, Handler] = {
     "Squeeze": Handler(_squeeze),
     "Unsqueeze": Handler(_unsqueeze),
     "Gather": Handler(_gather),
+    "Shape": Handler(_shape, turns_output=False),
     "Resize": Handler(_resize),
     "MaxPool": Handler(_stays),
     "Transpose": Handler(_transpose, turns_output=False),

@@ -1,0 +1,159 @@
+"""Files whose batch is open: ONNX Runtime works sizes out while it runs, and fuses less; as the installed one does."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from sitecnn.network.onnx import parse_onnx
+from sitecnn.workload.engines import Engine
+from sitecnn.workload.lowering import lower
+from tests.workload.lowering.graphs import Builder, counted, executed, machine_block
+from tests.workload.lowering.parts import PARTS
+
+Part = Callable[[Builder, str], str]
+
+
+@pytest.fixture(scope="module")
+def block(tmp_path_factory: pytest.TempPathFactory) -> int:
+    """The block size of this machine."""
+    return machine_block(tmp_path_factory.mktemp("block"))
+
+
+def check(model: bytes, folder: Path, block: int) -> None:
+    """Ours is the installed version's, with blocks and without; layers have their kernels as if axes were fixed."""
+    network = parse_onnx(model, "open.onnx")
+    for size in {block, 0}:
+        engine = Engine("onnxruntime", onnxruntime.__version__, size)
+        kernels = lower(network, engine)
+        assert counted(kernels) == executed(model, folder, size), size
+        fixed = lower(network.fixed, engine)
+        assert {index for one in kernels for index in one.layers} >= {index for one in fixed for index in one.layers}
+
+
+@pytest.mark.parametrize("batch", ["N", None])
+@pytest.mark.parametrize("name", PARTS)
+def test_parts_of_networks_with_an_open_batch_run_as_lowered(
+    name: str, batch: str | None, block: int, tmp_path: Path
+) -> None:
+    builder = Builder((batch, 3, 32, 32))
+    check(builder.model(PARTS[name](builder, builder.conv("x", 3, 32, 3))), tmp_path, block)
+
+
+def length(b: Builder, x: str, axis: int) -> str:
+    """PyTorch's `x.size(axis)` as a tensor of one value, as its older exporter writes it."""
+    picked = b.op("Gather", b.op("Shape", x), b.constant(axis, np.int64), axis=0)
+    return b.op("Unsqueeze", picked, b.sizes(0))
+
+
+def viewed(b: Builder, x: str, *sizes: int | str) -> str:
+    """PyTorch's `view`: numbers, and what `length` made."""
+    parts = [b.sizes(size) if isinstance(size, int) else size for size in sizes]
+    return b.op("Reshape", x, b.op("Concat", *parts, axis=0))
+
+
+def shuffled(b: Builder, x: str) -> str:
+    """ShuffleNet's: sizes of which two are worked out."""
+    half = b.op("Div", length(b, x, 1), b.sizes(2))
+    x = viewed(b, x, length(b, x, 0), 2, half, length(b, x, 2), length(b, x, 3))
+    x = b.op("Transpose", x, perm=[0, 2, 1, 3, 4])
+    return b.op("Reshape", x, b.op("Concat", length(b, x, 0), b.sizes(32, 32, 32), axis=0))
+
+
+def tokens(b: Builder, x: str) -> str:
+    return b.op("Transpose", viewed(b, x, length(b, x, 0), 32, -1), perm=[0, 2, 1])
+
+
+def classed(b: Builder, x: str) -> str:
+    """A ViT's token for the class, as often as there are images; the batch's name is lost with it."""
+    x = tokens(b, x)
+    sizes = b.op("Concat", length(b, x, 0), b.sizes(-1), b.sizes(-1), axis=0)
+    ones = b.op("Equal", sizes, b.sizes(-1, -1, -1))
+    sizes = b.op("Where", ones, b.sizes(1, 1, 1), sizes)
+    return b.op("Concat", b.op("Expand", b.weight(1, 1, 32), sizes), x, axis=1)
+
+
+def multiplied(b: Builder, x: str) -> str:
+    x = b.op("LayerNormalization", x, b.weight(32), b.weight(32))
+    return b.op("Add", b.op("MatMul", x, b.weight(32, 48)), b.weight(48))
+
+
+def heads(b: Builder, x: str) -> str:
+    """The sizes are those of the tokens before the product, whose last axis is another."""
+    x = classed(b, x)
+    return viewed(b, multiplied(b, x), length(b, x, 0), length(b, x, 1), 3, 2, 8)
+
+
+def swapped(b: Builder, x: str) -> str:
+    x = tokens(b, x)
+    return viewed(b, x, length(b, x, 1), length(b, x, 0), 32)
+
+
+def residual(shifted: int, *, first: bool = False, of_class: bool = False) -> Part:
+    """A sum that a normalisation follows, and the one of its inputs to which a constant is added."""
+
+    def part(b: Builder, x: str) -> str:
+        x = (classed if of_class else tokens)(b, x)
+        pair = [b.op("Tanh", x), b.op("Relu", x)]
+        if shifted < 2:
+            given = [pair[shifted], b.weight(32)]
+            pair[shifted] = b.op("Add", *(given[::-1] if first else given))
+        return b.op("LayerNormalization", b.op("Add", *pair), b.weight(32), b.weight(32))
+
+    return part
+
+
+def cast(b: Builder, x: str) -> str:
+    """Sizes as the older exporter casts them, to the type that they have."""
+    return viewed(b, x, b.op("Cast", length(b, x, 0), to=7), 16, -1)
+
+
+WORKED_OUT: dict[str, Part] = {
+    "one size": lambda b, x: viewed(b, x, length(b, x, 0), -1),
+    "own sizes": lambda b, x: viewed(b, x, length(b, x, 0), length(b, x, 1), -1),
+    "an own size from the end": lambda b, x: viewed(b, x, length(b, x, -4), 32, -1),
+    "sizes of others": lambda b, x: viewed(b, b.conv(x, 32, 16, 3), length(b, x, 0), 16, length(b, x, 2), -1),
+    "a size in another place": lambda b, x: viewed(b, x, 32, length(b, x, 0), -1),
+    "a size that is read twice": lambda b, x: b.op(
+        "Add", *(b.op("Reshape", b.op(kind, x), b.op("Concat", length(b, x, 0), b.sizes(-1), axis=0))
+                 for kind in ("Abs", "Neg"))
+    ),
+    "swapped sizes": swapped,
+    "a shuffle": shuffled,
+    "tokens": tokens,
+    "a class": classed,
+    "a product": lambda b, x: multiplied(b, tokens(b, x)),
+    "heads": heads,
+    "casts": cast,
+    "a Gather of sizes": lambda b, x: b.op("Reshape", x, b.op("Gather", b.op("Shape", x), b.sizes(0, 2, 3, 1), axis=0)),
+    "enlarged to another's size": lambda b, x: b.op(
+        "Resize", b.op("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2]), "", "", b.op("Shape", x),
+        coordinate_transformation_mode="asymmetric", nearest_mode="floor"
+    ),
+    **{f"a residual, {one} shifted": residual(place) for place, one in enumerate(("left", "right", "none"))},
+    "a residual, the constant first": residual(1, first=True),
+    "a residual of unnamed sizes": residual(2, of_class=True),
+}  # fmt: skip
+"""What exporters make of a PyTorch module that reads its input's sizes."""
+
+
+@pytest.mark.parametrize("batch", ["N", None, 1])
+@pytest.mark.parametrize("name", WORKED_OUT)
+def test_sizes_are_worked_out_as_onnxruntime_does(name: str, batch: Any, block: int, tmp_path: Path) -> None:
+    builder = Builder((batch, 3, 32, 32))
+    last = WORKED_OUT[name](builder, builder.conv("x", 3, 32, 3))
+    check(builder.model(builder.op("Sigmoid", last)), tmp_path, block)
+
+
+def test_a_network_is_measured_with_its_axes_fixed() -> None:
+    """What boards are sent has no sizes to work out; the same file as it stands has."""
+    builder = Builder(("N", 3, 32, 32))
+    network = parse_onnx(builder.model(shuffled(builder, builder.conv("x", 3, 32, 3))), "open.onnx")
+    engine = Engine("onnxruntime", nchwc_block=16)
+    ops = {form: {one.op for one in lower(form_of, engine)} for form, form_of in
+           (("open", network), ("fixed", network.fixed))}  # fmt: skip
+    assert ops["open"] - ops["fixed"] == {"Shape", "Gather", "Unsqueeze", "Concat", "Div"}
+    assert [layer.name for layer in network.layers] == [layer.name for layer in network.fixed.layers]
