@@ -6,7 +6,11 @@ import pytest
 
 from sitecnn import Copy, Link, load_network
 from sitecnn.errors import NetworkError
+from sitecnn.estimation import advice
 from sitecnn.estimation.advice import AdviceContext, advise, time_per_image
+from sitecnn.estimation.budget_check import Budget
+from sitecnn.estimation.estimate import difference, forward_ms
+from sitecnn.estimation.goal import reaching
 from sitecnn.estimation.variants import with_outputs
 from sitecnn.network import parse_prototxt
 from sitecnn.network.caffe.writer import write_prototxt
@@ -128,11 +132,36 @@ def test_time_comes_first_and_the_largest_gain_foremost():
     assert changes["free every value and im2col buffer after its last use"].saves_bytes > saved > 0
 
 
-def test_a_useless_placement_does_not_pass_off_the_other_processors_gain():
+def test_a_placement_that_gains_nothing_over_the_better_processor_is_not_advised():
     now = situation(other=board_model("gpu"), copy=Copy(0, 0))
-    placed = next(one for one in advise(now) if one.change.startswith("place"))
-    assert "not worth it: all layers on the gpu are about as fast" in placed.note
-    assert placed.gain_ms.estimate < by_change(advise(now))["run on the gpu"].gain_ms.estimate / 100
+    changes = by_change(advise(now))
+    assert "run on the gpu" in changes
+    assert not any(change.startswith("place") for change in changes)
+
+
+def test_a_stack_that_was_scaled_to_a_few_totals_is_neither_advised_nor_tried():
+    """A person cannot install `as in the poster of 2017`, however fast it is said to be."""
+    stacks = [stack_model("cpu", "one"), replace(stack_model("cpu", "scaled", speed=9), like="one")]
+    gpu = board_model(
+        "gpu", stacks=[stack_model("gpu", "new"), replace(stack_model("gpu", "old", speed=9), like="new")]
+    )
+    board = board_model("cpu", stacks=stacks)
+    now = AdviceContext(at_batch(1), board, stacks[0], 0.9, other=gpu)
+    assert not any("scaled" in one.change for one in advise(now))
+    reached_by, _ = reaching(now, Budget(ms=forward_ms(now.network, stacks[0]).estimate * 0.9))
+    ways = " ".join(one.change for one in reached_by)
+    assert "(new)" in ways and "scaled" not in ways and "old" not in ways
+    # Where the board has no other, they are compared with each other.
+    scaled = [replace(stack_model("cpu", name, speed=speed), like="far") for name, speed in (("a", 1), ("b", 2))]
+    alone = AdviceContext(at_batch(1), board_model("cpu", stacks=scaled), scaled[0], 0.9)
+    assert "use b instead of a" in by_change(advise(alone))
+
+
+@pytest.mark.parametrize(("deviations", "is_advised"), [(2.0, True), (1.0, True), (0.5, False), (-1.0, False)])
+def test_a_gain_that_is_little_more_likely_than_a_loss_is_not_advised(monkeypatch, deviations, is_advised):
+    gain = difference(deviations * 1e6, 1e6, 0.9)
+    monkeypatch.setattr(advice, "gain_per_image", lambda *_: gain)
+    assert any(one.kind == "width" for one in advise(situation())) == is_advised
 
 
 def test_a_gpu_is_told_of_zero_copy():

@@ -80,7 +80,7 @@ def test_budgets_are_answered_by_the_exit_status(sitecnn, budget, status, fits):
 def test_the_verdict_comes_first_then_types_memory_and_layers_on_request(sitecnn):
     _, out, _ = sitecnn("estimate", ALEXNET, "--board", "tx1", "--processor", "gpu", "--budget-ms", 50)
     lines = out.splitlines()
-    assert lines[0].startswith("AlexNet, batch 1, on tx1 gpu by caffe, fp32 (caffe-cublas)")
+    assert lines[0].startswith("AlexNet, batch 1, on tx1 gpu, Caffe, caffe-cublas, fp32")
     assert "fits 50.0 ms (chance >99%)" in lines[1]
     assert "estimated for caffe-cublas; others on this processor: caffe-cudnn" in out
     assert "forward pass" in out

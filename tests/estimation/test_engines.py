@@ -20,6 +20,7 @@ from sitecnn.network import load_network
 from sitecnn.network.onnx import parse_onnx
 from sitecnn.workload.engines import engine_of_stack
 from sitecnn.workload.lowering import lower
+from sitecnn.workload.stack_names import stack_label
 from tests.estimation.fixtures import NETWORKS, board_model, kind_model, stack_model, write_board
 from tests.workload.lowering.graphs import Builder
 
@@ -196,7 +197,7 @@ def test_the_document_says_engine_precision_and_what_is_fused(root, capsys):
 
 def test_the_first_line_says_engine_and_precision(root, capsys):
     lines = run(root, capsys, "estimate", root / "net.onnx", "--board", "tx1", "--layers").splitlines()
-    assert lines[0] == f"net, batch 1, on tx1 cpu by onnxruntime, fp32 ({ONNXRUNTIME})"
+    assert lines[0] == f"net, batch 1, on tx1 cpu, {stack_label(ONNXRUNTIME)}"
     second = next(line for line in lines if line.startswith("node2") and " in " not in line)
     assert sum(f" in {second.split()[0]}" in line for line in lines) == 4
 
@@ -204,7 +205,7 @@ def test_the_first_line_says_engine_and_precision(root, capsys):
 def test_other_commands_go_by_the_same_kernels(root, capsys, network, board):
     alone = sitecnn.estimate(network, board).forward_ms.estimate
     advice = run(root, capsys, "advise", root / "net.onnx", "--board", "tx1")
-    assert advice.startswith(f"net, batch 1, on tx1 cpu ({ONNXRUNTIME}): {alone:.2f} ms")
+    assert advice.startswith(f"net, batch 1, on tx1 cpu ({stack_label(ONNXRUNTIME)}): {alone:.2f} ms")
     compared = json.loads(run(root, capsys, "compare", root / "net.onnx", "--json"))
     times = {one["stack"]: one["forward_ms"]["estimate"] for one in compared if one["board"] == "tx1"}
     assert times[ONNXRUNTIME] == pytest.approx(alone)

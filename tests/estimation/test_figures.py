@@ -219,6 +219,16 @@ def test_errors_of_a_pass_are_independent(scatter, ratio_sd, network_sd):
     assert pass_sd_ns(network, stack) == pytest.approx(sd_ns)
 
 
+def test_what_a_pass_takes_once_is_off_as_the_whole_pass_is():
+    """Cross-validation finds the relative error of whole passes: of a network of almost nothing, that of the rest."""
+    stack = replace(exact(stack_model("cpu")), forward_ratio_sd=0.0, unexplained_sd={"layer": 0.0, "network": 0.05})
+    stack = replace(stack, pass_ns={"pass": 1e12, "weights": 0.0})
+    network = small(2, 32)
+    ns, sd_ns = time_per_image(network, stack)
+    assert sd_ns / ns == pytest.approx(0.05, rel=1e-4)
+    assert pass_sd_ns(network, stack) == pytest.approx(2 * sd_ns)
+
+
 def test_work_beyond_what_was_seen_is_as_unsure_in_sums_as_in_passes():
     stack = stack_model("gpu")
     kinds = {name: replace(kind, seen=tuple((0.0, 10.0) for _ in kind.seen)) for name, kind in stack.kinds.items()}

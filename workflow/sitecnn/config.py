@@ -1,16 +1,37 @@
 """config/config.yaml, typed: what the workflow runs. Unknown keys are errors that name the key and the file."""
 
-import difflib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 
-from sitecnn.errors import ConfigError, NetworkError
+from sitecnn.errors import ConfigError, NetworkError, did_you_mean, nearest
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=100)]
+
+def spelled(first: str, later: str, words: str) -> tuple[AfterValidator, FieldInfo]:
+    """Of a string: it begins with a character of `first`, and all others are of `later` too; errors say it in `words`.
+
+    Both are the inside of a regular expression's brackets. For `Annotated[str, *spelled(...)]`.
+    """
+    pattern = f"^[{first}][{first}{later}]*$"
+
+    def check(text: str) -> str:
+        if not re.match(pattern, text) or text.endswith("\n"):
+            raise ValueError(f"expected {words}, found {text!r}")
+        return text
+
+    return AfterValidator(check), Field(json_schema_extra={"pattern": pattern})
+
+
+Name = Annotated[
+    str,
+    *spelled("a-z0-9", "_.-", "small letters, digits, and after the first of them `_`, `.` or `-`"),
+    Field(max_length=100),
+]
 """A network's or board's name: it becomes a file name and a Snakemake wildcard, and nothing else."""
 
 
@@ -85,10 +106,8 @@ def load_config(root: Path, overrides: Mapping[str, Any] | None = None) -> Confi
         config = validate(config.model_dump() | dict(overrides), Config, str(path))
     for board in config.boards:
         if not (root / "config" / "boards" / f"{board}.yaml").is_file():
-            known = sorted(file.stem for file in (root / "config" / "boards").glob("*.yaml"))
-            raise ConfigError(
-                f"{path}: boards: no file config/boards/{board}.yaml; there are: {', '.join(known) or 'none'}"
-            )
+            known = stems(root / "config" / "boards")
+            raise ConfigError(f"{path}: boards: no file config/boards/{board}.yaml; {nearest(board, known)}")
     for network in (*config.networks, *config.held_out):
         network_file(root, network)
     if both := sorted(set(config.networks) & set(config.held_out)):
@@ -102,10 +121,12 @@ def network_file(root: Path, network: str) -> Path:
     for suffix in (".prototxt", ".onnx"):
         if (folder / (network + suffix)).is_file():
             return folder / (network + suffix)
-    known = sorted(file.stem for file in folder.glob("*.*"))
-    near = difflib.get_close_matches(network, known, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known) or 'none'}"
-    raise NetworkError(f"{folder}: no network {network!r} (.prototxt or .onnx); {hint}")
+    raise NetworkError(f"{folder}: no network {network!r} (.prototxt or .onnx); {nearest(network, stems(folder))}")
+
+
+def stems(folder: Path) -> list[str]:
+    """The names of a folder's files without their suffixes, hidden ones left out."""
+    return sorted(file.stem for file in folder.glob("[!.]*.*"))
 
 
 def _explain(error: ValidationError, model: type[Strict]) -> str:
@@ -119,8 +140,7 @@ def _explain(error: ValidationError, model: type[Strict]) -> str:
     if first["type"] != "extra_forbidden":
         return f"{place}: {first['msg']}, found {first['input']!r}"
     key = str(first["loc"][-1])
-    near = difflib.get_close_matches(key, _all_keys(model), 1)
-    return f"{place}: unknown key" + (f", did you mean {near[0]!r}?" if near else "")
+    return ", ".join(filter(None, (f"{place}: unknown key", did_you_mean(key, _all_keys(model)))))
 
 
 def _all_keys(model: type[BaseModel]) -> list[str]:

@@ -1,5 +1,8 @@
 """The errors that are meant for the person at the keyboard, by what is wrong."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class SiteCNNError(Exception):
     """Bad input or usage: its text is one line that names the file, the place in it and the fix.
@@ -31,3 +34,15 @@ class DatasetError(SiteCNNError):
 
 class ModelError(SiteCNNError):
     """A board model that is missing, damaged, has no such stack, or cannot be fitted."""
+
+
+def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """A question after the name that was likely meant, empty where none is like it; `cutoff` is difflib's."""
+    near = get_close_matches(name, list(known), 1, cutoff)
+    return f"did you mean {near[0]!r}?" if near else ""
+
+
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """As `did_you_mean`, or all names there are."""
+    names = list(known)
+    return did_you_mean(name, names, cutoff) or f"there are: {', '.join(names) or 'none'}"

@@ -3,16 +3,24 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
-from sitecnn.config import EACH_ONCE, Name, Strict, read_yaml
-from sitecnn.errors import ConfigError
+from sitecnn.config import EACH_ONCE, Name, Strict, read_yaml, spelled, stems
+from sitecnn.errors import ConfigError, nearest
 
-Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.,:/@+=&|*()-]*$", max_length=200)]
+Word = Annotated[
+    str,
+    *spelled("A-Za-z0-9_", ".,:/@+=&|*()-", "letters, digits, and after the first of them any of `.,:/@+=&|*()-`"),
+    Field(max_length=200),
+]
 """A constraint, resource or node of Slurm: no spaces, no quotes, nothing that begins like an option."""
 
 
-Host = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:@-]*$", max_length=200)]
+Host = Annotated[
+    str,
+    *spelled("A-Za-z0-9_", ".:@-", "a host or user@host: letters, digits, and after the first of them any of `.:@-`"),
+    Field(max_length=200),
+]
 """As ssh takes it; a ProxyCommand of the user's may hand it to a shell."""
 
 
@@ -76,11 +84,22 @@ class Board(Strict):
         return self
 
 
+def board_file(root: Path, name: str) -> Path:
+    """`root`/config/boards/`name`.yaml; ConfigError that names the boards there are if it is missing."""
+    path = root / "config" / "boards" / f"{name}.yaml"
+    if not path.exists():
+        raise ConfigError(
+            f"{path}: no such file; {nearest(name, stems(path.parent))}; "
+            f"`sitecnn board add {name}` describes a new board"
+        )
+    return path
+
+
 def load_board_config(root: Path, name: str) -> Board:
     """`root`/config/boards/`name`.yaml; ConfigError if it is missing, malformed or about another board."""
     if "/" in name or name.startswith("."):
         raise ConfigError(f"board {name!r}: a board's name is the name of its file in config/boards, without a folder")
-    path = root / "config" / "boards" / f"{name}.yaml"
+    path = board_file(root, name)
     board = read_yaml(path, Board)
     if board.name != name:
         raise ConfigError(f"{path}: name: {board.name!r} does not match the file's own name {name!r}; rename either")

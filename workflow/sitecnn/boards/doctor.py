@@ -4,7 +4,7 @@ import json
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,12 @@ class Check:
     answer: str
 
 
-def examine(root: Path, board: Board) -> Iterator[Check]:
-    """Connection, host key and Python first; without them there is nothing more to ask."""
+def examine(root: Path, board: Board, say: Callable[[str], None] = lambda doing: None) -> Iterator[Check]:
+    """Connection, host key and Python first; without them there is nothing more to ask.
+
+    `say` is told what is being done before each step that takes seconds.
+    """
+    say("connecting" + ("" if board.transport == "local" else f" by {board.transport}"))
     start = time.perf_counter()
     try:
         facts = probe(root, board)
@@ -45,6 +49,7 @@ def examine(root: Path, board: Board) -> Iterator[Check]:
     yield from _libraries(board, facts)
     yield from _state(board, facts)
     yield _disk(board)
+    say(f"measuring {TRIAL_KERNELS} small matrix multiplications, about 5 s")
     yield _trial(root, board)
 
 

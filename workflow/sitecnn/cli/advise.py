@@ -201,10 +201,11 @@ def _advice_context(args: argparse.Namespace) -> "tuple[AdviceContext, list[str]
 def _title(now: "AdviceContext") -> str:
     from sitecnn.cli.colour import paint
     from sitecnn.estimation.advice import time_per_image
+    from sitecnn.workload.stack_names import stack_label
 
     here = time_per_image(now.network, now.model)[0] / 1e6
     origin = f"{now.network.name}, batch {now.network.batch}, on {now.board.board} {now.board.processor}"
-    return paint(f"{origin} ({now.model.stack}): {here:,.2f} ms an image", "bold")
+    return paint(f"{origin} ({stack_label(now.model.stack)}): {here:,.2f} ms an image", "bold")
 
 
 def _gains(now: "AdviceContext", all_advice: "list[Advice]", notes: list[str]) -> str:

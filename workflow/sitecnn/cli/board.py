@@ -69,6 +69,7 @@ def run_list(args: argparse.Namespace) -> int:
     """Print a row per stack of each board's models, and one per processor without a model; 0."""
     from sitecnn.cli.tables import table
     from sitecnn.estimation.inventory import inventory
+    from sitecnn.workload.stack_names import stack_label
 
     entries = inventory(args.root)
     if args.json:
@@ -77,7 +78,7 @@ def run_list(args: argparse.Namespace) -> int:
     rows = [
         (
             *(entry.board, entry.processor, entry.transport or "–", entry.model, entry.fitted),
-            *(_measured(entry), entry.error(), entry.stack),
+            *(_measured(entry), entry.error(), stack_label(entry.stack)),
         )
         for entry in entries
     ]
@@ -108,8 +109,11 @@ def run_doctor(args: argparse.Namespace) -> int:
     from sitecnn.boards.config import load_board_config
     from sitecnn.boards.doctor import examine
 
+    def say(doing: str) -> None:
+        print(f"{args.board}: {doing}…", file=sys.stderr, flush=True)
+
     healthy = True
-    for check in examine(args.root, load_board_config(args.root, args.board)):
+    for check in examine(args.root, load_board_config(args.root, args.board), say):
         healthy &= check.well
         print(f"{'ok  ' if check.well else 'FIX '}  {check.what}: {check.answer}", flush=True)
     return 0 if healthy else 1

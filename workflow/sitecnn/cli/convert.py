@@ -42,9 +42,9 @@ def run(args: argparse.Namespace) -> int:
     if args.output and args.output.suffix == ".onnx":
         return _write_onnx(network, args.output)
     text = write_prototxt(network)
-    lacking = [layer for layer in network.layers if not layer.modelled]
-    for layer in lacking:
-        print(f"{args.network}: layer {layer.name!r} ({layer.type}): {layer.note}", file=sys.stderr)
+    lacking = _lacking(network)
+    for line in lacking:
+        print(f"{args.network}: {line}", file=sys.stderr)
     if lacking:
         print(f"{args.network}: only a Caffe with these layers can load the written file", file=sys.stderr)
     if args.output:
@@ -52,6 +52,20 @@ def run(args: argparse.Namespace) -> int:
     else:
         sys.stdout.write(text)
     return 1 if lacking else 0
+
+
+def _lacking(network: Network) -> list[str]:
+    """A line for each type of layer that Caffe lacks, and why it does."""
+    names: dict[tuple[str, str], list[str]] = {}
+    for layer in network.layers:
+        if not layer.modelled:
+            names.setdefault((layer.type, layer.note), []).append(layer.name)
+    return [
+        f"layer {named[0]!r} ({kind}): {note}"
+        if len(named) == 1
+        else f"{len(named)} layers of type {kind}, such as {named[0]!r}: {note}"
+        for (kind, note), named in names.items()
+    ]
 
 
 def _write_layers(network: Network, output: Path) -> None:

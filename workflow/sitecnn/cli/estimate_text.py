@@ -7,6 +7,7 @@ from sitecnn.cli.tables import mebibytes, millions, table
 from sitecnn.estimation.budget_check import BudgetCheck
 from sitecnn.estimation.estimate import Estimate, LayerEstimate, Milliseconds
 from sitecnn.estimation.memory_plan import MemoryPlan
+from sitecnn.workload.stack_names import full_label, stack_label
 
 LEAST_SHOWN = 0.005
 """A level of less is none."""
@@ -39,7 +40,7 @@ def comparison(answers: Sequence[BudgetCheck]) -> str:
         rows.append(
             (
                 *(one.network, str(one.batch), f"{one.board} {one.processor}", total, interval),
-                *(rate, mebibytes(one.memory_bytes.total), fits, _doubt(one), one.stack),
+                *(rate, mebibytes(one.memory_bytes.total), fits, _doubt(one), stack_label(one.stack)),
             )
         )
     # A column that says nothing is left out.
@@ -74,8 +75,8 @@ def span(ms: Milliseconds) -> str:
 
 def _verdict(answer: BudgetCheck, others: Sequence[BudgetCheck]) -> str:
     one = answer.estimate
-    engine = f"{one.engine.name}, {one.precision} ({one.stack})"
-    title = f"{one.network}, batch {one.batch}, on {one.board} {one.processor} by {engine}"
+    ran_by = full_label(one.stack, one.engine.name, one.precision)
+    title = f"{one.network}, batch {one.batch}, on {one.board} {one.processor}, {ran_by}"
     lines = [
         paint(title, "bold"),
         *_time_lines(answer),
@@ -88,13 +89,13 @@ def _verdict(answer: BudgetCheck, others: Sequence[BudgetCheck]) -> str:
         time = f"{amount(other.forward_ms.estimate)} ms ({span(other.forward_ms)} ms)" if other.is_whole else "no total"
         faster = "the fastest" if one.forward_ms.estimate <= other.forward_ms.estimate else "the one that fits"
         lines.append(
-            f"processors  estimated for the {one.processor}, {faster}; the {other.processor}: {time}, {other.stack}"
-            f"{_faster_stack(other_answer)}"
+            f"processors  estimated for the {one.processor}, {faster}; the {other.processor}: {time}, "
+            f"{stack_label(other.stack)}{_faster_stack(other_answer)}"
         )
     if answer.other_stacks:
-        times = {name: f"{name}: {amount(ms.estimate)} ms" for name, ms in answer.other_stacks}
-        stacks = "; ".join(times.values() if one.is_whole else times)
-        lines.append(f"stacks      estimated for {one.stack}; others on this processor: {stacks}")
+        times = {stack_label(name): f": {amount(ms.estimate)} ms" for name, ms in answer.other_stacks}
+        stacks = "; ".join(name + (time if one.is_whole else "") for name, time in times.items())
+        lines.append(f"stacks      estimated for {stack_label(one.stack)}; others on this processor: {stacks}")
     lines += [f"note        {doubt}" for doubt in one.doubts]
     return "\n".join(lines)
 
@@ -104,7 +105,7 @@ def _faster_stack(answer: BudgetCheck) -> str:
     name, ms = min(answer.other_stacks, key=lambda one: one[1].estimate, default=("", answer.estimate.forward_ms))
     if not answer.estimate.is_whole or ms.estimate >= answer.estimate.forward_ms.estimate:
         return ""
-    return f"; faster there: {name}, {amount(ms.estimate)} ms"
+    return f"; faster there: {stack_label(name)}, {amount(ms.estimate)} ms"
 
 
 def _time_lines(answer: BudgetCheck) -> list[str]:
@@ -176,11 +177,13 @@ def _bottleneck(one: Estimate) -> str:
 
 
 def _coverage(one: Estimate) -> str:
-    guessed = _at_least_some(1 - one.modelled_fraction)
+    guessed = _at_least_some((1 - one.modelled_fraction) * _share_of_layers(one))
     parts = [f"{guessed} of the time is guessed: {_some(one.unmodelled)}" if one.unmodelled else "no layer is guessed"]
     beyond = [layer.name for layer in one.layers if layer.extrapolated and layer.modelled]
     if beyond:
-        share = f"{_extrapolated_only(one):.0%} of the time is extrapolated beyond the sizes that were measured"
+        share = (
+            f"{_at_least_some(_extrapolated_only(one))} of the time is extrapolated beyond the sizes that were measured"
+        )
         parts.append(f"{share}: {_some(beyond)}")
     if one.on_zeros:
         parts.append(f"`caffe time` feeds zeros: on images {_some(one.on_zeros)} take about 50% longer than here")
@@ -204,15 +207,22 @@ def _doubt(one: Estimate, before: str = "") -> str:
         return before + (
             "MACs not counted" if one.uncounted else f"{1 - one.known_macs_fraction:.0%} of the MACs unknown"
         )
-    shares = {"guessed": 1 - one.modelled_fraction, "extrapolated": _extrapolated_only(one)}
+    guessed = (1 - one.modelled_fraction) * _share_of_layers(one)
+    shares = {"guessed": guessed, "extrapolated": _extrapolated_only(one)}
     doubts = [f"{share:.0%} {word}" for word, share in shares.items() if share >= 0.01]
     return before + ", ".join(doubts) if doubts else ""
 
 
 def _extrapolated_only(one: Estimate) -> float:
-    """The share of the layers' time that is extrapolated and not guessed anyway."""
+    """The share of a pass that is extrapolated and not guessed anyway."""
     whole = sum(layer.ms.estimate for layer in one.layers) or 1.0
-    return sum(layer.ms.estimate for layer in one.layers if layer.extrapolated and layer.modelled) / whole
+    share = sum(layer.ms.estimate for layer in one.layers if layer.extrapolated and layer.modelled) / whole
+    return share * _share_of_layers(one)
+
+
+def _share_of_layers(one: Estimate) -> float:
+    """What the layers take of a pass; the rest is what some engines take once, however small the network is."""
+    return min(sum(kind.ms.estimate for kind in one.types) / (one.forward_ms.estimate or 1.0), 1.0)
 
 
 def _types(one: Estimate) -> str:

@@ -55,8 +55,10 @@ def run(args: argparse.Namespace) -> int:
     from sitecnn.dataset.imports.record import Target, write_import
 
     target = Target(args.board, args.processor, args.stack)
-    imported = _read(args, target)
     sources = args.file if isinstance(args.file, list) else [args.file]
+    for file in filter(None, (*sources, getattr(args, "passes", None))):
+        file.open("rb").close()
+    imported = _read(args, target)
     source = sources[0]
     record_file = write_import(args.root, target, sources, args.format, imported, getattr(args, "library", None) or "")
     for reason in imported.reasons():

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sitecnn.cli.arguments import add_board, add_level, add_link, add_network, read_network
+from sitecnn.workload.stack_names import stack_label
 
 if TYPE_CHECKING:
     from sitecnn.estimation.offload import Offload, Split
@@ -70,9 +71,9 @@ def run(args: argparse.Namespace) -> int:
     else:
         chosen = best.offload
         title = (
-            f"{network.name}, batch {network.batch}: {chosen.board} {chosen.processor} ({chosen.stack}), "
-            f"server {server.board} {server.processor} ({there.stacks[0].stack}), {link.megabits_per_s:g} Mbit/s, "
-            f"round trip {link.round_trip_ms:g} ms"
+            f"{network.name}, batch {network.batch}: {chosen.board} {chosen.processor} ({stack_label(chosen.stack)}), "
+            f"server {server.board} {server.processor} ({stack_label(there.stacks[0].stack)}), "
+            f"{link.megabits_per_s:g} Mbit/s, round trip {link.round_trip_ms:g} ms"
         )
         print(_text(title, best, others, args.level))
     return 0
@@ -105,23 +106,30 @@ def _text(title: str, way: Way, others: list[Way], level: float) -> str:
 
     offload = way.offload
     best, gain = offload.best, offload.gain_ms
-    interval = f"({level:.0%}: {gain.low:,.1f} to {gain.high:,.1f} ms)"
     if not best.leaves_board:
-        verdict = paint("keep everything on the board", "yellow")
+        verdict, gained = (
+            paint("keep everything on the board", "yellow"),
+            "none: no split is faster than the board alone",
+        )
     else:
+        interval = f"({level:.0%}: {gain.low:,.1f} to {gain.high:,.1f} ms)"
+        gained = f"{amount(gain.estimate)} ms {interval} over the board alone"
         where = f"after {offload.last_on_board(best)}" if any(best.on_board) else "before the first layer"
         verdict = paint(f"split {where}: {sum(best.on_board)} of {len(best.on_board)} layers on the board", "green")
     lines = [
         paint(title, "bold"),
         f"verdict     {verdict}",
         f"time        {amount(offload.total_ms.estimate)} ms ({level:.0%}: {span(offload.total_ms)} ms),"
-        f" if the link is exactly as given",
-        f"gain        {amount(gain.estimate)} ms {interval} over the board alone",
-        f"link        {best.sent_bytes / 1e6:,.2f} MB up, {best.returned_bytes / 1e6:,.2f} MB back",
+        + (" if the link is exactly as given" if best.leaves_board else " on the board alone"),
+        f"gain        {gained}",
     ]
+    if best.leaves_board:
+        lines.append(f"link        {best.sent_bytes / 1e6:,.2f} MB up, {best.returned_bytes / 1e6:,.2f} MB back")
     for other in others:
         slower = other.offload
-        time = f"{amount(slower.total_ms.estimate)} ms at best with the {slower.processor} ({slower.stack})"
+        time = (
+            f"{amount(slower.total_ms.estimate)} ms at best with the {slower.processor} ({stack_label(slower.stack)})"
+        )
         lines.append(f"processors  this is with the {offload.processor}, the fastest; {time}")
     return "\n".join([*lines, "", _depths(offload), "", _curve(way.curve)])
 

@@ -3,8 +3,9 @@
 import argparse
 import re
 from collections.abc import Iterator
-from difflib import get_close_matches
 from typing import NoReturn
+
+from sitecnn.errors import did_you_mean
 
 
 class Parser(argparse.ArgumentParser):
@@ -13,8 +14,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print the line on stderr and exit with 2."""
         wrong = re.search(r"(?:invalid choice: '|unrecognized arguments: )([\w-]+)", message)
-        near = get_close_matches(wrong[1], list(_words(self)), 1) if wrong else []
-        hint = f"did you mean {near[0]!r}?" if near else f"see `{self.prog} --help`"
+        hint = (wrong and did_you_mean(wrong[1], _words(self))) or f"see `{self.prog} --help`"
         self.exit(2, f"{self.prog}: {' '.join(message.split())}; {hint}\n")
 
 

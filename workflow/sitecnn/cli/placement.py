@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sitecnn.cli.arguments import add_board_name, add_copy, add_level, add_network, copy_of, read_network
 from sitecnn.errors import ModelError
+from sitecnn.workload.stack_names import stack_label
 
 if TYPE_CHECKING:
     from sitecnn.estimation.placement import Placement
@@ -70,7 +71,7 @@ def _text(network: "Network", cpu: "BoardModel", gpu: "BoardModel", placement: "
     from sitecnn.cli.colour import paint
     from sitecnn.cli.estimate_text import amount, span
 
-    level, stacks = placement.level, f"cpu ({placement.stacks[0]}) with gpu ({placement.stacks[1]})"
+    level, stacks = placement.level, "cpu ({}) with gpu ({})".format(*map(stack_label, placement.stacks))
     home = "cpu" if placement.all_cpu_ms <= placement.all_gpu_ms else "gpu"
     moved = [layer for layer, there in zip(network.layers, placement.on_gpu, strict=True) if there == (home == "cpu")]
     best = min(placement.all_cpu_ms, placement.all_gpu_ms)

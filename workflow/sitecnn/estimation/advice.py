@@ -1,8 +1,9 @@
 """What to change, ranked by what it is estimated to gain, each gain with its interval."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
@@ -26,6 +27,9 @@ BATCHES = (2, 4, 8, 16, 32)
 
 NARROWER = 0.75
 """The share of all channels that is advised on."""
+
+LEAST_CHANCE = 0.75
+"""Advice that is less likely to gain anything than this is left out."""
 
 SHRUNK = 3
 """So many layers are named for shrinking: those that gain most."""
@@ -109,7 +113,7 @@ class AdviceContext:
 
 
 def advise(now: AdviceContext) -> list[Advice]:
-    """All advice that gains anything: time first, sure gains before doubtful ones, then memory; largest first."""
+    """All advice that likely gains something: time first, sure gains before others, then memory; largest first."""
     advice = [
         *_other_processor(now),
         *_other_stacks(now),
@@ -120,10 +124,16 @@ def advise(now: AdviceContext) -> list[Advice]:
         *_shrinking(now),
         *_offload(now),
     ]
-    gains = [one for one in advice if one.gain_ms and one.gain_ms.estimate > 0]
+    gains = [one for one in advice if one.gain_ms and _chance_of_gain(one.gain_ms, now.level) >= LEAST_CHANCE]
     gains.sort(key=lambda one: (one.is_sure, one.gain_ms.estimate if one.gain_ms else 0.0), reverse=True)
     savings = [one for one in _memory(now) if one.saves_bytes]
     return [*gains, *sorted(savings, key=lambda one: -(one.saves_bytes or 0))]
+
+
+def _chance_of_gain(gain: Milliseconds, level: float) -> float:
+    """The probability that a gain is one; `level` is that of its interval, which is a normal one."""
+    sd_ms = (gain.high - gain.low) / 2 / NormalDist().inv_cdf(0.5 + level / 2)
+    return NormalDist().cdf(gain.estimate / sd_ms) if sd_ms else float(gain.estimate > 0)
 
 
 def time_per_image(network: Network, model: StackModel) -> tuple[float, float]:
@@ -148,12 +158,19 @@ def _other_processor(now: AdviceContext) -> list[Advice]:
     ]
 
 
+def choices(now: AdviceContext, stacks: Iterable[StackModel]) -> list[StackModel]:
+    """The other stacks on which a person could run the network.
+
+    One that was scaled to a few published totals is none: its name tells no software to install, and its gain over
+    a stack that was measured is mostly the scale's error.
+    """
+    others = [stack for stack in stacks if stack is not now.model and (now.model.like or not stack.like)]
+    return [stack for stack in others if can_run(now.network, stack)]
+
+
 def _other_stacks(now: AdviceContext) -> list[Advice]:
-    others = [stack for stack in now.board.stacks if stack is not now.model]
     advice = []
-    for stack in others:
-        if not can_run(now.network, stack):
-            continue
+    for stack in choices(now, now.board.stacks):
         labels = telling_labels([stack.stack, now.model.stack])
         named = labels[stack.stack]
         threads = "" if stack.threads == now.model.threads or "thread" in named else f", {stack.threads} threads"
@@ -167,13 +184,13 @@ def _placement(now: AdviceContext) -> list[Advice]:
         return []
     boards = {now.board.processor: now.board.only(now.model), now.other.processor: now.other}
     placement = place(now.network, boards["cpu"], boards["gpu"], now.copy, level=now.level)
-    better = "cpu" if placement.all_cpu_ms <= placement.all_gpu_ms else "gpu"
-    # A placement that gains nothing worth the trouble must not pass off the better processor's gain as its own.
-    home = now.board.processor if placement.worthwhile else better
+    # One that gains nothing over the better processor would pass off that processor's gain as its own.
+    if not placement.worthwhile:
+        return []
+    home = now.board.processor
     gain = placement.gain_over_cpu_ms if home == "cpu" else placement.gain_over_gpu_ms
     moved = sum(there == (home == "cpu") for there in placement.on_gpu)
-    copies = f"{placement.copies} copies" if now.copy.ns(1) else "zero-copy"
-    note = copies if placement.worthwhile else f"{copies}; not worth it: all layers on the {home} are about as fast"
+    note = f"{placement.copies} copies" if now.copy.ns(1) else "zero-copy"
     what = f"place {moved} of {len(placement.on_gpu)} layers on the {'gpu' if home == 'cpu' else 'cpu'}"
     return [Advice("placement", what, _scaled(gain, 1 / now.network.batch), None, note)]
 

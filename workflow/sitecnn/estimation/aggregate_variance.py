@@ -10,6 +10,7 @@ from sitecnn.models.board_model import (
     StackModel,
     doubtful_variance,
     estimate_kinds,
+    once_ns,
     whole_pass_ns,
     within_pass_ns,
 )
@@ -41,15 +42,10 @@ def aggregate(
     return aggregate_kinds(model, estimate_kinds(model, kinds, sizes), group, groups, weight, layer)
 
 
-def once_ns(model: StackModel, sizes: Sizes) -> float:
-    """What a pass of kernels of these sizes takes besides its kernels, where the stack has such a part."""
-    return whole_pass_ns(model, np.zeros(0), sizes)
-
-
 def aggregate_passes(model: StackModel, kinds: Kinds, sizes: Sizes, group: Groups, groups: int) -> tuple[Array, Array]:
     """(ns, sd_ns) of `groups` whole forward passes, of whose kernels kernel i runs in pass group[i].
 
-    As `aggregate`, with what each pass takes once, which is taken to be known.
+    As `aggregate`, with what each pass takes once.
     """
     by_kind = estimate_kinds(model, kinds, sizes)
     ns, sd_ns = aggregate_kinds(model, by_kind, group, groups)
@@ -57,9 +53,11 @@ def aggregate_passes(model: StackModel, kinds: Kinds, sizes: Sizes, group: Group
         single = np.zeros(len(group))
         for of_kind in by_kind:
             single[of_kind.rows] = of_kind.ns
-        members = [group == one for one in range(groups)]
-        parameters = sizes["parameters"]
-        ns = np.array([whole_pass_ns(model, single[mine], {"parameters": parameters[mine]}) for mine in members])
+        passes = [(single[group == one], {"parameters": sizes["parameters"][group == one]}) for one in range(groups)]
+        ns = np.array([whole_pass_ns(model, *one) for one in passes])
+        kernels = np.array([single.sum() for single, _ in passes])
+        once = np.array([once_ns(model, of_pass) for _, of_pass in passes])
+        sd_ns = np.sqrt(sd_ns**2 + model.unexplained_sd["network"] ** 2 * ((kernels + once) ** 2 - kernels**2))
     return ns, sd_ns
 
 

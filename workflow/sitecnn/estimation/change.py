@@ -7,10 +7,10 @@ from statistics import NormalDist
 
 import numpy as np
 
-from sitecnn.estimation.aggregate_variance import Groups, aggregate, once_ns
+from sitecnn.estimation.aggregate_variance import Groups, aggregate
 from sitecnn.estimation.estimate import Milliseconds, difference
 from sitecnn.estimation.work import Work, work_of
-from sitecnn.models.board_model import StackModel
+from sitecnn.models.board_model import StackModel, once_ns
 from sitecnn.models.feature import Array
 from sitecnn.network.graph import Network
 

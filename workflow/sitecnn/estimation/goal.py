@@ -6,13 +6,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sitecnn.errors import NetworkError
-from sitecnn.estimation.advice import BATCHES, AdviceContext
+from sitecnn.estimation.advice import BATCHES, AdviceContext, choices
 from sitecnn.estimation.budget_check import Budget
 from sitecnn.estimation.estimate import Milliseconds, estimate_memory, forward_ms
 from sitecnn.estimation.offload import offload
 from sitecnn.estimation.placement import place
 from sitecnn.estimation.variants import WIDTHS, can_be_narrower, narrower, smaller
-from sitecnn.estimation.work import can_run
 from sitecnn.models.board_model import StackModel
 from sitecnn.models.lookup import free_bytes
 from sitecnn.network.graph import Network
@@ -86,13 +85,11 @@ def _first_of_each(changes: list[Change], now: AdviceContext, goal: Budget) -> l
 
 def _ways(now: AdviceContext) -> Iterator[tuple[str, StackModel, int]]:
     """(what it is called, model, effort) of every other stack of the board's processors."""
-    for stack in now.board.stacks:
-        if stack is not now.model and can_run(now.network, stack):
-            yield f"use {stack_label(stack.stack)}", stack, 0
-    for stack in now.other.stacks if now.other else ():
-        if not can_run(now.network, stack):
-            continue
-        yield f"run on the {now.other.processor if now.other else ''} ({stack_label(stack.stack)})", stack, 1
+    for stack in choices(now, now.board.stacks):
+        yield f"use {stack_label(stack.stack)}", stack, 0
+    if now.other:
+        for stack in choices(now, now.other.stacks):
+            yield f"run on the {now.other.processor} ({stack_label(stack.stack)})", stack, 1
 
 
 def _fastest(now: AdviceContext) -> tuple[str, StackModel, int] | None:

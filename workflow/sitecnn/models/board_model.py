@@ -89,6 +89,7 @@ class StackModel:
     A pass mostly takes `usual_ratio` times what it takes undisturbed, which is what estimates are of.
     `memory_factors` is, of an engine that shares its buffers, what it takes for a byte of `weights` and of
     `activations` and for one of the `kernels`.
+    `like` is the stack whose model was scaled to a few measurements or totals of this one; empty for a fitted one.
     """
 
     stack: str
@@ -104,6 +105,7 @@ class StackModel:
     memory_factors: Mapping[str, float] = field(default_factory=dict)
     pass_ns: Mapping[str, float] = field(default_factory=dict)
     usual_ratio: float = 1.0
+    like: str = ""
 
 
 @dataclass(frozen=True, repr=False)
@@ -274,16 +276,24 @@ def estimate_pass(model: StackModel, kinds: np.ndarray[Any, Any], sizes: Sizes) 
     return PassEstimate(
         widened,
         whole_pass_ns(model, layers.ns, sizes),
-        float(with_unexplained(model, "network", variance, total)) ** 0.5,
+        float(with_unexplained(model, "network", variance, total, once_ns(model, sizes))) ** 0.5,
     )
 
 
-def with_unexplained(model: StackModel, part: str, variance: Any, ns: Any) -> Any:
+def with_unexplained(model: StackModel, part: str, variance: Any, ns: Any, once: float = 0.0) -> Any:
     """The variance of times `ns` (either a float or an array) with what cross-validation found beyond it, in ns².
 
-    Coefficients that no data told apart do not make an error of more than WIDEST_SD.
+    Coefficients that no data told apart do not make an error of more than WIDEST_SD. `once` is what a pass takes
+    besides its kernels: cross-validation found the relative error of the whole.
     """
-    return np.minimum(variance, (WIDEST_SD * ns) ** 2) + (model.unexplained_sd[part] * ns) ** 2
+    return np.minimum(variance, (WIDEST_SD * ns) ** 2) + (model.unexplained_sd[part] * (ns + once)) ** 2
+
+
+def once_ns(model: StackModel, sizes: Sizes) -> float:
+    """What a pass of kernels of these sizes takes besides its kernels; 0 of a stack that has no such part."""
+    if not model.pass_ns:
+        return 0.0
+    return model.pass_ns["pass"] + model.pass_ns["weights"] * float(np.nansum(sizes["parameters"]))
 
 
 def within_pass_ns(model: StackModel, ns: Array) -> Array:
@@ -295,8 +305,8 @@ def whole_pass_ns(model: StackModel, ns: Array, sizes: Sizes) -> float:
     """A pass of kernels of `ns` and `sizes`."""
     if not model.pass_ns:
         return float(within_pass_ns(model, ns).sum())
-    once = model.pass_ns["pass"] + model.pass_ns["weights"] * float(np.nansum(sizes["parameters"]))
-    return max(model.forward_ratio * float(ns.sum()) + model.layer_overhead_ns * len(ns), float(ns.sum()) / 2) + once
+    kernels_ns = max(model.forward_ratio * float(ns.sum()) + model.layer_overhead_ns * len(ns), float(ns.sum()) / 2)
+    return kernels_ns + once_ns(model, sizes)
 
 
 def shares_of_pass_ns(model: StackModel, ns: Array, sizes: Sizes) -> tuple[Array, float]:

@@ -1,15 +1,15 @@
 """Which boards have a model, a person's own or one that ships with SiteCNN, and which of its stacks is meant."""
 
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
-from sitecnn.errors import ModelError
+from sitecnn.errors import ModelError, nearest
 from sitecnn.models.board_model import BoardModel, StackModel, load
 from sitecnn.models.known import PROCESSORS, known_models
 from sitecnn.models.threads import at_threads
 from sitecnn.network.graph import Network
 from sitecnn.workload.engines import engine_of_network, engine_of_stack
+from sitecnn.workload.stack_names import stack_label
 
 
 def load_board(board: str | Path, processor: str | None = None, *, root: Path | str = Path()) -> BoardModel:
@@ -78,7 +78,7 @@ def choose_stack(
     named = [
         one
         for one in board.stacks
-        if (stack is None or stack.lower() in one.stack.lower()) and engine in (None, engines[one.stack].name)
+        if (stack is None or _is_part(stack, one.stack)) and engine in (None, engines[one.stack].name)
     ]
 
     def last(one: StackModel) -> tuple[bool, bool, int]:
@@ -104,6 +104,11 @@ def choose_stack(
     )
 
 
+def _is_part(text: str, stack: str) -> bool:
+    """Whether a stack is called so in part, by its exact name or as the command line prints it."""
+    return any(text.lower() in name.lower() for name in (stack, stack_label(stack)))
+
+
 def _in_threads(threads: int) -> str:
     """Empty where the number of threads is not known."""
     return f" ({threads} {'thread' if threads == 1 else 'threads'})" if threads else ""
@@ -120,6 +125,5 @@ def _missing(board: str, processor: str | None, models: Iterable[tuple[str, str]
     if board in boards:
         there = ", ".join(which for name, which in models if name == board)
         return f"no model of board {board!r}, processor {processor}; it has: {there}"
-    near = get_close_matches(board, boards, 1, cutoff=0.5)
-    others = f"there are: {', '.join(boards)}" if boards else "there is none yet: `./run report` makes one"
-    return f"no board {board!r}: " + (f"did you mean {near[0]!r}?" if near else others)
+    others = nearest(board, boards, cutoff=0.5) if boards else "there is none yet: `./run report` makes one"
+    return f"no board {board!r}: {others}"

@@ -55,6 +55,7 @@ def transfer(
     return replace(
         model,
         stack=stack,
+        like=model.stack,
         threads=int(rows["threads"].iloc[0]),
         kinds=own_scale,
         networks=tuple(sorted(rows["network"].dropna().unique())),

@@ -2,11 +2,10 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sitecnn.errors import NetworkError
+from sitecnn.errors import NetworkError, did_you_mean
 from sitecnn.network.caffe.build import check_blob, check_counts
 from sitecnn.network.caffe.caffe_pb2 import LayerParameter
 from sitecnn.network.caffe.layers import LAYER_TYPES
@@ -171,8 +170,7 @@ def _rule(type_name: str, settings: tuple[tuple[str, Any], ...], inputs: tuple[S
 
 def _kind(type_name: str) -> LayerType:
     if type_name not in LAYER_TYPES:
-        near = get_close_matches(type_name, LAYER_TYPES, 1)
-        raise RefusedError("unknown layer type" + (f"; did you mean {near[0]!r}?" if near else ""))
+        raise RefusedError("; ".join(filter(None, ("unknown layer type", did_you_mean(type_name, LAYER_TYPES)))))
     return LAYER_TYPES[type_name]
 
 
@@ -186,8 +184,8 @@ def _definition(type_name: str, settings: Sequence[tuple[str, Any]], inputs: int
         message = getattr(definition, field)
         for name, value in settings:
             if name not in message.DESCRIPTOR.fields_by_name:
-                near = get_close_matches(name, message.DESCRIPTOR.fields_by_name, 1)
-                raise RefusedError(f"it has no setting {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+                hint = did_you_mean(name, message.DESCRIPTOR.fields_by_name)
+                raise RefusedError("; ".join(filter(None, (f"it has no setting {name!r}", hint))))
             repeated = message.DESCRIPTOR.fields_by_name[name].is_repeated
             message.MergeFrom(type(message)(**{name: _given(value, repeated)}))
     return definition

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
-from sitecnn.errors import NetworkError
+from sitecnn.errors import NetworkError, did_you_mean
 from sitecnn.network.caffe.caffe_pb2 import LayerParameter, ParamSpec
 from sitecnn.network.caffe.guesses import Guesses, guessed_outputs, input_option
 from sitecnn.network.caffe.layers import LAYER_TYPES
@@ -36,6 +36,9 @@ DATA_DEPENDENT = ("Filter",)
 
 SETTLED_FORKS = ("the SSD fork",)
 """Forks whose types have one rule wherever they occur: what does not fit it is an error, as in Caffe's own types."""
+
+LIKE_A_SLIP = 0.85
+"""Of two names, as difflib measures it: of twelve letters two may stand in each other's place."""
 
 MOST_NAMED = 6
 """Layers that a line names; it counts the others."""
@@ -95,7 +98,8 @@ def _repeated_names(definitions: Sequence[LayerParameter]) -> list[str]:
 
 def _not_counted(layers: Sequence[Layer]) -> list[str]:
     """A line that names the layers of whose work nothing is known."""
-    names = [f"{layer.name!r} ({layer.type})" for layer in layers if not layer.counted]
+    unknown = [layer for layer in layers if not layer.counted]
+    names = [f"{layer.name!r} ({layer.type}{_meant_type(layer.type)})" for layer in unknown]
     blocks = [repr(layer.name) for layer in layers if isinstance(layer.settings, DenseBlock)]
     inner = (
         [f"not counted: all but the convolutions in {', '.join(blocks[:MOST_NAMED])} (DenseBlock)"] if blocks else []
@@ -106,6 +110,15 @@ def _not_counted(layers: Sequence[Layer]) -> list[str]:
     return [f"not counted: the work of {', '.join(names[:MOST_NAMED])}{more}, which SiteCNN does not know", *inner]
 
 
+def _meant_type(name: str) -> str:
+    """A question after Caffe's type that a fork's is likely a slip of; a longer name of it (Pooling3D) is none."""
+    if name in LAYER_TYPES:
+        return ""
+    own = [known for known, kind in LAYER_TYPES.items() if not kind.fork and known not in name and name not in known]
+    meant = did_you_mean(name, own, LIKE_A_SLIP)
+    return meant and f": {meant}"
+
+
 def _hint(node: Node, definitions: Sequence[LayerParameter], blobs: _Blobs) -> str:
     """Who makes the bottom that is missing, if any layer does, or how to give it."""
     missing = next((blob for blob in node.bottoms if blob not in blobs.shapes), None)
@@ -114,7 +127,9 @@ def _hint(node: Node, definitions: Sequence[LayerParameter], blobs: _Blobs) -> s
     maker = next((layer.name for layer in definitions if missing in layer.top), None)
     if maker is not None:
         return f"; layer {maker!r} produces it, but comes after it"
-    return f"; if it is an input, give its shape: {input_option(missing, suggested(missing, definitions))}"
+    meant = did_you_mean(missing, blobs.shapes)
+    option = input_option(missing, suggested(missing, definitions))
+    return f"; {meant + ' ' if meant else ''}{'I' if meant else 'i'}f it is an input, give its shape: {option}"
 
 
 def _check_given_shapes(layers: Sequence[Layer], options: LoadOptions, origin: str) -> None:
@@ -124,7 +139,8 @@ def _check_given_shapes(layers: Sequence[Layer], options: LoadOptions, origin: s
         if name not in blobs:
             inputs = {top for layer in layers if layer.type in SOURCES for top in layer.tops}
             known = ", ".join(sorted(inputs)) or "none"
-            raise NetworkError(f"{origin}: no blob is called {name!r}; its inputs are: {known}")
+            said = (f"no blob is called {name!r}", f"its inputs are: {known}", did_you_mean(name, blobs))
+            raise NetworkError(f"{origin}: {'; '.join(filter(None, said))}")
 
 
 def _set_up(node: Node, blobs: _Blobs, options: LoadOptions) -> Layer:
@@ -179,7 +195,7 @@ def _kind(definition: LayerParameter, options: LoadOptions) -> LayerType:
     meant = next((known for known in LAYER_TYPES if known.lower() == name.lower()), "")
     if kind is None and meant and not LAYER_TYPES[meant].fork:
         require(False, f"not a layer type of Caffe; did you mean {meant!r}?")
-    require(not options.strict, "not a layer type of Caffe; leave --strict out to keep it as unmodelled")
+    require(not options.strict, f"not a layer type of Caffe{_meant_type(name) or '; leave --strict out to keep it'}")
     return LayerType(name, _unknown, bottoms=(0, NO_LIMIT), tops=(0, NO_LIMIT), fork="a fork")
 
 

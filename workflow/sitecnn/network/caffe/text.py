@@ -5,9 +5,9 @@ from collections.abc import Iterable
 
 from google.protobuf import text_format
 
-from sitecnn.errors import NetworkError
+from sitecnn.errors import NetworkError, nearest
 from sitecnn.network.caffe.blocks import parse_blocks
-from sitecnn.network.caffe.caffe_pb2 import LayerParameter, NetParameter
+from sitecnn.network.caffe.caffe_pb2 import DESCRIPTOR, LayerParameter, NetParameter
 from sitecnn.network.caffe.fields import COMMENT, STRING, UnknownField, meant, reserved, without_unknown
 from sitecnn.network.caffe.layers import is_caffes_own
 from sitecnn.network.caffe.mistaken import require_definition, require_no_solver
@@ -21,6 +21,9 @@ MOST_NAMED = 8
 
 ERROR = re.compile(r"(\d+):(\d+) : (?:'.*': )?(.*)", re.DOTALL)
 NO_NUMBER = re.compile(r"Couldn't parse|Expected (?:string|number|identifier or number)|Invalid field value")
+FIELD_BEFORE = re.compile(r"\b([A-Za-z_]\w*)\s*+:?\s*+\Z")
+LONGEST_FIELD = 200
+UNKNOWN_VALUE = re.compile(r'Enum type "([\w.]+)" has no value named (\w+)\.')
 VALUE = re.compile(r"[^\s;,{}#]+[^\s;,{}]*")
 OLD_OR_A_FORKS = re.compile(
     rf"{STRING}|{COMMENT}|\btype(?P<type>\s*+:\s*+)(?P<name>[A-Za-z_]\w*+)|\bparam(?P<param>\s*+:\s*+)(?=[\"'])"
@@ -94,7 +97,21 @@ def _explained(error: str, text: str) -> str:
         reason = "comments begin with #, not with //"
     elif NO_NUMBER.match(reason) and value and not _is_number(value[0]):
         reason = f"{value[0][:40]!r} stands where a number or a name belongs; if this is a template, fill it in first"
-    return f"line {line}, column {column}: {_printable(reason.replace('sitecnn.caffe.', ''))}"
+    before = "\n".join([*lines[: line - 1], lines[line - 1][: column - 1] if line <= len(lines) else ""])
+    field = FIELD_BEFORE.search(before[-LONGEST_FIELD:])
+    place = f"line {line}, column {column}: " + (f"{field[1]}: " if field else "")
+    return place + _printable(_with_values(reason.replace("sitecnn.caffe.", "")))
+
+
+def _with_values(reason: str) -> str:
+    """A complaint of a value that an enum does not have, with those that it has."""
+    unknown = UNKNOWN_VALUE.fullmatch(reason)
+    if not unknown:
+        return reason
+    message, _, enum = unknown[1].rpartition(".")
+    place = DESCRIPTOR.message_types_by_name[message] if message else DESCRIPTOR
+    values = [one.name for one in place.enum_types_by_name[enum].values]
+    return f"no value named {unknown[2]}; {nearest(unknown[2], values)}"
 
 
 def _is_number(text: str) -> bool:
