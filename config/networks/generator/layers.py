@@ -175,7 +175,8 @@ def inverted_residual(
 
 
 def write_files(networks: Mapping[str, tuple[Callable[[Graph], None], int]], folder: Path) -> None:
-    """Write each network, by what builds it and the size of its image, as NAME.onnx into a folder."""
+    """Write each network, by what builds it and the size of its image, as NAME.onnx into a folder, which is made."""
+    folder.mkdir(parents=True, exist_ok=True)
     for name, (build, size) in networks.items():
         graph = Graph(size)
         build(graph)
