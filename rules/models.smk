@@ -29,6 +29,7 @@ rule evaluate:
         summary="results/evaluation/{board}-{processor}/summary.parquet",
         memory="results/evaluation/{board}-{processor}/memory.parquet",
         coverage="results/evaluation/{board}-{processor}/coverage.parquet",
+        board_time="results/evaluation/{board}-{processor}/board_time.parquet",
     log:
         "results/logs/evaluate/{board}-{processor}.log",
     conda:

@@ -1,11 +1,13 @@
 """Two engines on one processor are shown side by side, never compared as before and after; what failed is counted."""
 
+import re
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
 from sitecnn.dataset.compare import IDENTITY, compare
+from sitecnn.report.chapters.accuracy import board_time
 from sitecnn.report.chapters.boards import bad_measurements
 from sitecnn.report.chapters.memory import answer, of_sharing_engines, sharing_table
 
@@ -59,3 +61,23 @@ def test_reasons_that_differ_in_numbers_alone_are_one_row():
     table, *_ = bad_measurements(SimpleNamespace(measured=[one], processors=[], refused=pd.DataFrame()))
     shown = table.frame[["reason", "measurements"]].to_numpy().tolist()
     assert shown == [["known to … % only", 2], ["too hot: 90 C", 2]]
+
+
+def test_how_errors_fall_with_rounds_is_said_for_each_stack():
+    def stack(name, seconds, errors):
+        table = pd.DataFrame({"stack": name, "rounds": [1, 2, 4], "seconds": seconds, "median_error": errors})
+        return table.assign(worst_error=[0.5, 0.4, 0.3], bias=0.0, networks=9)
+
+    both = [stack("onnxruntime-1.32.0+cpu+nchwc-16+fp32+1-threads", [12.4, 24.0, 47.1], [0.061, 0.037, 0.02])]
+    both.append(stack("caffe-1.0.0+openblas-0.3.21+1-threads", [16.0, 33.0, 70.6], [0.03, 0.025, 0.012]))
+    measured = SimpleNamespace(place={"board": "here", "processor": "cpu"}, board_time=pd.concat(both))
+    other = SimpleNamespace(place={"board": "there", "processor": "gpu"}, board_time=pd.DataFrame())
+    [figure] = board_time(SimpleNamespace(measured=[measured, other]))
+    said = re.findall(r"here cpu with ([^:]*): (\S+) % after (\d+) s, (\S+) % after (\d+) s", figure.note)
+    assert [one[1:] for one in said] == [("6.1", "12", "2.0", "47"), ("3.0", "16", "1.2", "71")]
+    assert "ONNX Runtime" in said[0][0] and "Caffe" in said[1][0]
+    points = pd.DataFrame(figure.chart.to_dict()["datasets"].popitem()[1])
+    assert points[["seconds", "median_error"]].to_numpy().tolist() == [
+        [12.4, 0.061], [24.0, 0.037], [47.1, 0.02], [16.0, 0.03], [33.0, 0.025], [70.6, 0.012],
+    ]  # fmt: skip
+    assert board_time(SimpleNamespace(measured=[other])) == []

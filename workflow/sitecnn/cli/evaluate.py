@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-TABLES = ("networks", "layers", "baselines", "summary", "memory", "coverage")
+TABLES = ("networks", "layers", "baselines", "summary", "memory", "coverage", "board_time")
 
 
 def add_parser(subparsers: Any) -> None:
@@ -34,14 +34,18 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print what was held out and how far the estimates were off; 0."""
     from sitecnn.files import atomic_path
+    from sitecnn.models.board_time import errors_by_rounds
     from sitecnn.models.evaluate import OURS, STRICT, evaluate
-    from sitecnn.models.measurements import load_measurements
+    from sitecnn.models.measurements import load_rounds
+    from sitecnn.models.rounds import over_rounds
 
-    evaluation = evaluate(load_measurements(args.root, args.board, args.processor), args.level, args.held_out)
+    rounds = load_rounds(args.root, args.board, args.processor)
+    evaluation = evaluate(over_rounds(rounds), args.level, args.held_out)
+    board_time = errors_by_rounds(rounds)
     if args.output:
         for name in TABLES:
             with atomic_path(args.output / f"{name}.parquet") as path:
-                getattr(evaluation, name).to_parquet(path, index=False)
+                (board_time if name == "board_time" else getattr(evaluation, name)).to_parquet(path, index=False)
     if evaluation.networks.empty:
         print("there are no two networks with layers, so none can be left out")
     for stack, summary in evaluation.summary.groupby("stack", sort=False) if len(evaluation.summary) else ():
@@ -61,7 +65,20 @@ def run(args: argparse.Namespace) -> int:
     for stack, kinds in evaluation.coverage.groupby("stack", sort=False):
         print(f"{args.board} {args.processor}, {stack}: {_covered(kinds)}")
         print(_coverage(kinds), end="\n\n")
+    for stack, counts in board_time.groupby("stack", sort=False):
+        print(f"{args.board} {args.processor}, {stack}: errors of networks by the rounds of probes that are fitted")
+        print(_board_time(counts), end="\n\n")
     return 0
+
+
+def _board_time(counts: "pd.DataFrame") -> str:
+    from sitecnn.cli.tables import table
+
+    rows = [
+        [f"{row.rounds}", f"{row.seconds:.0f}", f"{row.median_error:.1%}", f"{row.worst_error:.1%}", f"{row.bias:+.1%}"]
+        for row in counts.itertuples()
+    ]  # fmt: skip
+    return table(["rounds", "seconds", "median", "worst", "bias"], rows, right=range(5))
 
 
 def _covered(kinds: "pd.DataFrame") -> str:

@@ -20,7 +20,12 @@ FEW_SAMPLES = 5
 
 
 def load_measurements(root: Path, board: str, processor: str) -> pd.DataFrame:
-    """The usable measurements of a (board, processor), unstable ones too; DatasetError if there are none."""
+    """The usable measurements of a (board, processor), their rounds as one; DatasetError if there are none."""
+    return over_rounds(load_rounds(root, board, processor))
+
+
+def load_rounds(root: Path, board: str, processor: str) -> pd.DataFrame:
+    """The usable measurements of a (board, processor), each round's, unstable ones too; DatasetError if none."""
     measured = read_measurements(root, board, processor)
     usable = (measured["median_ns"] > 0) | (measured["subject"] == "memory") | measured["kind"].isin(UNTIMED)
     rows = as_layers(measured.loc[(measured["status"] != "failed") & usable])
@@ -36,7 +41,7 @@ def load_measurements(root: Path, board: str, processor: str) -> pd.DataFrame:
             f"{root / 'results' / 'dataset'}: nothing measured on board {board!r}, processor {processor!r};"
             f" run `sitecnn profile` or `sitecnn import`, then `sitecnn aggregate`"
         )
-    return pd.merge(over_rounds(rows), _network_bytes(root), how="left", on=["network", "batch"])
+    return pd.merge(rows, _network_bytes(root), how="left", on=["network", "batch"])
 
 
 def _network_bytes(root: Path) -> pd.DataFrame:

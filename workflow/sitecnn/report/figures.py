@@ -356,6 +356,19 @@ def method_errors(rows: pd.DataFrame, ours: str) -> Any:
     return styled(points + middle, 40 + 30 * rows["method"].nunique())
 
 
+def errors_by_seconds(rows: pd.DataFrame) -> Any:
+    """A line per way: the median error of networks against the seconds in which probes were measured."""
+    legend = alt.Legend() if rows["way"].nunique() > 1 else None
+    base = alt.Chart(rows).encode(
+        x=alt.X("seconds:Q", title="seconds of measuring probes", scale=alt.Scale(domainMin=0)),
+        y=alt.Y("median_error:Q", title="median error", axis=alt.Axis(format="~%"), scale=alt.Scale(domainMin=0)),
+        color=alt.Color("way:N", title=None, scale=alt.Scale(range=list(SERIES)), legend=legend),
+        tooltip=["way:N", "rounds:Q", alt.Tooltip("seconds:Q", format=".0f"),
+                 alt.Tooltip("median_error:Q", format=".1%"), alt.Tooltip("worst_error:Q", format=".1%")],
+    )  # fmt: skip
+    return styled(base.mark_line(point=alt.OverlayMarkDef(size=40)), 220)
+
+
 def spread_by_iterations(rows: pd.DataFrame) -> Any:
     """Half the median's 95 % interval, relative, against calls per sample."""
     chart = alt.Chart(rows).mark_circle(size=30, opacity=0.6, clip=True)

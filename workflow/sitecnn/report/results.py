@@ -33,7 +33,7 @@ class ProcessorResults:
     `networks` and `layers` are of networks that were left out, measured against estimated, in the `split` of
     leave-one-`network`-out or of those that are always `held out`; `baselines` are simpler methods' estimates, `memory`
     is what each network's process took, and was estimated to take from the others', `coverage`
-    how far the probes met the networks' kernels.
+    how far the probes met the networks' kernels, `board_time` the errors by models of the first rounds of probes.
     `interrupted` is why the last campaign did not end, empty if it did.
     """
 
@@ -47,6 +47,7 @@ class ProcessorResults:
     baselines: pd.DataFrame = field(default_factory=pd.DataFrame)
     memory: pd.DataFrame = field(default_factory=pd.DataFrame)
     coverage: pd.DataFrame = field(default_factory=pd.DataFrame)
+    board_time: pd.DataFrame = field(default_factory=pd.DataFrame)
     done: dict[str, Any] = field(default_factory=dict)
     interrupted: str = ""
 
@@ -212,6 +213,7 @@ def _processor(root: Path, board: str, processor: str, described: Board | None) 
         baselines=_table(folder / "baselines.parquet"),
         memory=_table(folder / "memory.parquet"),
         coverage=_table(folder / "coverage.parquet"),
+        board_time=_table(folder / "board_time.parquet"),
         done={name: last for name, last in _json(campaign / "done.json").items() if name.startswith(processor)},
         interrupted=_why(campaign / "interrupted.json"),
     )

@@ -54,6 +54,7 @@ def chapter(results: Results) -> Chapter:
         blocks += [block for processor in results.measured for block in baseline_blocks(processor)]
         blocks += [block for processor in results.measured for block in layer_figures(processor)]
         blocks += [kinds_table(layers), *extrapolated(layers)]
+        blocks += board_time(results)
     blocks += [model_table(processor) for processor in results.measured if processor.model]
     return Chapter("accuracy", "How good are the estimates?", verdict(networks), tuple(blocks))
 
@@ -216,6 +217,25 @@ def baseline_figure(processor: ProcessorResults, rows: pd.DataFrame) -> Figure:
     return Figure(
         f"baselines-{processor.slug}", f"{processor.name}: {', '.join(said)}", alt_text, chart, note, processor.board
     )
+
+
+def board_time(results: Results) -> list[Block]:
+    """How the errors of networks fall as more rounds of probes are measured."""
+    tables = [processor.board_time.assign(**processor.place) for processor in results.measured]
+    full = [table for table in tables if len(table)]
+    if not full:
+        return []
+    rows = pd.concat(full, ignore_index=True)
+    rows = rows.assign(way=passes.ways(rows)).round({"seconds": 1, "median_error": 5, "worst_error": 5})
+    said = [
+        f"{way}: {percent(part['median_error'].iloc[0])} after {part['seconds'].iloc[0]:.0f} s, "
+        f"{percent(part['median_error'].iloc[-1])} after {part['seconds'].iloc[-1]:.0f} s"
+        for way, part in rows.groupby("way", sort=False)
+    ]
+    title = "How errors fall as more rounds of probes are measured"
+    alt_text = "Lines: median error of networks against the seconds of measuring probes, one for each stack."
+    note = f"The median error of networks that no model has seen. {'; '.join(said)}."
+    return [Figure("board-time", title, alt_text, figures.errors_by_seconds(rows), note)]
 
 
 def extrapolated(layers: pd.DataFrame) -> list[Block]:
