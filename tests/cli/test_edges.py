@@ -160,3 +160,40 @@ def test_stacks_are_called_as_people_do_and_found_by_either_name(tmp_path, capsy
             assert f'"stack": "{exact}"' in capsys.readouterr().out
     main(["--root", str(tmp_path), "board", "list"])
     assert label in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("--budget-ms", value) for value in ("nan", "inf", "-3", "0", "1e308", "1e-320")),
+        ("--budget-mb", "1e308"),
+        *(("--threads", value) for value in ("0", "-1", "1.5", "99999999999", "²")),
+        *(("--level", value) for value in ("0", "1", "0.9999999999999999", "1e-300", "nan")),
+        *(("--batch", value) for value in ("0", "1,,2", "²")),
+    ],
+)
+def test_a_number_that_none_can_mean_is_refused_in_a_line(capsys, option, value):
+    with pytest.raises(SystemExit) as ended:
+        main(["estimate", str(ALEXNET), "--board", "tx1", option, value])
+    assert ended.value.code == 2
+    err = capsys.readouterr().err
+    assert f"argument {option}: {value}: expected " in err and err.count("\n") == 1
+
+
+def test_a_board_in_capitals_is_the_one_that_was_meant(capsys):
+    assert main(["estimate", str(ALEXNET), "--board", "TX1"]) == 2
+    assert capsys.readouterr().err == "sitecnn: no board 'TX1': did you mean 'tx1'?\n"
+
+
+@pytest.mark.parametrize("option", [("--port", "22"), ("--ssh-config", "x"), ("--ssh", ""), ("--slurm", "")])
+def test_an_option_of_a_way_that_is_not_gone_is_no_local_board(tmp_path, capsys, option):
+    assert main(["--root", str(tmp_path), "board", "add", "pi", *option]) == 2
+    assert not (tmp_path / "config").exists()
+
+
+@pytest.mark.parametrize("stack", ["", "  ", "a\nb"])
+def test_an_import_names_its_stack(tmp_path, capsys, stack):
+    (tmp_path / "t.csv").write_text("network,batch,layer,layer_ms\nalexnet,1,conv1,3\n")
+    arguments = ["import", "table", str(tmp_path / "t.csv"), *IMPORT[:-1], stack, "--networks", str(NETWORKS)]
+    assert main(["--root", str(tmp_path), *arguments]) == 2
+    assert not (tmp_path / "results").exists()

@@ -36,6 +36,43 @@ def test_a_name_that_the_terminal_cannot_show_is_escaped(tmp_path, monkeypatch):
     assert raw.getvalue().decode().startswith("\\u7f51, batch 1") and "1x3x8x8" in raw.getvalue().decode()
 
 
+class _Screen(io.TextIOWrapper):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("kind", [_Screen, io.TextIOWrapper])
+def test_names_in_a_file_cannot_command_a_terminal(tmp_path, monkeypatch, kind):
+    """A pipe gets them as they are."""
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", kind(raw, encoding="utf-8"))
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    net = tmp_path / "net.prototxt"
+    net.write_text('name: "a\\033[2J\\007" input: "x" input_shape { dim: 1 dim: 3 dim: 8 dim: 8 }')
+    assert main(["estimate", str(net), "--board", "tx1"]) == 0
+    sys.stdout.flush()
+    title = raw.getvalue().decode().splitlines()[0]
+    begins = "\x1b[1ma?[2J?, batch 1" if kind is _Screen else "a\x1b[2J\x07, batch 1"
+    assert title.startswith(begins)
+
+
+def test_a_device_is_written_to_and_a_link_stays_one(tmp_path):
+    """Root could replace /dev/null by a file."""
+    pipe, link, file = tmp_path / "pipe", tmp_path / "link", tmp_path / "file"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_text(pipe, "text")
+    assert os.read(reader, 10) == b"text"
+    assert pipe.is_fifo()
+    os.close(reader)
+    link.symlink_to(file.name)
+    write_text(link, "one")
+    write_text(link, "two")
+    assert link.is_symlink() and file.read_text() == "two"
+    assert sorted(tmp_path.iterdir()) == [file, link, pipe]
+
+
 def test_ctrl_c_ends_in_one_line(monkeypatch, capsys):
     def interrupted(*_, **__):
         raise KeyboardInterrupt

@@ -29,8 +29,8 @@ def spelled(first: str, later: str, words: str) -> tuple[AfterValidator, FieldIn
 
 Name = Annotated[
     str,
-    *spelled("a-z0-9", "_.-", "small letters, digits, and after the first of them `_`, `.` or `-`"),
     Field(max_length=100),
+    *spelled("a-z0-9", "_.-", "small letters, digits, and after the first of them `_`, `.` or `-`"),
 ]
 """A network's or board's name: it becomes a file name and a Snakemake wildcard, and nothing else."""
 

@@ -38,8 +38,9 @@ class ModelError(SiteCNNError):
 
 def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """A question after the name that was likely meant, empty where none is like it; `cutoff` is difflib's."""
-    near = get_close_matches(name, list(known), 1, cutoff)
-    return f"did you mean {near[0]!r}?" if near else ""
+    names = {one.lower(): one for one in known}
+    near = get_close_matches(name.lower(), names, 1, cutoff)
+    return f"did you mean {names[near[0]]!r}?" if near else ""
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:

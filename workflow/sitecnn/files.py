@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +11,20 @@ from pathlib import Path
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
-    """A temporary path beside `target` that takes its place, synced to disk, if the block ends well."""
+    """A temporary path beside `target` that takes its place, synced to disk, if the block ends well.
+
+    Where `target` is a link, the file that it names is replaced. A device or a pipe (/dev/stdout) is written to.
+    """
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "a folder; name a file in it", str(target))
+    if target.exists() and not target.is_file():
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / target.name
+            yield path
+            with path.open("rb") as written, target.open("wb") as stream:
+                shutil.copyfileobj(written, stream)
+        return
+    target = Path(os.path.realpath(target)) if target.is_symlink() else target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")

@@ -16,7 +16,7 @@ def add(root: Path, settings: dict[str, Any], *, force: bool) -> tuple[Path, dic
 
     ConfigError, and no file, if a setting is wrong, the board cannot be reached, or the file is there already.
     """
-    origin = f"sitecnn board add {settings['name']}"
+    origin = f"board {settings['name']!r}"
     board = validate({**settings, "processors": {"cpu": {"threads": [1]}}}, Board, origin)
     path = root / "config" / "boards" / f"{board.name}.yaml"
     if path.exists() and not force:

@@ -10,16 +10,16 @@ from sitecnn.errors import ConfigError, nearest
 
 Word = Annotated[
     str,
-    *spelled("A-Za-z0-9_", ".,:/@+=&|*()-", "letters, digits, and after the first of them any of `.,:/@+=&|*()-`"),
     Field(max_length=200),
+    *spelled("A-Za-z0-9_", ".,:/@+=&|*()-", "letters, digits, and after the first of them any of `.,:/@+=&|*()-`"),
 ]
 """A constraint, resource or node of Slurm: no spaces, no quotes, nothing that begins like an option."""
 
 
 Host = Annotated[
     str,
-    *spelled("A-Za-z0-9_", ".:@-", "a host or user@host: letters, digits, and after the first of them any of `.:@-`"),
     Field(max_length=200),
+    *spelled("A-Za-z0-9_", ".:@-", "a host or user@host: letters, digits, and after the first of them any of `.:@-`"),
 ]
 """As ssh takes it; a ProxyCommand of the user's may hand it to a shell."""
 
@@ -97,7 +97,7 @@ def board_file(root: Path, name: str) -> Path:
 
 def load_board_config(root: Path, name: str) -> Board:
     """`root`/config/boards/`name`.yaml; ConfigError if it is missing, malformed or about another board."""
-    if "/" in name or name.startswith("."):
+    if not name or "/" in name or name.startswith("."):
         raise ConfigError(f"board {name!r}: a board's name is the name of its file in config/boards, without a folder")
     path = board_file(root, name)
     board = read_yaml(path, Board)

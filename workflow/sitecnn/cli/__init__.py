@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sitecnn.cli.encoding import PLAIN
+from sitecnn.cli.encoding import PLAIN, Terminal
 from sitecnn.cli.parser import Parser, below
 from sitecnn.errors import SiteCNNError
 
@@ -56,9 +56,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Exit status: 0 all done; 1 the answer is no, or a part was left out that will be missed; 2 it
     could not be done (one line on stderr); 130 Ctrl+C ended it.
     """
-    for stream in (sys.stdout, sys.stderr):
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=PLAIN)
+            if stream.isatty():
+                setattr(sys, name, Terminal(stream))
     try:
         return _run(arguments)
     except SiteCNNError as error:

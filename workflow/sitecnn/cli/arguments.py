@@ -1,6 +1,7 @@
 """Arguments that several commands share, and how they are completed in a shell."""
 
 import argparse
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,8 +32,11 @@ def add_board(parser: argparse.ArgumentParser, *, several: bool = False) -> None
     )
     parser.add_argument("--stack", metavar="TEXT", help="a part of the stack's name (default: the model's first)")
     add_engine(parser, "use a stack of this engine (default: the engine that the network's file format suggests)")
-    parser.add_argument("--threads", type=int, metavar="T", help="use the stack with T threads")
+    parser.add_argument("--threads", type=whole, metavar="T", help="use the stack with T threads")
 
+
+MOST = 1e15
+"""No amount is larger, whatever its unit, nor smaller than its reciprocal: it bounds what is computed of them."""
 
 NETWORK_HELP = "a .prototxt or .onnx file, or - for stdin"
 
@@ -139,22 +143,32 @@ def add_level(parser: argparse.ArgumentParser) -> None:
 def level(text: str) -> float:
     """A probability strictly between 0 and 1."""
     value = _number(text)
-    if not 0 < value < 1:
+    if not 0.5 < 0.5 + value / 2 < 1:
         raise argparse.ArgumentTypeError(f"{text}: expected a probability between 0 and 1, such as 0.9")
     return value
 
 
 def positive(text: str) -> float:
-    """A number above 0."""
+    """A number above 0, of an amount that can be."""
     value = _number(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text}: expected a number above 0")
+    if not 1 / MOST <= value <= MOST:
+        raise argparse.ArgumentTypeError(f"{text}: expected a number above 0, and at most {MOST:g}")
     return value
 
 
 def not_negative(text: str) -> float:
-    """A number of at least 0."""
-    return 0.0 if _number(text) == 0 else positive(text)
+    """A number of at least 0, of an amount that can be."""
+    value = _number(text)
+    if not 0 <= value <= MOST:
+        raise argparse.ArgumentTypeError(f"{text}: expected a number from 0 to {MOST:g}")
+    return value
+
+
+def whole(text: str) -> int:
+    """A whole number of at least 1."""
+    if not re.fullmatch("0*[1-9][0-9]{0,8}", text):
+        raise argparse.ArgumentTypeError(f"{text}: expected a whole number of at least 1")
+    return int(text)
 
 
 def _number(text: str) -> float:

@@ -6,6 +6,8 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from sitecnn.errors import SiteCNNError
+
 if TYPE_CHECKING:
     from sitecnn.estimation.inventory import Entry
 
@@ -125,10 +127,12 @@ def run_add(args: argparse.Namespace) -> int:
 
     settings = {"name": args.board, "description": args.description, "python": args.python}
     settings |= {"python_path": args.python_path, "library_path": args.library_path}
-    if args.ssh:
+    if args.ssh is not None:
         ssh = {"host": args.ssh, "port": args.port, "config_file": args.ssh_config}
-        settings |= {"transport": "ssh", "ssh": {name: value for name, value in ssh.items() if value}}
-    elif args.slurm:
+        settings |= {"transport": "ssh", "ssh": {name: value for name, value in ssh.items() if value is not None}}
+    elif args.port is not None or args.ssh_config is not None:
+        raise SiteCNNError("--port and --ssh-config need --ssh")
+    elif args.slurm is not None:
         settings |= {"transport": "slurm", "slurm": {"constraint": args.slurm}}
     path, probed = add(args.root, settings, force=args.force)
     print(f"{path}: written; `sitecnn board doctor {args.board}` examines it further", file=sys.stderr)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sitecnn.cli.arguments import add_batch, add_input, read_network
+from sitecnn.errors import SiteCNNError
 
 if TYPE_CHECKING:
     from sitecnn.dataset.imports.record import Imported
@@ -54,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
     from sitecnn.dataset import aggregate
     from sitecnn.dataset.imports.record import Target, write_import
 
+    if not args.stack.strip() or not args.stack.isprintable():
+        raise SiteCNNError(f"--stack {args.stack!r}: expected what ran the network, in words on one line")
     target = Target(args.board, args.processor, args.stack)
     sources = args.file if isinstance(args.file, list) else [args.file]
     for file in filter(None, (*sources, getattr(args, "passes", None))):

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sitecnn.cli.arguments import add_network, positive, read_network
+from sitecnn.cli.arguments import add_network, positive, read_network, whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,9 +38,11 @@ def add_parser(subparsers: Any) -> None:
         help="plan for this engine: caffe, or onnxruntime-1.27.0+nchwc-16 with the block size (0, 8 or 16 channels)",
     )
     probes = parser.add_argument_group("probe networks", "measured in rounds, each in a process of its own")
-    probes.add_argument("--probes", type=int, metavar="N", help="how many (default: 45 for Caffe, 60 for ONNX Runtime)")
     probes.add_argument(
-        "--rounds", type=int, metavar="N", help="how many rounds (default: 4 for Caffe, 7 for ONNX Runtime)"
+        "--probes", type=whole, metavar="N", help="how many (default: 45 for Caffe, 60 for ONNX Runtime)"
+    )
+    probes.add_argument(
+        "--rounds", type=whole, metavar="N", help="how many rounds (default: 4 for Caffe, 7 for ONNX Runtime)"
     )
     probes.add_argument("--seed", type=int, default=1, metavar="N", help="random seed (default: 1)")
     probes.add_argument(
@@ -52,7 +54,7 @@ def add_parser(subparsers: Any) -> None:
     chosen = parser.add_argument_group(
         "fewer probes", "those Caffe probes that say most about the networks' times for each second of measuring"
     )
-    chosen.add_argument("--select", type=int, metavar="N", help="choose N probes")
+    chosen.add_argument("--select", type=whole, metavar="N", help="choose N probes")
     chosen.add_argument(
         "--minutes",
         type=positive,

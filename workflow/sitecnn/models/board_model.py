@@ -335,7 +335,7 @@ def interval(estimate: Any, sd: Any, level: float) -> tuple[Array, Array]:
     `estimate` and `sd` are arrays of one shape, or floats, and so are the bounds. SiteCNNError for another level than
     one between 0 and 1.
     """
-    if not 0 < level < 1:
+    if not 0.5 < 0.5 + level / 2 < 1:
         raise SiteCNNError(f"level {level}: expected a probability between 0 and 1, such as 0.9")
     estimate, width = np.asarray(estimate), _deviations(level) * np.asarray(sd)
     positive = estimate > 0
