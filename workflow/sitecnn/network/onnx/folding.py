@@ -28,13 +28,14 @@ FOLDED = frozenset(
 MOST_FOLDED_VALUES = 4096
 
 
-def fold(model: ModelProto, weights: set[str]) -> ModelProto:
+def fold(model: ModelProto, weights: set[str], *, through_values: bool = True) -> ModelProto:
     """The model with small constants worked out, in as many rounds as they need, and all shapes inferred.
 
     An If whose condition is known becomes its branch; names of large tensors there join `weights`.
+    `through_values`: shapes are inferred from sizes that operators compute, too.
     """
     while True:
-        model = _inferred(model)
+        model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=through_values)
         shapes = shapes_of(model.graph)
         values = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
         left: list[NodeProto] = []
@@ -55,10 +56,6 @@ def fold(model: ModelProto, weights: set[str]) -> ModelProto:
         del model.graph.value_info[:]
         del model.graph.node[:]
         model.graph.node.extend(left)
-
-
-def _inferred(model: ModelProto) -> ModelProto:
-    return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
 
 
 def _inferred_shapes(

@@ -27,9 +27,18 @@ def with_open_axes(model: ModelProto) -> ModelProto | None:
 
 
 def folded_open(model: ModelProto, weights: set[str]) -> ModelProto | None:
-    """The model with what is constant whatever its open axes are; names of large tensors join `weights`."""
+    """The model with what is constant whatever its open axes are; names of large tensors join `weights`.
+
+    Its shapes are those that ONNX Runtime knows when it loads the file: what the file states and what follows, but
+    nothing that follows from the values of computed sizes.
+    """
+    stated = (*model.graph.value_info, *(one for one in model.graph.output if one.type.tensor_type.HasField("shape")))
     try:
-        return fold(onnx.inliner.inline_local_functions(model), weights)
+        folded = fold(onnx.inliner.inline_local_functions(model), weights, through_values=False)
+        left = {name for node in folded.graph.node for name in node.output}
+        del folded.graph.value_info[:]
+        folded.graph.value_info.extend(one for one in stated if one.name in left)
+        return onnx.shape_inference.infer_shapes(folded)
     except Exception:  # of the onnx package's own, of any kind: what it says of the fixed model is what counts
         return None
 

@@ -58,6 +58,15 @@ def _neutral(graph: Graph, node: Node, rules: Rules) -> bool:
     return graph.drop(node, data)
 
 
+def _expand(graph: Graph, node: Node, rules: Rules) -> bool:
+    """Expand to the size that a tensor has, expand_elimination.cc."""
+    sizes, dims = graph.values(node, 1), graph.dims(node.inputs[0])
+    if not sizes or len(sizes) > len(dims):
+        return False
+    same = all(size in (1, own) for size, own in zip(sizes[::-1], dims[::-1], strict=False))
+    return same and graph.drop(node, node.inputs[0])
+
+
 def _clip(graph: Graph, node: Node, rules: Rules) -> bool:
     """Relu before a Clip that cuts off what is below 0 itself, relu_clip_fusion.cc."""
     follower = graph.follower(node)
@@ -158,10 +167,10 @@ def _adds_vector(graph: Graph, node: Node, follower: Node, columns: int) -> bool
 
 def _reshape_around(graph: Graph, node: Node, output: str, columns: tuple[int, int]) -> None:
     """Two axes for a Gemm of (outputs, inputs) columns, and its output's axes again."""
-    out_columns, in_columns = columns
     rows = _rows(graph.shape(node.inputs[0]))
     flat, product = f"{node.inputs[0]}/rows/{output}", f"{output}/rows"
-    graph.shapes |= {flat: (rows, in_columns), product: (rows, out_columns)}
+    for name, count in zip((product, flat), columns, strict=True):
+        graph.tell(name, (rows, count), (rows, count))
     sizes = [f"{name}/sizes" for name in (flat, product)]
     graph.weights |= {sizes[0]: Constant((2,), "int64"), sizes[1]: Constant((len(graph.shape(output)),), "int64")}
     graph.add(Node("Reshape", [node.inputs[0], sizes[0]], [flat], node.layers[:1]), before=node)
@@ -276,6 +285,7 @@ def _share_equal_nodes(graph: Graph, rules: Rules) -> bool:
 STEPS: tuple[Callable[[Graph, Rules], bool], ...] = (
     _everywhere(_drop, "Dropout", "Identity"),
     _everywhere(_neutral, *NEUTRAL),
+    _everywhere(_expand, "Expand"),
     _everywhere(_clip, "Relu"),
     _everywhere(_sum, "Gemm"),
     _everywhere(_transposed_product, "Gemm"),

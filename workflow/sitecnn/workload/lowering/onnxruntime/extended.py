@@ -64,7 +64,9 @@ def _scaled_product(graph: Graph, node: Node, rules: Rules) -> None:
         graph.fuse(node, follower)
     for position in range(2):
         maker = graph.makers.get(node.inputs[position])
-        if maker is not None and maker.op in ("Mul", "Div") and _is_by_one_value(graph, maker):
+        if maker is None or maker.op not in ("Mul", "Div") or not graph.has_rank(maker.inputs[0]):
+            continue
+        if _is_by_one_value(graph, maker):
             _take_over(graph, node, position, maker)
 
 
@@ -86,7 +88,8 @@ def _transposed_product(graph: Graph, node: Node, rules: Rules) -> None:
         order, last = permutation(maker, rank), rank - 1
         swapped = (*range(rank - 2), last, rank - 2)
         batched = {(*range(1, last), 0, last): False, (*range(1, last), last, 0): True}
-        if order != swapped and (order not in batched or node.attributes.get(f"trans{side}")):
+        is_batched = order in batched and len(graph.shape(node.inputs[1 - position])) == rank
+        if order != swapped and (not is_batched or node.attributes.get(f"trans{side}")):
             continue
         _take_over(graph, node, position, maker)
         more = {f"trans{side}": 1 - node.attributes.get(f"trans{side}", 0)}
@@ -120,7 +123,7 @@ def _split(graph: Graph, node: Node, rules: Rules) -> None:
     axis = _axis_taken(graph, takers[0], len(shape))
     ranges = {} if axis is None else {_range_taken(graph, taker, axis, shape): taker for taker in takers}
     taken = sorted(index for one in ranges for index in one)
-    if axis is None or len(ranges) < len(takers) or taken != list(range(shape[axis])):
+    if axis is None or len(ranges) < len(takers) or taken != list(range(shape[axis])) or graph.dims(given)[axis] == "":
         return
     sizes = f"{given}/sizes"
     graph.weights[sizes] = Constant((len(ranges),), "int64")
@@ -137,7 +140,8 @@ def _take_part(graph: Graph, split: Node, taker: Node) -> None:
         axis = split.attributes["axis"]
         shape = graph.shape(output)
         output, axes = f"{output}/part", f"{split.inputs[0]}/axes"
-        graph.shapes[output] = (*shape[:axis], 1, *shape[axis:])
+        dims = graph.dims(taker.output)
+        graph.tell(output, (*shape[:axis], 1, *shape[axis:]), (*dims[:axis], 1, *dims[axis:]))
         graph.weights[axes] = Constant((1,), "int64", (axis,))
         squeeze = graph.add(Node("Squeeze", [output, axes], [taker.output], taker.layers), before=taker)
         graph.remove(taker)

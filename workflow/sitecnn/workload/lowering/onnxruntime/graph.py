@@ -133,7 +133,20 @@ class Graph:
     def dims(self, name: str) -> tuple[int | str, ...]:
         """Sizes of a tensor as ONNX Runtime knows them before a pass: numbers, names, empty where it knows nothing."""
         shape = self.shape(name)
-        return self.told.get(name, shape)
+        if not self.told or name in self.weights:
+            return shape
+        return self.told.get(name, ("",) * len(shape))
+
+    def has_rank(self, name: str) -> bool:
+        """Whether the number of a tensor's axes is known before a pass."""
+        return not self.told or name in self.weights or name in self.told
+
+    def tell(self, name: str, shape: Shape, dims: tuple[int | str, ...]) -> str:
+        """Name a new tensor of this shape, with what is known of it before a pass; its name."""
+        self.shapes[name] = shape
+        if self.told:
+            self.told[name] = dims
+        return name
 
     def is_fixed(self, name: str, first_axis: int = 0) -> bool:
         """Whether the lengths of a tensor's axes, from one on, are known before a pass."""

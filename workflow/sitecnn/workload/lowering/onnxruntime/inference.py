@@ -20,7 +20,9 @@ def tell_sizes(graph: Graph) -> None:
             sizes = tuple(one.dim_value if one.HasField("dim_value") else one.dim_param for one in dims)
             before = graph.told.get(name, sizes)
             if inferred.tensor_type.HasField("shape") and len(before) == len(sizes):
-                graph.told[name] = tuple(old or new for old, new in zip(before, sizes, strict=True))
+                graph.told[name] = tuple(
+                    new if isinstance(new, int) else old or new for old, new in zip(before, sizes, strict=True)
+                )
 
 
 def _inferred(graph: Graph, node: Node, types: dict[str, int]) -> dict[str, TypeProto]:
@@ -31,7 +33,7 @@ def _inferred(graph: Graph, node: Node, types: dict[str, int]) -> dict[str, Type
         name: tensor.data_type for name, tensor in data.items()
     }
     shaped = {
-        name: helper.make_tensor_type_proto(kind, [size or None for size in graph.dims(name)])
+        name: helper.make_tensor_type_proto(kind, _sizes(graph, name) if graph.has_rank(name) else None)
         for name, kind in kinds.items()
     }
     known = {name: tensor for name, tensor in data.items() if graph.weights[name].values is not None}
@@ -43,6 +45,10 @@ def _inferred(graph: Graph, node: Node, types: dict[str, int]) -> dict[str, Type
         )
     except Exception:  # of the onnx package's own, of any kind: what is not told stays unknown
         return {}
+
+
+def _sizes(graph: Graph, name: str) -> list[int | str | None]:
+    return [None if size == "" else size for size in graph.dims(name)]
 
 
 def _proto(node: Node) -> NodeProto:

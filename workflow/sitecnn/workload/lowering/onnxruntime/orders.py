@@ -1,10 +1,12 @@
 """Orders of axes: what a Transpose puts them into, and how a node comes to read or make a tensor in another order."""
 
 from math import prod
+from typing import TypeVar
 
-from sitecnn.network.graph import Shape
 from sitecnn.network.settings import Constant
 from sitecnn.workload.lowering.onnxruntime.graph import Graph, Node
+
+Size = TypeVar("Size")
 
 Order = tuple[int, ...]
 """The attribute `perm` of a Transpose."""
@@ -41,7 +43,7 @@ def is_identity(order: Order) -> bool:
     return order == tuple(range(len(order)))
 
 
-def turned(shape: Shape, order: Order) -> Shape:
+def turned(shape: tuple[Size, ...], order: Order) -> tuple[Size, ...]:
     """The shape that a Transpose makes of another."""
     return tuple(shape[axis] for axis in order)
 
@@ -89,7 +91,7 @@ def _transposed(graph: Graph, node: Node, name: str, order: Order) -> str:
         if user.op == "Transpose" and order_of(graph, user) == order:
             return user.output
     output = f"{name}/{''.join(map(str, order))}/{node.output}"
-    graph.shapes[output] = turned(graph.shape(name), order)
+    graph.tell(output, turned(graph.shape(name), order), turned(graph.dims(name), order))
     return graph.add(Node("Transpose", [name], [output], node.layers[:1], {"perm": order}), before=node).output
 
 
@@ -110,7 +112,7 @@ def turn_output(graph: Graph, node: Node, position: int, order: Order, layers: t
     """Have an output made in another order and put into `order` behind the node, by a Transpose of these layers."""
     output = node.outputs[position]
     name = f"{output}/unturned"
-    graph.shapes[name] = turned(graph.shape(output), inverse(order))
+    graph.tell(name, turned(graph.shape(output), inverse(order)), turned(graph.dims(output), inverse(order)))
     node.outputs[position] = name
     graph.makers[name] = node
     place = graph.nodes.index(node) + 1

@@ -82,7 +82,7 @@ def bias_gelu(graph: Graph, node: Node) -> bool:
         return False
     data = graph.data(before)
     vectors = [name for name in before.inputs if graph.is_weight(name) and len(graph.shape(name)) == 1]
-    if len(data) != 1 or len(vectors) != 1 or graph.shape(vectors[0])[0] != graph.shape(data[0])[-1]:
+    if len(data) != 1 or len(vectors) != 1 or graph.shape(vectors[0]) != graph.dims(data[0])[-1:]:
         return False
     join(graph, (before, node), Node("BiasGelu", [data[0], vectors[0]], [node.output], ()))
     return True

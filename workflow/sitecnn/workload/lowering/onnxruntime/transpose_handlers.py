@@ -64,7 +64,8 @@ def _whole(graph: Graph, node: Node, positions: list[int], order: Order) -> bool
 
 def _broadcast(graph: Graph, node: Node, positions: list[int], order: Order) -> bool:
     shapes = {position: graph.shape(node.inputs[position]) for position in positions}
-    if max(map(len, shapes.values())) > len(order):
+    known = all(graph.has_rank(node.inputs[position]) for position in positions)
+    if not known or max(map(len, shapes.values())) > len(order):
         return False
     for position, shape in shapes.items():
         if len(shape) < len(order):
@@ -81,7 +82,7 @@ def _add_axes(graph: Graph, node: Node, position: int, count: int) -> None:
         set_constant(graph, node, position, Constant(shape, constant.dtype, constant.values))
         return
     output, axes = f"{name}/of/{node.output}", f"{node.output}/axes{position}"
-    graph.shapes[output] = shape
+    graph.tell(output, shape, (1,) * count + graph.dims(name))
     graph.weights[axes] = Constant((count,), "int64", tuple(range(count)))
     added = graph.add(Node("Unsqueeze", [name, axes], [output], node.layers[:1]), before=node)
     graph.set_input(node, position, output)
@@ -295,7 +296,8 @@ def _shape(graph: Graph, node: Node, positions: list[int], order: Order) -> bool
     if node.attributes:
         return False
     sizes, places = f"{node.output}/unturned", f"{node.output}/order"
-    graph.shapes[sizes] = graph.shape(node.output)
+    for name in (sizes, node.output):
+        graph.tell(name, (len(order),), (len(order),))
     graph.weights[places] = Constant((len(order),), "int64", order)
     layers, output = node.layers[:1], node.output
     move_behind(graph, node, positions, order, tuple(range(len(order))))

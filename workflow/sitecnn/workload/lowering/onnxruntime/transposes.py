@@ -5,6 +5,9 @@ from sitecnn.workload.lowering.onnxruntime.orders import Order, order_of, transp
 from sitecnn.workload.lowering.onnxruntime.rules import Rules
 from sitecnn.workload.lowering.onnxruntime.transpose_handlers import Handler, handler_of
 
+LONG_AXES_OF_UNKNOWN = 5
+"""What is assumed of a tensor of which even the number of axes is not known."""
+
 
 def move_transposes(graph: Graph, rules: Rules) -> bool:
     """Move Transposes behind the nodes that they stand before, where that costs less; whether any was moved.
@@ -66,7 +69,7 @@ def _input_cost(graph: Graph, name: str, order: Order, rules: Rules) -> int:
 
 
 def _long_axes(graph: Graph, name: str) -> int:
-    return sum(size != 1 for size in graph.shape(name))
+    return sum(size != 1 for size in graph.dims(name)) if graph.has_rank(name) else LONG_AXES_OF_UNKNOWN
 
 
 def _comes_to_another(graph: Graph, node: Node, rules: Rules, leading: set[str]) -> bool:
