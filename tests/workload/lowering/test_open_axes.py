@@ -106,6 +106,38 @@ def residual(shifted: int, *, first: bool = False, of_class: bool = False) -> Pa
     return part
 
 
+def rankless(b: Builder, x: str) -> str:
+    """The same tensor; ONNX's rules do not tell how many axes it has."""
+    return b.op("Reshape", x, b.op("Slice", b.op("Shape", x), b.sizes(0), length(b, x, 1), b.sizes(0)))
+
+
+def sizeless(b: Builder, x: str) -> str:
+    """The same tensor; ONNX's rules do not tell how long its axes are."""
+    sizes = b.op("Shape", x)
+    return b.op("Reshape", x, b.op("Where", b.op("Equal", sizes, b.sizes(0)), b.sizes(1), sizes))
+
+
+@pytest.mark.parametrize("hidden", [rankless, sizeless], ids=["rankless", "sizeless"])
+@pytest.mark.parametrize("name", PARTS)
+def test_parts_behind_what_nobody_knows_the_sizes_of_run_as_lowered(
+    name: str, hidden: Part, block: int, tmp_path: Path
+) -> None:
+    builder = Builder(("N", 3, 32, 32))
+    given = hidden(builder, builder.conv("x", 3, 32, 3))
+    check(builder.model(PARTS[name](builder, given)), tmp_path, block)
+
+
+def heads_of_one_product(b: Builder, x: str) -> str:
+    """PyTorch's multi-head attention: one product of tokens whose batch comes second."""
+    x = b.op("Transpose", tokens(b, x), perm=[1, 0, 2])
+    return b.op("Add", b.op("MatMul", x, b.weight(32, 48)), b.weight(48))
+
+
+def repeated(b: Builder, x: str) -> str:
+    """What is as large already."""
+    return b.op("Add", b.op("Expand", b.op("Tanh", x), b.sizes(1, 1, 32, 32)), b.op("Expand", x, b.sizes(2, 1, 1, 1)))
+
+
 def cast(b: Builder, x: str) -> str:
     """Sizes as the older exporter casts them, to the type that they have."""
     return viewed(b, x, b.op("Cast", length(b, x, 0), to=7), 16, -1)
@@ -128,6 +160,8 @@ WORKED_OUT: dict[str, Part] = {
     "a product": lambda b, x: multiplied(b, tokens(b, x)),
     "heads": heads,
     "casts": cast,
+    "heads of one product": heads_of_one_product,
+    "repeated": repeated,
     "a Gather of sizes": lambda b, x: b.op("Reshape", x, b.op("Gather", b.op("Shape", x), b.sizes(0, 2, 3, 1), axis=0)),
     "enlarged to another's size": lambda b, x: b.op(
         "Resize", b.op("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2]), "", "", b.op("Shape", x),

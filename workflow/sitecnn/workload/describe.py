@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from sitecnn.errors import NetworkError
 from sitecnn.network.graph import Layer, Network
-from sitecnn.workload.engines import Engine
+from sitecnn.workload.engines import CAFFE, Engine
 from sitecnn.workload.flops import poster_flops_by_group
 from sitecnn.workload.kernels import gemms, multiply_accumulates
 from sitecnn.workload.lowering import lower
@@ -36,7 +37,15 @@ def describe(network: Network, engine: Engine | None = None) -> dict[str, Any]:
 
 
 def _kernels(network: Network, engine: Engine) -> list[dict[str, Any]]:
-    """What the engine runs: the first layer of each kernel is that at which its time stands."""
+    """What the engine runs: the first layer of each kernel is that at which its time stands.
+
+    NetworkError for a network of int8, which engines run with kernels of their own.
+    """
+    if network.precision == "int8" and engine.name != CAFFE:
+        raise NetworkError(
+            f"{network.name}: the file is int8, and SiteCNN does not know which kernels {engine.name} runs of it; leave"
+            " --engine out, or describe the fp32 network that it was made from"
+        )
     return [
         {
             "kind": one.kernel.kind,

@@ -16,6 +16,7 @@ STAND_INS: Mapping[str, tuple[str, tuple[int, ...]]] = {
     "QLinearMul": ("Mul", (0, 3)),
     "QLinearAveragePool": ("AveragePool", (0,)),
     "QLinearGlobalAveragePool": ("GlobalAveragePool", (0,)),
+    "QGemm": ("Gemm", (0, 3)),
     "QLinearConcat": ("Concat", tuple(range(2, 302, 3))),
     **dict.fromkeys(("Gelu", "QuickGelu", "FastGelu", "BiasGelu", "QLinearSigmoid"), ("Identity", (0,))),
     **dict.fromkeys(("QLinearLeakyRelu", "QLinearSoftmax", "LayerNormalization"), ("Identity", (0,))),
@@ -43,13 +44,14 @@ def guess(model: ModelProto, inputs: Mapping[str, Shape]) -> tuple[ModelProto, d
             break
         ready = [node for node in open_nodes if all(n in shapes for n in node.input if n)]
         partial = {value.name: value for value in (*model.graph.value_info, *model.graph.output)}
+        types = {value.name: tensor_of(value).elem_type for value in (*model.graph.input, *partial.values())}
         for node in ready or open_nodes[:1]:
             told = _told(node, shapes, model)
             sure |= told.keys()
             for name in node.output:
                 if name and name not in shapes:
                     guessed[name] = inputs.get(name) or told.get(name) or _likely(node, name, partial, shapes)
-                    _set_shape(model, partial.get(name), name, guessed[name])
+                    _set_shape(model, partial.get(name), name, guessed[name], _type(node, types))
         model = onnx.shape_inference.infer_shapes(model, data_prop=True)
     return model, guessed, sure
 
@@ -96,11 +98,18 @@ def _likely(node: NodeProto, name: str, partial: Mapping[str, ValueInfoProto], s
     return next((shapes[given] for given in node.input if given in shapes), (1,))
 
 
-def _set_shape(model: ModelProto, known: ValueInfoProto | None, name: str, shape: Shape) -> None:
+def _type(node: NodeProto, types: Mapping[str, int]) -> int:
+    """The type of what an operator makes, of those that ONNX has no rules for: the quantised stay so."""
+    stays = node.op_type.startswith("QLinear") or node.op_type == "QGemm"
+    _, positions = STAND_INS.get(node.op_type, ("", ()))
+    return (stays and positions and types.get(node.input[positions[0]])) or TensorProto.FLOAT
+
+
+def _set_shape(model: ModelProto, known: ValueInfoProto | None, name: str, shape: Shape, kind: int) -> None:
     if known is None:
         known = model.graph.value_info.add(name=name)
     tensor = tensor_of(known)
     if not tensor.elem_type:
-        tensor.elem_type = TensorProto.FLOAT
+        tensor.elem_type = kind
     del tensor.shape.dim[:]
     tensor.shape.dim.extend(onnx.TensorShapeProto.Dimension(dim_value=dim) for dim in shape)

@@ -9,7 +9,7 @@ from sitecnn.workload.lowering.onnxruntime.graph import Graph, Node
 from sitecnn.workload.lowering.onnxruntime.inference import tell_sizes
 from sitecnn.workload.lowering.onnxruntime.patterns import layer_normalization
 from sitecnn.workload.lowering.onnxruntime.rules import Rules
-from sitecnn.workload.lowering.onnxruntime.size_arithmetic import sizes_of_reshape
+from sitecnn.workload.lowering.onnxruntime.size_arithmetic import remove_unread_makers, sizes_of_reshape
 from sitecnn.workload.lowering.onnxruntime.transposes import move_transposes
 
 Rule = Callable[[Graph, Node, Rules], bool]
@@ -53,7 +53,9 @@ def _neutral(graph: Graph, node: Node, rules: Rules) -> bool:
     if len(constants) != 1 or (constants == [0] and node.op in ("Sub", "Div")):
         return False
     constant, data = node.inputs[constants[0]], node.inputs[1 - constants[0]]
-    if graph.weights[constant].values != (NEUTRAL[node.op],) or len(graph.shape(constant)) > len(graph.shape(data)):
+    if graph.weights[constant].values != (NEUTRAL[node.op],) or not graph.has_rank(data):
+        return False
+    if len(graph.shape(constant)) > len(graph.shape(data)):
         return False
     return graph.drop(node, data)
 
@@ -212,6 +214,8 @@ def _reshape(graph: Graph, node: Node, rules: Rules) -> bool:
     given = maker.inputs[0]
     graph.remove(maker)
     graph.set_input(node, 0, given)
+    for name in maker.inputs[1:]:
+        remove_unread_makers(graph, name)
     node.layers = (*maker.layers, *node.layers)
     if node.op != "Reshape":
         node.op, node.attributes = "Reshape", {}

@@ -140,7 +140,12 @@ class Layout:
 
     def _pool(self, node: Node) -> None:
         shape = self.graph.shape(node.inputs[0])
-        if len(node.outputs) > 1 or len(shape) != 4 or shape[1] % self.block:
+        if (
+            len(node.outputs) > 1
+            or len(shape) != 4
+            or shape[1] % self.block
+            or self.graph.dims(node.inputs[0])[1] == ""
+        ):
             return
         node.nchwc = True
         given = self._read_or_reorder(node)

@@ -1,7 +1,11 @@
 """A network as the graph that ONNX Runtime is given."""
 
+from dataclasses import replace
+
+from sitecnn.errors import NetworkError
 from sitecnn.network.graph import Network, OnnxNode
 from sitecnn.network.onnx import INPUT, nodes, operator_sets
+from sitecnn.network.onnx.nodes import source
 from sitecnn.network.settings import Constant
 from sitecnn.workload.lowering.onnxruntime.graph import Graph, Node
 
@@ -9,19 +13,37 @@ from sitecnn.workload.lowering.onnxruntime.graph import Graph, Node
 def to_graph(network: Network) -> Graph:
     """The nodes of a network from either side, those of prototxt files as `sitecnn convert` writes them.
 
-    Raises NetworkError for a layer of Caffe that ONNX has no operators for.
+    Of a network of int8 they are those of the fp32 network that it was made from, without what quantises and back.
+    Raises NetworkError for a layer of Caffe that ONNX has no operators for, and for operators that work on integers.
     """
     graph = Graph(network.outputs, operator_sets(network)[""])
     form = network.open_form
     graph.told = dict(form.dims) if form else {}
+    same: dict[str, str] = {}
     for index, node in form.nodes if form else nodes(network):
         graph.shapes |= {name: shape for name, shape in zip(node.outputs, node.shapes, strict=True) if name}
-        if node.operator.type != INPUT:
-            graph.add(_node(graph, index, node))
+        if node.operator.type in ("QuantizeLinear", "DequantizeLinear"):
+            same[node.outputs[0]] = node.inputs[0]
+        elif node.operator.type != INPUT:
+            _require_floats(network, index, node)
+            graph.add(_node(graph, index, replace(node, inputs=tuple(source(name, same) for name in node.inputs))))
+    graph.outputs = {source(name, same) for name in graph.outputs}
     if not graph.outputs:
         graph.outputs = {name for name, maker in graph.makers.items() if not graph.users[name] and maker}
     _own_all_layers(graph, network)
     return graph
+
+
+ON_INTEGERS = ("QLinear", "Quantize", "Integer", "QGemm", "QAttention")
+"""What the names of operators that work on 8-bit integers have in them."""
+
+
+def _require_floats(network: Network, index: int, node: OnnxNode) -> None:
+    if any(part in node.operator.type for part in ON_INTEGERS):
+        raise NetworkError(
+            f"{network.name}: layer {network.layers[index].name!r} ({node.operator.type}) works on 8-bit integers, and"
+            " SiteCNN knows ONNX Runtime's kernels for floating point alone; give the fp32 network it was made from"
+        )
 
 
 def _node(graph: Graph, index: int, node: OnnxNode) -> Node:
