@@ -1,5 +1,6 @@
 """Advice against what the estimates of the changed situation say."""
 
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -69,6 +70,22 @@ def test_layers_that_are_advised_to_be_halved_alone_leave_a_network_that_caffe_r
         answer = real_caffe(write_prototxt(narrow))
         assert "layers" in answer, answer
         assert answer == as_caffe_says(narrow)
+
+
+@pytest.mark.parametrize("name", ["googlenet", "densenet121"])
+def test_the_layers_that_gain_most_are_told_by_whole_passes_too(name):
+    network, stack = load_network(NETWORKS / f"{name}.prototxt"), stack_model("cpu")
+    times = {}
+    for layer in network.layers:
+        if layer.type in ("Convolution", "InnerProduct"):
+            with suppress(NetworkError):
+                halved = with_outputs(network, layer.name, layer.outputs[0][1] // 2)
+                times[layer.name] = forward_ms(halved, stack).estimate
+    now = AdviceContext(network, board_model("cpu", stacks=[stack]), stack, 0.9)
+    advised = [one.edit.layer for one in advise(now) if one.kind == "outputs"]
+    least = sorted(times.values())[2]
+    assert len(advised) == 3
+    assert all(times[layer] <= least * (1 + 1e-9) for layer in advised)
 
 
 TWO_BRANCHES = """

@@ -7,11 +7,12 @@ import pytest
 
 from sitecnn import load_network
 from sitecnn.cli import main
+from sitecnn.errors import NetworkError
 from sitecnn.estimation.advice import AdviceContext, advise
 from sitecnn.estimation.budget_check import Budget
 from sitecnn.estimation.estimate import forward_ms
 from sitecnn.estimation.goal import reaching
-from sitecnn.estimation.variants import narrower, smaller
+from sitecnn.estimation.variants import image_sizes, is_read_as_changed, narrower, smaller, with_batch, with_inputs
 from sitecnn.network import parse_prototxt
 from sitecnn.workload.kernels import layer_kernel
 from sitecnn.workload.memory import memory
@@ -74,6 +75,45 @@ def test_smaller_images_are_the_file_at_that_shape():
     sizes = list(smaller(at_batch(1), at_inputs))
     assert [change for change, _ in sizes[:3]] == ["images of 224×224", "images of 192×192", "images of 160×160"]
     assert sizes[1][1].layers == load_network(ALEXNET, inputs={"data": (1, 3, 192, 192)}).layers
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in NETWORKS.glob("*.prototxt")))
+def test_other_inputs_in_memory_are_the_file_read_with_them(name):
+    """Equal networks where Caffe takes the images, and the same complaint where it does not."""
+    path = NETWORKS / f"{name}.prototxt"
+    network = load_network(path)
+    assert is_read_as_changed(network)
+    assert with_batch(network, 7) == load_network(path, batch=7)
+    for _, shapes in image_sizes(network):
+        try:
+            expected = load_network(path, inputs=shapes)
+        except NetworkError as error:
+            with pytest.raises(NetworkError) as ours:
+                with_inputs(network, shapes)
+            assert str(error).endswith(str(ours.value))
+        else:
+            assert with_inputs(network, shapes) == expected
+
+
+REGIONS = """
+layer { name: "d" type: "Input" top: "d" input_param { shape { dim: 1 dim: 3 dim: 64 dim: 48 } } }
+layer { name: "r" type: "Input" top: "r" input_param { shape { dim: 300 dim: 5 } } }
+layer { name: "p" type: "ROIPooling" bottom: "d" bottom: "r" top: "p" roi_pooling_param { pooled_h: 6 pooled_w: 6 } }
+"""
+FORK = 'layer { name: "x" type: "Novel" bottom: "d" top: "x" }'
+
+
+def test_regions_keep_their_number_at_another_batch():
+    assert with_batch(parse_prototxt(REGIONS, "net"), 4) == parse_prototxt(REGIONS, "net", batch=4)
+    large = 1 << 20
+    with pytest.raises(NetworkError, match="Caffe's limit"):
+        with_batch(parse_prototxt(WIDE.format(a=16, b=32), "net"), large)
+
+
+def test_a_network_that_holds_guesses_or_onnx_is_read_again():
+    assert not is_read_as_changed(parse_prototxt(REGIONS.replace('"ROIPooling"', '"Novel"'), "net"))
+    assert not is_read_as_changed(parse_prototxt(WIDE.format(a=16, b=32) + FORK, "net"))
+    assert not is_read_as_changed(load_network(NETWORKS / "mobilenet-v2.onnx"))
 
 
 def test_every_change_keeps_the_goal_and_the_smallest_comes_first():

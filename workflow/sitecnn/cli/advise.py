@@ -3,6 +3,7 @@
 import argparse
 import json
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sitecnn.cli.arguments import (
@@ -20,6 +21,7 @@ from sitecnn.errors import SiteCNNError
 if TYPE_CHECKING:
     from sitecnn.estimation.advice import Advice, AdviceContext
     from sitecnn.estimation.budget_check import Budget
+    from sitecnn.network import Network
 
 EXAMPLES = """\
 examples:
@@ -179,8 +181,7 @@ def _advice_context(args: argparse.Namespace) -> "tuple[AdviceContext, list[str]
         copy=copy or ZERO_COPY,
         server=server,
         link=Link(args.megabits_per_s, args.round_trip_ms) if server else None,
-        at_batch=None if args.network == "-" else lambda images: read_network(args, args.network, images),
-        at_inputs=None if args.network == "-" else lambda shapes: read_network(args, args.network, shapes=shapes),
+        **_changed(args, network),
     )
     notes = []
     if len(candidates) > 1:
@@ -196,6 +197,20 @@ def _advice_context(args: argparse.Namespace) -> "tuple[AdviceContext, list[str]
     if server is None:
         notes.append("offload: to include it, give --server and --megabits-per-s")
     return now, notes
+
+
+def _changed(args: argparse.Namespace, network: "Network") -> dict[str, Any]:
+    """How the network is had at another batch or for other inputs: in memory, else its file is read again."""
+    from sitecnn.estimation.variants import is_read_as_changed, with_batch, with_inputs
+
+    if is_read_as_changed(network):
+        return {"at_batch": partial(with_batch, network), "at_inputs": partial(with_inputs, network)}
+    if args.network == "-":
+        return {}
+    return {
+        "at_batch": lambda images: read_network(args, args.network, images),
+        "at_inputs": lambda shapes: read_network(args, args.network, shapes=shapes),
+    }
 
 
 def _title(now: "AdviceContext") -> str:

@@ -1,15 +1,15 @@
 """What to change, ranked by what it is estimated to gain, each gain with its interval."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
 
 from sitecnn.errors import NetworkError
-from sitecnn.estimation.aggregate_variance import aggregate_passes
+from sitecnn.estimation.aggregate_variance import aggregate, aggregate_passes
 from sitecnn.estimation.change import gain_per_image
 from sitecnn.estimation.estimate import Milliseconds, difference, estimate_memory
 from sitecnn.estimation.memory_plan import memory_plan
@@ -18,6 +18,7 @@ from sitecnn.estimation.placement import Copy, place
 from sitecnn.estimation.variants import can_be_narrower, image_sizes, narrower, with_outputs
 from sitecnn.estimation.work import can_run, work_of
 from sitecnn.models.board_model import BoardModel, StackModel
+from sitecnn.models.feature import Array
 from sitecnn.models.lookup import choose_stack, free_bytes
 from sitecnn.network.graph import Network, Shape
 from sitecnn.workload.engines import CAFFE, engine_of_stack
@@ -261,9 +262,9 @@ def _shrinking(now: AdviceContext) -> list[Advice]:
         if layer.type in ("Convolution", "InnerProduct") and layer.modelled and layer.outputs[0][1] > 1:
             with suppress(NetworkError):  # another layer, or a result of the network, keeps its width
                 outputs = layer.outputs[0][1]
-                network = with_outputs(now.network, layer.name, outputs // 2)
-                halved.append((time_per_image(network, now.model)[0], layer.name, outputs, network))
-    halved.sort(key=lambda one: one[0])
+                halved.append((layer.name, outputs, with_outputs(now.network, layer.name, outputs // 2)))
+    gains = _gains_ns(now, [network for *_, network in halved])
+    best = sorted(range(len(halved)), key=lambda index: -gains[index])[:SHRUNK]
     return [
         Advice(
             "outputs",
@@ -273,8 +274,22 @@ def _shrinking(now: AdviceContext) -> list[Advice]:
             "retrain the network",
             Outputs(name, outputs // 2),
         )
-        for _, name, outputs, network in halved[:SHRUNK]
+        for name, outputs, network in (halved[index] for index in best)
     ]
+
+
+def _gains_ns(now: AdviceContext, changed: Sequence[Network]) -> Array:
+    """What passes of networks gain of which most layers are the network's own: it is told by the others alone."""
+    layers, group, weight = [], [], []
+    for index, network in enumerate(changed):
+        pairs = zip(now.network.layers, network.layers, strict=True)
+        for before, after in ((before, after) for before, after in pairs if after is not before):
+            layers += [before, after]
+            group += [index, index]
+            weight += [1.0, -1.0]
+    work = work_of(replace(now.network, layers=tuple(layers)), now.model)
+    groups = np.array(group, dtype=np.int_)
+    return aggregate(now.model, work.kinds, work.sizes, groups, len(changed), np.array(weight))[0]
 
 
 def _offload(now: AdviceContext) -> list[Advice]:

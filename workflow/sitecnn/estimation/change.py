@@ -43,6 +43,8 @@ def _whole(
     """The weighted sum of two passes, with what each takes once, which is taken to be known."""
     group = [0] * (len(before.layers) + len(after.layers))
     layers = _differences(before, after, model, level, group, weights)[0]
+    if not model.pass_ns:
+        return layers
     once_ms = sum(
         weight * once_ns(model, work_of(network, model).sizes) / 1e6
         for weight, network in zip(weights, (before, after), strict=True)

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from sitecnn.errors import NetworkError
+from sitecnn.network.caffe.build import check_blob
 from sitecnn.network.caffe.layers import LAYER_TYPES
 from sitecnn.network.caffe.layers.base import RefusedError
 from sitecnn.network.caffe.writer import definition
 from sitecnn.network.graph import Layer, Network, Parameter, Shape
-from sitecnn.network.settings import Convolution, InnerProduct
+from sitecnn.network.settings import Convolution, InnerProduct, Settings
 from sitecnn.workload.engines import CAFFE, engine_of_network, engine_of_stack
 
 WIDTHS = (0.9, 0.75, 0.5, 0.35, 0.25)
@@ -17,6 +19,9 @@ WIDTHS = (0.9, 0.75, 0.5, 0.35, 0.25)
 
 IMAGE_STEP = 32
 """Images are made smaller by so many pixels: networks halve theirs five times."""
+
+MOST_RULES = 1 << 12
+"""Layers of a kind and a size that are inferred once: many of a network, and of its variants, are alike."""
 
 SMALLEST_IMAGE = 32
 LEAST_CHANNELS = 4
@@ -49,6 +54,47 @@ def smaller(network: Network, at_inputs: Callable[[Mapping[str, Shape]], Network
             yield change, at_inputs(shapes)
         except NetworkError:
             return
+
+
+def is_read_as_changed(network: Network) -> bool:
+    """Whether `with_inputs` and `with_batch` make what its file makes when it is read with other inputs.
+
+    They do of Caffe's own layers alone: shapes that were guessed or given, and sizes that an ONNX file holds as
+    values, are the reader's work.
+    """
+    return all(
+        layer.type in LAYER_TYPES
+        and (layer.bottoms or layer.type == "Input")
+        and not (layer.guessed or layer.node or LAYER_TYPES[layer.type].fork)
+        and not any(parameter.owner for parameter in layer.parameters)
+        for layer in network.layers
+    )
+
+
+def with_batch(network: Network, images: int) -> Network:
+    """The network for so many images; inputs that have others than the first (regions) keep theirs, as in a file."""
+    inputs = {layer.tops[0]: layer.outputs[0] for layer in network.layers if layer.type == "Input"}
+    shapes = {name: (images, *shape[1:]) for name, shape in inputs.items() if shape[:1] == (network.batch,)}
+    return with_inputs(network, shapes)
+
+
+def with_inputs(network: Network, inputs: Mapping[str, Shape]) -> Network:
+    """The network for inputs of other shapes, by blob name, every layer inferred anew by its type's own rule.
+
+    Raises NetworkError where a layer does not take them.
+    """
+    shapes: dict[str, Shape] = {}
+    layers = []
+    for layer in network.layers:
+        if layer.type == "Input" and not layer.bottoms:
+            layer = replace(layer, outputs=tuple(map(inputs.get, layer.tops, layer.outputs)))
+        else:
+            given = tuple([shapes[blob] for blob in layer.bottoms])
+            layer = layer if given == layer.inputs else _inferred(layer, given)
+        shapes.update(zip(layer.tops, layer.outputs, strict=True))
+        layers.append(layer)
+    batch = next((layer.outputs[0][0] for layer in layers if layer.type == "Input" and layer.outputs[0]), 1)
+    return replace(network.fixed, batch=batch, layers=tuple(layers))
 
 
 def why_no_smaller_images(network: Network, at_inputs: Callable[[Mapping[str, Shape]], Network] | None) -> str:
@@ -97,7 +143,8 @@ def with_outputs(network: Network, name: str, outputs: int) -> Network:
     changed: dict[str, Shape] = {}
     unread: set[str] = set()
     layers = []
-    for layer in network.layers:
+    first = network.positions[name][0]
+    for layer in network.layers[first:]:
         unread.difference_update(layer.bottoms)
         before = layer.outputs
         if layer.name == name or not changed.keys().isdisjoint(layer.bottoms):
@@ -114,7 +161,7 @@ def with_outputs(network: Network, name: str, outputs: int) -> Network:
         layers.append(layer)
     if unread:
         raise NetworkError(f"layer {name!r}: {min(unread)!r}, a result of the network, would have another shape")
-    return replace(network.fixed, layers=tuple(layers))
+    return replace(network.fixed, layers=(*network.layers[:first], *layers))
 
 
 def _resettled(layer: Layer, inputs: tuple[Shape, ...], outputs: int | None) -> Layer:
@@ -133,13 +180,22 @@ def _inferred(layer: Layer, inputs: tuple[Shape, ...]) -> Layer:
     if layer.type not in LAYER_TYPES or layer.guessed:
         raise NetworkError(f"{place}: its output for other inputs is not known")
     try:
-        inferred = LAYER_TYPES[layer.type].infer(definition(layer, {}, shares=False), inputs)
+        outputs, parameters, settings = _rule(layer.type, layer.settings, inputs, len(layer.tops))
     except RefusedError as refused:
         raise NetworkError(f"{place}: {refused}") from None
-    parameters = tuple(map(Parameter, inferred.parameters))
-    return replace(
-        layer, inputs=inputs, outputs=inferred.outputs, parameters=parameters, settings=inferred.settings, node=None
-    )
+    return replace(layer, inputs=inputs, outputs=outputs, parameters=parameters, settings=settings, node=None)
+
+
+@lru_cache(maxsize=MOST_RULES)
+def _rule(
+    type_name: str, settings: Settings, inputs: tuple[Shape, ...], tops: int
+) -> tuple[tuple[Shape, ...], tuple[Parameter, ...], Settings]:
+    """(outputs, parameters, settings) of a layer of a type with these inputs; RefusedError where Caffe refuses it."""
+    nameless = Layer("", type_name, ("",) * len(inputs), ("",) * tops, inputs, (), settings=settings)
+    inferred = LAYER_TYPES[type_name].infer(definition(nameless, {}, shares=False), inputs)
+    for shape in inferred.outputs + inferred.parameters:
+        check_blob(shape)
+    return inferred.outputs, tuple(map(Parameter, inferred.parameters)), inferred.settings
 
 
 def _is_weighted(layer: Layer) -> bool:
