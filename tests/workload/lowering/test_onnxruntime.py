@@ -65,6 +65,18 @@ def test_a_files_operator_set_decides_when_layer_normalisation_is_found(name: st
     check(builder.model(PARTS[name](builder, builder.conv("x", 3, 32, 3))), tmp_path, block)
 
 
+@pytest.mark.parametrize("direction", ["forward", "bidirectional"])
+@pytest.mark.parametrize(("kind", "gates"), [("LSTM", 4), ("GRU", 3), ("RNN", 1)])
+def test_what_recurrent_layers_pack_is_not_shown(
+    kind: str, gates: int, direction: str, block: int, tmp_path: Path
+) -> None:
+    builder, directions = Builder((5, 1, 16)), 1 + (direction == "bidirectional")
+    weights = [builder.weight(directions, gates * 8, size) for size in (16, 8)]
+    bias = builder.weight(directions, 2 * gates * 8)
+    made = builder.op(kind, "x", *weights, bias, hidden_size=8, direction=direction)
+    check(builder.model(builder.op("Relu", made)), tmp_path, block)
+
+
 CONVOLUTIONS = [
     *[(8, 32, 1, 1), (12, 32, 1, 1), (15, 32, 1, 1), (16, 20, 3, 1), (17, 32, 3, 1), (18, 32, 3, 1), (20, 32, 3, 1)],
     *[(32, 32, 3, 32), (12, 12, 3, 12), (4, 4, 3, 4), (18, 18, 3, 18), (16, 32, 3, 16), (64, 64, 3, 4)],
@@ -182,9 +194,19 @@ SINCE = {
         "1.19.2": "Conv ReorderOutput Pad ReorderInput AveragePool ReorderOutput",
         "1.20.1": "Conv AveragePool ReorderOutput",
     },
+    "Pad and MaxPool": {
+        "1.19.2": "Conv ReorderOutput Pad ReorderInput MaxPool ReorderOutput",
+        "1.20.1": "Conv MaxPool ReorderOutput",
+        "1.31.0": "Conv MaxPool ReorderOutput",
+        "1.32.0": "Conv ReorderOutput Pad ReorderInput MaxPool ReorderOutput",
+    },
     "ConvTranspose": {
         "1.30.0": "Conv ReorderOutput ConvTranspose BatchNormalization",
-        "1.32.0": "Conv ReorderOutput ConvTranspose",
+        "1.31.0": "Conv ReorderOutput ConvTranspose",
+    },
+    "layer normalisation": {
+        "1.19.2": "Conv ReorderOutput Reshape ReduceMean Sub Transpose SimplifiedLayerNormalization Add",
+        "1.20.1": "Conv ReorderOutput Reshape Transpose LayerNormalization",
     },
     "a head with LeakyRelu": {
         "1.24.1": "Conv GlobalAveragePool ReorderOutput Flatten Gemm LeakyRelu",

@@ -191,3 +191,12 @@ def test_a_network_is_measured_with_its_axes_fixed() -> None:
            (("open", network), ("fixed", network.fixed))}  # fmt: skip
     assert ops["open"] - ops["fixed"] == {"Shape", "Gather", "Unsqueeze", "Concat", "Div"}
     assert [layer.name for layer in network.layers] == [layer.name for layer in network.fixed.layers]
+
+
+def test_a_size_of_another_tensor_counts_where_all_its_sizes_are_known_up_to_1_28() -> None:
+    """As 1.28.0, 1.29.0 and 1.31.0 ran it: the batch of the tokens before a product is not that of its result."""
+    builder = Builder(("N", 3, 32, 32))
+    network = parse_onnx(builder.model(heads(builder, builder.conv("x", 3, 32, 3))), "open.onnx")
+    for version, count in (("1.28.0", 4), ("1.29.0", 2), ("1.31.0", 2)):
+        ops = [one.op for one in lower(network, Engine("onnxruntime", version))]
+        assert ops.count("Gather") == count, version

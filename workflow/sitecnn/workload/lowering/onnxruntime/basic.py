@@ -112,10 +112,9 @@ def _is_per_channel(shape: Shape, channels: int, rank: int) -> bool:
 
 
 def _pad(graph: Graph, node: Node, rules: Rules) -> bool:
-    """Pad with zeros before a Conv, or an AveragePool where the version does so, pad_fusion.cc."""
+    """Pad with zeros before a Conv, or pooling where the version does so, pad_fusion.cc."""
     follower = graph.follower(node)
-    takers = ("Conv", "AveragePool") if rules.has("Pad joins AveragePool") else ("Conv",)
-    if follower is None or follower.op not in takers or follower.inputs[0] != node.output:
+    if follower is None or follower.op not in rules.padding or follower.inputs[0] != node.output:
         return False
     pads = node.attributes.get("pads") or graph.values(node, 1)
     value = node.attributes.get("value", 0.0) if len(node.inputs) < 3 else (graph.values(node, 2) or (1.0,))[0]
@@ -239,7 +238,8 @@ def _transposed_product(graph: Graph, node: Node, rules: Rules) -> bool:
 
 def _layer_normalization(graph: Graph, node: Node, rules: Rules) -> bool:
     """Where the file's operator set has the operator; else it is found at level EXTENDED."""
-    return graph.opset >= LAYER_NORMALIZATION_SINCE and layer_normalization(graph, node)
+    is_early = rules.has("LayerNormalization is found before Transposes move")
+    return is_early and graph.opset >= LAYER_NORMALIZATION_SINCE and layer_normalization(graph, node)
 
 
 LAYER_NORMALIZATION_SINCE = 17

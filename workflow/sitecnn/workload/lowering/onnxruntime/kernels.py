@@ -38,6 +38,9 @@ ACTIVATIONS = {
 
 PRODUCTS = ("Gemm", "MatMul", "FusedMatMul")
 
+PACKED = {"ConvTranspose": (1,), "LSTM": (1, 2), "GRU": (1, 2)}
+"""Other operators' constant inputs, by position, that are packed at loading, too."""
+
 POOLS = ("MaxPool", "AveragePool", "LpPool", "GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool")
 
 
@@ -60,8 +63,8 @@ def profiled_op(node: Node) -> str:
 def shown(graph: Graph, node: Node, name: str) -> bool:
     """Whether a profile lists an input: matrices that are constant are packed at loading and gone."""
     is_matrix = node.op in PRODUCTS and bool(name) and len(graph.shape(name)) == 2
-    packs = (is_matrix or node.op == "ConvTranspose") and node.inputs.index(name) == 1
-    return bool(name) and not (packs and graph.is_weight(name))
+    packed = (1,) if is_matrix else PACKED.get(node.op, ())
+    return bool(name) and not (graph.is_weight(name) and node.inputs.index(name) in packed)
 
 
 def input_shape(graph: Graph, node: Node, position: int) -> Shape:

@@ -22,6 +22,7 @@ Release = tuple[int, ...]
 SINCE: dict[str, Release] = {
     "Slices join a Split": (1, 18),
     "Pad joins AveragePool": (1, 20),
+    "LayerNormalization is found before Transposes move": (1, 20),
     "MatMul and Add of more than two axes are Reshape, Gemm, Reshape": (1, 21),
     "of two Reshapes the first goes": (1, 21),
     "Gemm applies LeakyRelu": (1, 25),
@@ -31,9 +32,11 @@ SINCE: dict[str, Release] = {
     "a Mul by a constant a channel stays on blocks": (1, 25),
     "a Transpose moves behind a Gather": (1, 28),
     "a Transpose moves behind a Reshape that splits axes": (1, 29),
+    "a size of another tensor is known by its axis alone": (1, 29),
     "Conv on blocks applies HardSwish": (1, 30),
     "a Transpose stays before a result, and before a Squeeze of several readers": (1, 31),
-    "BatchNormalization joins ConvTranspose": (1, 32),
+    "BatchNormalization joins ConvTranspose": (1, 31),
+    "Pad stays before MaxPool": (1, 32),
 }
 """What newer releases do, with the first that does. Read off graphs that 1.17.3, 1.18.1, 1.19.2, 1.20.1, 1.21.1,
 1.22.1, 1.23.2, 1.24.1, 1.25.1, 1.26.0, 1.27.0, 1.28.0, 1.29.0, 1.30.0, 1.31.0 and 1.32.0 wrote."""
@@ -53,6 +56,12 @@ class Rules:
     def gemm_activations(self) -> frozenset[str]:
         """Activations that a Gemm applies itself."""
         return GEMM_ACTIVATIONS if self.has("Gemm applies LeakyRelu") else GEMM_ACTIVATIONS - {"LeakyRelu"}
+
+    @property
+    def padding(self) -> tuple[str, ...]:
+        """Operators that take in a Pad before them."""
+        pools = ("AveragePool",) if self.has("Pad stays before MaxPool") else ("AveragePool", "MaxPool")
+        return ("Conv", *pools) if self.has("Pad joins AveragePool") else ("Conv",)
 
     @property
     def blocked_activations(self) -> frozenset[str]:

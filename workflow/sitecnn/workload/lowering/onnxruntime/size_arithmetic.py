@@ -17,7 +17,7 @@ def sizes_of_reshape(graph: Graph, node: Node, rules: Rules) -> bool:
         values = graph.values(joined, position)
         if values is None and not _is_one_value(graph, name):
             return False
-        sizes += values or (0 if _is_own_size(graph, node.inputs[0], name, len(sizes)) else -1,)
+        sizes += values or (0 if _is_own_size(graph, node.inputs[0], name, len(sizes), rules) else -1,)
     if sizes.count(-1) > 1:
         return False
     graph.remove(joined)
@@ -41,7 +41,7 @@ def _is_one_value(graph: Graph, name: str) -> bool:
     return prod(graph.shape(name)) == 1 and graph.is_fixed(name)
 
 
-def _is_own_size(graph: Graph, given: str, name: str, axis: int) -> bool:
+def _is_own_size(graph: Graph, given: str, name: str, axis: int, rules: Rules) -> bool:
     """Whether a value is the length of this axis of a tensor, taken of it or of one that is known to be as long."""
     chain = []
     for op in ("Unsqueeze", "Gather", "Shape"):
@@ -52,5 +52,7 @@ def _is_own_size(graph: Graph, given: str, name: str, axis: int) -> bool:
         name = maker.inputs[0]
     if graph.values(chain[1], 1) != (axis,):
         return False
+    if not rules.has("a size of another tensor is known by its axis alone"):
+        return name == given or (graph.dims(name) == graph.dims(given) and graph.is_fixed(name))
     lengths = {graph.dims(one)[axis : axis + 1] for one in (name, given)}
     return name == given or (len(lengths) == 1 and lengths.isdisjoint({(), ("",)}))
