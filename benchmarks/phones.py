@@ -22,9 +22,9 @@ from sitecnn.dataset.imports.record import Target, write_import
 from sitecnn.models.baselines import gradient_boosting
 from sitecnn.models.board_model import StackModel, estimate_pass, interval, whole_pass_ns
 from sitecnn.models.calibrate import calibrated
-from sitecnn.models.families import family
 from sitecnn.models.fit import fit_stack
 from sitecnn.models.measurements import load_measurements, measured_passes, sizes_of, without_networks
+from sitecnn.models.network_families import family
 from sitecnn.models.transfer import transfer
 from sitecnn.workload.kernels import SIZE_NAMES
 

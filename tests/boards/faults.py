@@ -63,8 +63,8 @@ def campaign(transport: str, folder: Path, faults: int, measurements: int) -> tu
                 inject()
                 injected[name] += 1
             host.wait()
-        kept = (root / "results/records/far/cpu-1-threads.jsonl").read_text().splitlines()
-    keys = [json.loads(line)["key"] for line in kept if '"record":"measurement"' in line]
+        written = (root / "results/records/far/cpu-1-threads.jsonl").read_text().splitlines()
+    keys = [json.loads(line)["key"] for line in written if '"record":"measurement"' in line]
     lost, twice = measurements - len(set(keys)), len(keys) - len(set(keys))
     said = ", ".join(f"{count} {name}" for name, count in injected.items())
     numbers = (starts, measurements, len(keys), lost, twice, round(time.monotonic() - begin))
@@ -132,9 +132,9 @@ def faults_of(
         far.kill("board1")
         far.start_node("board1")
 
-    found = {"agent killed": kill_agent, "host killed": kill_host, "disk full": fill_disk}
-    found |= {"sshd killed": kill_sshd} if transport == "ssh" else {}
-    return found | ({"node killed": kill_node} if transport == "slurm" else {})
+    faults = {"agent killed": kill_agent, "host killed": kill_host, "disk full": fill_disk}
+    faults |= {"sshd killed": kill_sshd} if transport == "ssh" else {}
+    return faults | ({"node killed": kill_node} if transport == "slurm" else {})
 
 
 @contextlib.contextmanager

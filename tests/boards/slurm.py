@@ -118,10 +118,10 @@ class Slurm:
 
     def _idle(self) -> int:
         command = ["sinfo", "-h", "-N", "-o", "%N %T"]
-        found = subprocess.run(
+        nodes = subprocess.run(
             command, env=os.environ | self.environment, capture_output=True, text=True, check=False
         ).stdout
-        return sum(line.split()[1] == "idle" for line in found.splitlines())
+        return sum(line.split()[1] == "idle" for line in nodes.splitlines())
 
     def stop(self) -> None:
         for name in reversed(list(self.processes)):

@@ -55,12 +55,12 @@ class Sshd:
 
 def descendants(pid: int) -> list[int]:
     """A process and all below it."""
-    found = [pid]
-    for parent in found:
+    family = [pid]
+    for parent in family:
         with suppress(OSError):
             for task in Path(f"/proc/{parent}/task").iterdir():
-                found += [int(child) for child in (task / "children").read_text().split()]
-    return found
+                family += [int(child) for child in (task / "children").read_text().split()]
+    return family
 
 
 def kill_all(pids: list[int]) -> int:

@@ -53,7 +53,7 @@ class Played:
                 played.now += 1
                 tick()
                 try:
-                    found = played.answer(request["task"])
+                    reply = played.answer(request["task"])
                 except WorkerDied:
                     self.dead = True
                     raise
@@ -62,7 +62,7 @@ class Played:
                 tick()
                 yield "power", "rested"
                 tick()
-                yield "result", found
+                yield "result", reply
                 yield "end", {"timed": 0.5, "warm_up": 0.125}
 
         class Stack:
@@ -170,9 +170,9 @@ def test_a_task_that_ends_its_process_twice_has_failed_and_others_go_on(played: 
 
     played.answer = answer
     assert played.run([task("fine"), task("once"), task("always"), task("last")]) == 0
-    found = {record["network"]: record for record in played.of("measurement")}
-    assert [found[name]["status"] for name in ("fine", "once", "always", "last")] == ["ok", "ok", "failed", "ok"]
-    assert found["always"]["reason"] == "death of always" and deaths["always"] == 97
+    records = {record["network"]: record for record in played.of("measurement")}
+    assert [records[name]["status"] for name in ("fine", "once", "always", "last")] == ["ok", "ok", "failed", "ok"]
+    assert records["always"]["reason"] == "death of always" and deaths["always"] == 97
     # One for the round, one after each death before another task.
     assert played.workers == ["caffe"] * 4
 
@@ -182,8 +182,8 @@ def test_power_is_the_mean_of_the_readings_while_a_kernel_ran_on_end(played: Pla
     rails = {name: lambda values=values: next(values) for name, values in readings.items()}
     monkeypatch.setattr(campaign, "power_rails", lambda: rails)
     played.run([task("a")])
-    (found,) = played.of("measurement")
-    assert (found["power_rails"], found["power_mw"]) == (["cpu", "gpu"], [50.0, 200.0])
+    (record,) = played.of("measurement")
+    assert (record["power_rails"], record["power_mw"]) == (["cpu", "gpu"], [50.0, 200.0])
 
 
 def test_progress_is_told_every_five_seconds_at_the_pace_so_far(played: Played, capsys) -> None:
@@ -226,8 +226,8 @@ def looped(bench_class: Any, monkeypatch: pytest.MonkeyPatch, call_ns: int) -> t
 
 @pytest.mark.parametrize(("call_ns", "iterations"), [(3_000_000, 1), (2_000_000, 1), (1_999_999, 2), (1000, 2048)])
 def test_a_sample_has_as_many_calls_as_make_it_long_against_the_timer(monkeypatch, call_ns, iterations) -> None:
-    found, calls = looped(bench.Bench, monkeypatch, call_ns)
-    assert (found["iterations"], found["warm_up"], found["stop"], found["status"]) == (iterations, 2, "noise", "ok")
-    assert found["samples_ns"] == [call_ns] * 9 and found["median_ns"] == call_ns
+    result, calls = looped(bench.Bench, monkeypatch, call_ns)
+    assert (result["iterations"], result["warm_up"], result["stop"], result["status"]) == (iterations, 2, "noise", "ok")
+    assert result["samples_ns"] == [call_ns] * 9 and result["median_ns"] == call_ns
     # Doubled from one call on, two samples that are forgotten, and nine.
     assert calls == (2 * iterations - 1) + 11 * iterations

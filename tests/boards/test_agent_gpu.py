@@ -55,12 +55,12 @@ def test_a_queued_gemm_is_caffes_row_major_product(cuda, trans_a, trans_b, accum
     with cuda.gemm(sizes) as call:
         call()
         cuda.synchronize()
-        found = np.zeros((m, n), np.float32)
+        product = np.zeros((m, n), np.float32)
         assert (
-            cuda.runtime.cudaMemcpy(found.ctypes.data_as(ctypes.c_void_p), pointers[2], ctypes.c_size_t(4 * m * n), 2)
+            cuda.runtime.cudaMemcpy(product.ctypes.data_as(ctypes.c_void_p), pointers[2], ctypes.c_size_t(4 * m * n), 2)
             == 0
         )
-    assert np.allclose(found, a @ b + accumulate * c, atol=1e-5)
+    assert np.allclose(product, a @ b + accumulate * c, atol=1e-5)
 
 
 def test_what_the_gpu_is(cuda):
@@ -97,8 +97,8 @@ def test_a_campaign_on_the_gpu_queues_many_multiplications_and_synchronises_once
     records = read(tmp_path)
     assert records[0]["processor"] == "gpu" and "cuda-8.0" in records[0]["stack"]
     assert records[0]["board"]["gpu"]["name"] == "Stub GPU" and records[0]["board"]["blas"] == "cublas 8000"
-    found = measurements(records)
-    assert [record["iterations"] for record in found[1:]] == [1, 32]
+    measured = measurements(records)
+    assert [record["iterations"] for record in measured[1:]] == [1, 32]
     seen = calls(log)
     assert seen["cudaDeviceSynchronize after 32"] >= 5 and seen["cudaDeviceSynchronize after 1"] >= 5
     assert seen["cudaMalloc"] == seen["cudaFree"]
@@ -137,5 +137,5 @@ def test_a_pass_on_the_gpu_is_queued_whole_between_events_and_synchronised_once(
 
 
 def test_a_board_without_a_gpu_says_so(tmp_path):
-    found = subprocess.run(command(tmp_path, "--probe"), capture_output=True, text=True, check=True)
-    assert "missing" in json.loads(found.stdout)["gpu"] or json.loads(found.stdout)["gpu"]["name"]
+    probed = subprocess.run(command(tmp_path, "--probe"), capture_output=True, text=True, check=True)
+    assert "missing" in json.loads(probed.stdout)["gpu"] or json.loads(probed.stdout)["gpu"]["name"]

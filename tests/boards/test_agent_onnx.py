@@ -101,17 +101,17 @@ def test_a_campaign_of_rounds_measures_kernels_in_the_order_of_the_plan(tmp_path
     runs = {record.get("engine", "caffe"): record for record in records if record["record"] == "run"}
     assert runs["onnxruntime"]["stack"].startswith(f"onnxruntime-{onnxruntime.__version__}+cpu+")
     assert "+fp32+1-threads+" in runs["onnxruntime"]["stack"]
-    found = [record for record in measurements(records) if record.get("engine") == "onnxruntime"]
-    assert [record["status"] for record in found] == ["ok"] * 7, found
-    assert {record["run"] for record in found} == {runs["onnxruntime"]["run"]}
-    for record in found[:-1]:
+    measured = [record for record in measurements(records) if record.get("engine") == "onnxruntime"]
+    assert [record["status"] for record in measured] == ["ok"] * 7, measured
+    assert {record["run"] for record in measured} == {runs["onnxruntime"]["run"]}
+    for record in measured[:-1]:
         assert [named["kind"] for named in record["kernels"]] == [named["kind"] for named in kernels()]
         assert record["kernels"][5]["k"] == 3 and "model" not in record and "inputs" not in record["kernels"][5]
         samples = [named["samples_ns"] for named in record["kernels"]]
         assert {len(ns) for ns in samples} == {len(record["layerwise_ns"])} and len(record["forward_ns"]) >= 3
         for position, whole in enumerate(record["layerwise_ns"]):
             assert sum(ns[position] for ns in samples) <= whole
-    memory = found[-1]["memory_bytes"]
+    memory = measured[-1]["memory_bytes"]
     assert 0 < memory["base"] <= memory["loaded"] <= memory["load_peak"] <= memory["peak"]
     assert records[-1]["owed"] == 0 and records[-1]["planned"] == 8
     again, _, more = whole_campaign(tmp_path, [*tasks, gemm_task(4)])
@@ -186,8 +186,8 @@ def test_a_profile_whose_runs_differ_is_refused():
         return {"cat": "Node", "name": f"{name}_kernel_time", "ts": ts, "dur": ts, "args": arguments}
 
     events = [event("a", 3), event("a", 1), event("a", 2), {"cat": "Session", "name": "x", "ts": 0, "dur": 1}]
-    (found,) = nodes_of(events, 3, 1)
-    assert found["samples_ns"] == [2000, 3000] and found["inputs"] == [[1]] and found["outputs"] == [[]]
+    (node,) = nodes_of(events, 3, 1)
+    assert node["samples_ns"] == [2000, 3000] and node["inputs"] == [[1]] and node["outputs"] == [[]]
     for broken, runs in ((events[:2], 3), ([event("a", 1), event("b", 2)], 2), ([], 1)):
         with pytest.raises(Refused):
             nodes_of(broken, runs, 0)

@@ -57,15 +57,15 @@ def test_a_campaign_measures_its_plan_and_proves_it(tmp_path):
     done = records[-1]
     assert (done["planned"], done["owed"]) == (19, 0)
     assert sum(done["cost_s"].values()) == pytest.approx(done["seconds"])
-    for found in measurements(records):
-        assert found["status"] in ("ok", "unstable") and len(found["samples_ns"]) >= 5
-        assert min(found["samples_ns"]) <= found["low_ns"] <= found["median_ns"] <= found["high_ns"]
+    for record in measurements(records):
+        assert record["status"] in ("ok", "unstable") and len(record["samples_ns"]) >= 5
+        assert min(record["samples_ns"]) <= record["low_ns"] <= record["median_ns"] <= record["high_ns"]
 
 
 def test_overhead_spreads_over_a_fixed_number_of_calls(tmp_path):
     tasks = [gemm_task(8, mode="overhead", iterations=n) for n in (1, 64)]
     _, _, records = whole_campaign(tmp_path, tasks)
-    assert [(found["mode"], found["iterations"]) for found in measurements(records)] == [
+    assert [(record["mode"], record["iterations"]) for record in measurements(records)] == [
         ("overhead", 1),
         ("overhead", 64),
     ]
@@ -73,16 +73,16 @@ def test_overhead_spreads_over_a_fixed_number_of_calls(tmp_path):
 
 def test_an_agent_killed_at_random_moments_loses_no_line_and_measures_nothing_twice(tmp_path):
     dice, tasks = random.Random(2017), [quick_task(m) for m in range(1, 201)]
-    kept = b""
+    before = b""
     for _ in range(int(os.environ.get("SITECNN_KILLS", "10"))):
         agent = start_with_files(tmp_path, tasks)
         time.sleep(dice.uniform(0.2, 1.0))
         agent.kill()
         agent.communicate()
         now = (tmp_path / "records.jsonl").read_bytes() if (tmp_path / "records.jsonl").exists() else b""
-        whole = kept[: kept.rfind(b"\n") + 1]
+        whole = before[: before.rfind(b"\n") + 1]
         assert now.startswith(whole)
-        kept = now
+        before = now
     status, _, records = whole_campaign(tmp_path, tasks)
     keys = [record["key"] for record in measurements(records)]
     assert status == 0 and len(keys) == len(set(keys)) == 200
@@ -186,9 +186,9 @@ def test_a_task_that_aborts_caffe_fails_alone(tmp_path):
     bad = network_task(ABORTS, "bad")
     tasks = [gemm_task(3), network_task(RELU), bad, network_task(RELU.replace("dim: 4", "dim: 5"), "other")]
     status, _, records = whole_campaign(tmp_path, tasks, python=CAFFE_PYTHON)
-    found = measurements(records)
-    assert status == 0 and [record["status"] == "failed" for record in found] == [False, False, True, False]
-    assert "Check failed" in found[2]["reason"] and "signal 6" in found[2]["reason"]
+    measured = measurements(records)
+    assert status == 0 and [record["status"] == "failed" for record in measured] == [False, False, True, False]
+    assert "Check failed" in measured[2]["reason"] and "signal 6" in measured[2]["reason"]
 
 
 CONVOLUTION = INPUT.format(3, 32) + (
@@ -212,8 +212,8 @@ def test_rounds_of_caffe_measure_layers_passes_and_memory(tmp_path):
         assert len(record["forward_ns"]) == 3
         for index, total in enumerate(record["layerwise_ns"]):
             assert sum(layer["samples_ns"][index] for layer in record["layers"]) <= total
-    found = memory["memory_bytes"]
-    assert 0 < found["base"] <= found["loaded"] <= found["load_peak"] <= found["peak"]
+    sizes = memory["memory_bytes"]
+    assert 0 < sizes["base"] <= sizes["loaded"] <= sizes["load_peak"] <= sizes["peak"]
 
 
 @needs_caffe

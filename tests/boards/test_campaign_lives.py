@@ -63,8 +63,8 @@ class Played:
         return [record["key"] for record in map(json.loads, lines) if record["record"] == "measurement"]
 
     def note(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.root / "results/campaigns/far/interrupted.json").read_text())
-        return found
+        note: dict[str, Any] = json.loads((self.root / "results/campaigns/far/interrupted.json").read_text())
+        return note
 
 
 @pytest.fixture
@@ -77,19 +77,19 @@ def test_an_agent_is_given_what_is_finished_and_all_tasks_and_what_was_asked_for
     path = record_file(played.root, "far", "cpu", 1)
     Records(path).append(b'{"record": "measurement", "key": "z"}\n')
     Records(path).append(b'{"record": "measurement", "key": "a"}\n')
-    found = played.profile("measured('b'); done()", budget_minutes=1.5, clocks="pinned")
+    done = played.profile("measured('b'); done()", budget_minutes=1.5, clocks="pinned")
     (life,) = played.lives()
     assert life["finished"] == ["a", "z"]
     assert life["tasks"] == [{"task": "memory", "network": f"n{number}"} for number in range(3)]
     arguments = " ".join(life["arguments"])
     assert arguments.startswith("--plan - --records - --processor cpu --threads 1 --budget-s 90.0 --commit ")
     assert arguments.endswith(f"{campaign.commit()} --pin-clocks")
-    assert found["cpu-1-threads"]["owed"] == 0 and played.measured() == ["z", "a", "b"]
+    assert done["cpu-1-threads"]["owed"] == 0 and played.measured() == ["z", "a", "b"]
 
 
 def test_each_processor_and_number_of_threads_is_a_campaign_of_its_own(played: Played) -> None:
-    found = played.profile("done()", processors={"cpu": {"threads": [1, 4]}, "gpu": {}})
-    assert list(found) == ["cpu-1-threads", "cpu-4-threads", "gpu-1-threads"]
+    done = played.profile("done()", processors={"cpu": {"threads": [1, 4]}, "gpu": {}})
+    assert list(done) == ["cpu-1-threads", "cpu-4-threads", "gpu-1-threads"]
     asked = [" ".join(life["arguments"]).split(" --budget-s")[0] for life in played.lives()]
     places = [("cpu", 1), ("cpu", 4), ("gpu", 1)]
     wanted = [f"--plan - --records - --processor {name} --threads {threads}" for name, threads in places]
@@ -212,10 +212,10 @@ def test_failures_are_told_by_their_reasons_the_most_frequent_first(played: Play
     for task, reason in zip(tasks, reasons, strict=False):
         script += f"measured({task_key(task, 's')!r}, status='failed', reason={reason!r})\n"
     script += f"measured({task_key(tasks[8], 's')!r}); measured('of another plan', status='failed', reason='most')\n"
-    found = played.profile(script + "done()", tasks=9)["cpu-1-threads"]
-    assert (found["failed"], found["usable"]) == (8, 1)
-    assert list(found["reasons"].items())[:2] == [("most", 3), ("more", 2)]
-    assert sorted(list(found["reasons"].items())[2:]) == [("few", 1), ("x", 1), ("y", 1)]
+    done = played.profile(script + "done()", tasks=9)["cpu-1-threads"]
+    assert (done["failed"], done["usable"]) == (8, 1)
+    assert list(done["reasons"].items())[:2] == [("most", 3), ("more", 2)]
+    assert sorted(list(done["reasons"].items())[2:]) == [("few", 1), ("x", 1), ("y", 1)]
     said = capsys.readouterr().err
     records = record_file(played.root, "far", "cpu", 1)
     assert "cpu-1-threads: 8 of 9 measurements failed: most (3); more (2); " in said

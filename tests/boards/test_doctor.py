@@ -34,13 +34,13 @@ def changed(**parts: Any) -> dict[str, Any]:
 def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """The checks of a board of which so much is found, whose trial has so many steady kernels of forty."""
 
-    def ask(found: Any = FOUND, steady: int = 40, free_mb: str = "900", owed: int = 0, **settings: Any):
+    def ask(facts: Any = FOUND, steady: int = 40, free_mb: str = "900", owed: int = 0, **settings: Any):
         board = Board.model_validate({"name": "far", "processors": {"cpu": {}}, **settings})
 
         def probe(root: Path, of: Board) -> dict[str, Any]:
-            if isinstance(found, Exception):
-                raise found
-            return dict(found)
+            if isinstance(facts, Exception):
+                raise facts
+            return dict(facts)
 
         def run_agent(root: Path, of: Board, tasks: Any, records: Any, processor: str, threads: int) -> Any:
             for number, task in enumerate(tasks):
@@ -63,9 +63,9 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
 
 
 def test_a_board_that_is_fit_has_ten_good_answers(asked) -> None:
-    found = asked()
-    assert all(check.well for check in found.values())
-    assert {what: check.answer for what, check in found.items() if what not in ("trial", "connection, host key")} == {
+    checks = asked()
+    assert all(check.well for check in checks.values())
+    assert {what: check.answer for what, check in checks.items() if what not in ("trial", "connection, host key")} == {
         "Python": "python3, 3.5.2, aarch64",
         "Caffe": "caffe 1.0",
         "BLAS": "openblas 0.2.19",
@@ -77,8 +77,8 @@ def test_a_board_that_is_fit_has_ten_good_answers(asked) -> None:
         "power": "rails gpu, cpu",
         "disk": "900 MB free",
     }
-    assert found["trial"].answer.startswith("40 of 40 kernels measured steadily in ")
-    assert found["connection, host key"].answer.startswith("local, answered in ")
+    assert checks["trial"].answer.startswith("40 of 40 kernels measured steadily in ")
+    assert checks["connection, host key"].answer.startswith("local, answered in ")
 
 
 def test_a_board_that_does_not_answer_is_asked_nothing_more(asked) -> None:
@@ -92,7 +92,7 @@ def of_conditions(**conditions: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("found", "what", "well", "said"),
+    ("facts", "what", "well", "said"),
     [
         (of_conditions(temperature_c=[74.9]), "temperature", True, "75 °C"),
         (of_conditions(temperature_c=[20.0, 75.0]), "temperature", False, "75 °C, it will throttle: cool it, or wait"),
@@ -111,16 +111,16 @@ def of_conditions(**conditions: Any) -> dict[str, Any]:
         (changed(power_rails=[]), "power", True, "no rails, so no power is recorded"),
     ],
 )  # fmt: skip
-def test_each_answer_says_what_was_found_or_how_to_mend_it(asked, found, what: str, well: bool, said: str) -> None:
-    checks = asked(found)
+def test_each_answer_says_what_was_found_or_how_to_mend_it(asked, facts, what: str, well: bool, said: str) -> None:
+    checks = asked(facts)
     assert checks[what].well == well and checks[what].answer.startswith(said)
     assert all(check.well for name, check in checks.items() if name != what)
 
 
 def test_a_gpu_and_clocks_that_are_asked_for_have_to_be_there(asked) -> None:
     processors = {"cpu": {}, "gpu": {}}
-    found = asked(changed(gpu={"missing": "no libcuda"}), processors=processors)
-    assert found["CUDA"] == Check(
+    checks = asked(changed(gpu={"missing": "no libcuda"}), processors=processors)
+    assert checks["CUDA"] == Check(
         "CUDA", False, "no libcuda; point library_path at CUDA, or leave gpu out of processors"
     )
     assert asked(clocks="pinned")["clocks"] == Check("clocks", True, "2 are pinned while measuring")
@@ -150,8 +150,8 @@ def test_a_new_boards_file_says_what_was_found_and_is_read_again(tmp_path: Path,
     monkeypatch.setattr(adding, "probe", lambda root, board: FOUND)
     settings = {"name": "tx1", "description": 'a "board"', "transport": "ssh", "ssh": {"host": "tx1"}, "python": ""}
     settings |= {"python": "/usr/bin/python3"}
-    path, found = add(tmp_path, settings, force=False)
-    assert (path, found) == (tmp_path / "config/boards/tx1.yaml", FOUND)
+    path, facts = add(tmp_path, settings, force=False)
+    assert (path, facts) == (tmp_path / "config/boards/tx1.yaml", FOUND)
     lines = path.read_text().splitlines()
     assert lines[:5] == [
         "# NVIDIA Jetson TX1, 4 cores, aarch64", "# Caffe: caffe 1.0", "# BLAS: openblas 0.2.19", "# GPU: GM20B 8.0",

@@ -53,8 +53,8 @@ def test_a_campaign_on_an_emulated_board(arch, tmp_path, monkeypatch, capsys):
     with board_on_the_net(arch) as ssh_config:
         there = ["--ssh", "board", "--ssh-config", str(ssh_config)]
         assert main(["--root", str(tmp_path), "board", "add", "arm", *there]) == 0
-        found = json.loads(capsys.readouterr().out)
-        assert found["machine"] == MACHINES[arch] and "OpenBLAS" in found["blas"]
+        facts = json.loads(capsys.readouterr().out)
+        assert facts["machine"] == MACHINES[arch] and "OpenBLAS" in facts["blas"]
         tasks = [*(gemm_task(m) for m in range(1, 21)), network_task(RELU)]
         (tmp_path / "plan.jsonl").write_text(lines(tasks))
         config = tmp_path / "config/boards/arm.yaml"
@@ -105,7 +105,7 @@ def test_from_nothing_to_a_report_by_two_commands(arch, tmp_path, monkeypatch):
     page = (tmp_path / "results/report/report.html").read_text()
     assert "arm" in page and "small" in page
     model = load_board("arm", "cpu", root=tmp_path)
-    found = estimate(load_network(tmp_path / "config/networks/small.prototxt"), model)
+    estimated = estimate(load_network(tmp_path / "config/networks/small.prototxt"), model)
     # Multiplications alone were timed, so that every layer is a guess, and those that multiply are known of.
-    assert {layer.name for layer in found.layers if not layer.unknown} >= {"conv1", "conv2", "ip"}
-    assert "pool1" in found.unmodelled and found.is_whole
+    assert {layer.name for layer in estimated.layers if not layer.unknown} >= {"conv1", "conv2", "ip"}
+    assert "pool1" in estimated.unmodelled and estimated.is_whole

@@ -12,7 +12,7 @@ import pytest
 
 from tests.boards.slurm import MISSING, make_slurm, seen_at_etc
 from tests.boards.sshd import SSHD, make_sshd
-from tests.boards.test_ssh import assert_whole, at_some_progress, board, kept, plan
+from tests.boards.test_ssh import assert_whole, at_some_progress, board, plan, records_of
 from tests.test_workflow import SMALL
 
 PROJECT = Path(__file__).parents[2]
@@ -35,22 +35,22 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     folder = tmp_path_factory.mktemp("gateways")
-    found = make_slurm(folder, seen_at_etc(folder))
+    cluster = make_slurm(folder, seen_at_etc(folder))
     try:
-        found.start()
-        yield found
+        cluster.start()
+        yield cluster
     finally:
-        found.stop()
+        cluster.stop()
 
 
 @pytest.fixture
 def server(tmp_path):
     folder = tmp_path / "sshd"
     folder.mkdir()
-    found = make_sshd(folder)
-    found.start()
-    yield found
-    found.kill()
+    server = make_sshd(folder)
+    server.start()
+    yield server
+    server.kill()
 
 
 @pytest.fixture
@@ -92,8 +92,8 @@ def test_a_workflow_on_gateways(cluster, root):
         assert_ended_well(started, root)
     done = json.loads((root / "results/campaigns/far/done.json").read_text())
     planned = (root / "results/campaigns/far/plan.jsonl").read_text().splitlines()
-    found = [record for record in kept(root) if record["record"] == "measurement"]
-    assert len({record["key"] for record in found}) == len(found) == len(planned) > 0
+    measured = [record for record in records_of(root) if record["record"] == "measurement"]
+    assert len({record["key"] for record in measured}) == len(measured) == len(planned) > 0
     assert done["cpu-1-threads"]["owed"] == 0
     said = (root / "snakemake.log").read_text()
     # The plan, from the definitions, and the campaign.
@@ -136,7 +136,7 @@ def test_a_gateway_that_dies_in_mid_campaign_is_retried_by_snakemake(cluster, ro
     with workflow(cluster, root, *CAMPAIGN) as started, at_some_progress(root, 20, die):
         assert_ended_well(started, root)
     assert_whole(root, given_plan)
-    assert sum(record["record"] == "run" for record in kept(root)) == 2
+    assert sum(record["record"] == "run" for record in records_of(root)) == 2
     said = (root / "snakemake.log").read_text()
     assert "NODE_FAIL" in said and said.count("has been submitted with SLURM jobid") == 2, said
     cluster.start_node(died[0])

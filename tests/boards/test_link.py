@@ -9,7 +9,7 @@ from sitecnn.boards import campaign
 from sitecnn.boards.transports import ssh
 from tests.boards.lossy_link import THERE, behind_link, can_make_links
 from tests.boards.sshd import SSHD, make_sshd
-from tests.boards.test_ssh import assert_whole, at_some_progress, board, kept, plan
+from tests.boards.test_ssh import assert_whole, at_some_progress, board, plan, records_of
 
 DELAY_S, LOSS = 0.02, 0.02
 
@@ -61,5 +61,5 @@ def test_a_link_that_is_cut_without_a_word_costs_what_was_in_hand(link, tmp_path
         campaign.profile(tmp_path, board(server), plan(tmp_path, 150))
     assert_whole(tmp_path, 150)
     assert lossy.lost > 0
-    assert sum(record["record"] == "run" for record in kept(tmp_path)) == 2
+    assert sum(record["record"] == "run" for record in records_of(tmp_path)) == 2
     assert "trying again" in capfd.readouterr().err

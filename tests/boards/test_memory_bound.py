@@ -63,15 +63,15 @@ print(json.dumps([bench.attempt(one, lambda *_: None) for one in (large, small)]
 
 def test_a_probe_that_exceeds_a_workers_bound_fails_alone():
     tasks = [one for one in plan({RUNTIME: [network(2048)]}, Amount(rounds=1), sweep=False) if one["task"] == "network"]
-    found = subprocess.run(
+    finished = subprocess.run(
         [sys.executable, "-c", WORKER],
         input=json.dumps([tasks[0], task()]),
         capture_output=True,
         text=True,
         timeout=120,
     )
-    assert found.returncode == 0, found.stderr
-    large, small = json.loads(found.stdout)
+    assert finished.returncode == 0, finished.stderr
+    large, small = json.loads(finished.stdout)
     assert large["status"] == "failed" and "alloc" in large["reason"].lower()
     assert small["status"] == "ok"
 

@@ -13,10 +13,11 @@ from tests.boards.test_agent_process import whole_campaign
 
 def python2():
     """The one that is asked for, or the machine's own if it runs: pyenv puts commands in the path that do not."""
-    found = os.environ.get("SITECNN_PYTHON2")
-    if found is None and (found := shutil.which("python2.7")) and subprocess.run([found, "-V"], check=False).returncode:
+    asked = os.environ.get("SITECNN_PYTHON2")
+    python = shutil.which("python2.7") if asked is None else asked
+    if asked is None and python and subprocess.run([python, "-V"], check=False).returncode:
         return None
-    return found
+    return python
 
 
 PYTHON2 = python2()
@@ -50,5 +51,5 @@ def test_a_host_of_an_agent_under_python_2(tmp_path):
 
 
 def test_a_probe_under_python_2():
-    found = subprocess.run([PYTHON2, str(AGENT), "--probe"], capture_output=True, check=True)
-    assert json.loads(found.stdout)["python"].startswith("2.7")
+    probed = subprocess.run([PYTHON2, str(AGENT), "--probe"], capture_output=True, check=True)
+    assert json.loads(probed.stdout)["python"].startswith("2.7")

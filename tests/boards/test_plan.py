@@ -104,11 +104,11 @@ def test_the_products_of_a_sweep_are_one_size_at_a_time() -> None:
         expected |= {(size, 512, 512), (512, size, 512), (512, 512, size)}
     for size in range(4, 84, 4):
         expected |= {(size, 256, 256), (256, size, 256)}
-    found = [(kernel["m"], kernel["n"], kernel["k"]) for kernel in gemm_sizes()]
-    assert set(found) == expected and len(found) == len(expected)
+    sizes = [(kernel["m"], kernel["n"], kernel["k"]) for kernel in gemm_sizes()]
+    assert set(sizes) == expected and len(sizes) == len(expected)
     tasks = list(sweep_products())
-    assert all(task["mode"] == "warm" for task in tasks[: len(found)])
-    overhead = tasks[len(found) :]
+    assert all(task["mode"] == "warm" for task in tasks[: len(sizes)])
+    overhead = tasks[len(sizes) :]
     assert [task["iterations"] for task in overhead] == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
     assert all((task["mode"], task["kernel"]) == ("overhead", gemm(64, 49, 64).as_dict()) for task in overhead)
 
@@ -116,11 +116,11 @@ def test_the_products_of_a_sweep_are_one_size_at_a_time() -> None:
 def test_products_of_networks_are_their_layers_own_once_the_largest_first() -> None:
     tasks = plan({CAFFE: [network(8), network(8), network(16)]}, sweep=False)
     kernels = [task["kernel"] for task in tasks if task["task"] == "gemm"]
-    found = [(one["m"], one["n"], one["k"]) for one in kernels]
+    sizes = [(one["m"], one["n"], one["k"]) for one in kernels]
     # Of 3 × 3 × 3 weights on 6 × 6 and 14 × 14 positions, products of 144 and 784 values, and their biases.
     expected = {(4, 36, 27), (4, 196, 27), (1, 10, 144), (1, 10, 784), (4, 36, 1), (4, 196, 1), (1, 10, 1)}
-    assert set(found) == expected and len(found) == len(expected)
-    work = [m * n * k for m, n, k in found]
+    assert set(sizes) == expected and len(sizes) == len(expected)
+    work = [m * n * k for m, n, k in sizes]
     assert work == sorted(work, reverse=True)
     assert plan_lines(tasks[:2]).count("\n") == 2 and " " not in plan_lines(tasks[-1:])
 
@@ -143,10 +143,10 @@ def test_a_decks_cards_come_in_the_proportions_of_their_weights_before_any_comes
         if not deck.left:
             since = Counter(drawn[-5:] if drawn[-5:].count("a") == 3 and "c" in drawn[-5:] else drawn[-4:])
             assert since["a"] == 3 and since["b"] == 1 and since["c"] <= 1
-    found = Counter(drawn)
-    rounds = found["b"]
-    assert found["a"] == 3 * rounds and found["d"] == 0
-    assert found["c"] == pytest.approx(rounds / 2, abs=4 * np.sqrt(rounds / 4))
+    counts = Counter(drawn)
+    rounds = counts["b"]
+    assert counts["a"] == 3 * rounds and counts["d"] == 0
+    assert counts["c"] == pytest.approx(rounds / 2, abs=4 * np.sqrt(rounds / 4))
 
 
 def test_even_draws_are_scipys_van_der_corput_sequence_shifted_for_each_purpose() -> None:
@@ -181,21 +181,21 @@ def drawn_probe(grains: tuple[int, ...] = (8,), most_macs: float = 1e7, seed: in
 )  # fmt: skip
 def test_channels_reach_from_the_fewest_to_the_most_at_each_resolution(height: int, fewest: int, most: int) -> None:
     probe = drawn_probe()
-    found = [probe.channels("x", height) for _ in range(300)]
+    widths = [probe.channels("x", height) for _ in range(300)]
     assert resolution(height) == [8, 16, 24, 32, 48].index(fewest)
-    assert all(count % 8 == 0 and count > 0 for count in found)
-    assert fewest <= min(found) <= fewest + 8 and 0.95 * most <= max(found) <= most
+    assert all(count % 8 == 0 and count > 0 for count in widths)
+    assert fewest <= min(widths) <= fewest + 8 and 0.95 * most <= max(widths) <= most
     # Even in logarithms: half of them below the geometric mean.
-    assert np.mean(np.array(found) < np.sqrt(fewest * most)) == pytest.approx(0.5, abs=0.1)
+    assert np.mean(np.array(widths) < np.sqrt(fewest * most)) == pytest.approx(0.5, abs=0.1)
     assert max(probe.channels("y", height, 1, 0.5) for _ in range(100)) <= most / 2
 
 
 def test_a_layer_has_no_more_multiplications_than_its_probe_allows() -> None:
     probe = drawn_probe(most_macs=1e9)
-    found = [probe.limited(10_000, 28, 9 * 64) for _ in range(200)]
+    widths = [probe.limited(10_000, 28, 9 * 64) for _ in range(200)]
     # Between a half and all of them, evenly.
     allowed = 1e9 / (9 * 64 * 28**2)
-    assert 0.5 * allowed - 4 <= min(found) <= 0.55 * allowed and 0.95 * allowed <= max(found) <= allowed
+    assert 0.5 * allowed - 4 <= min(widths) <= 0.55 * allowed and 0.95 * allowed <= max(widths) <= allowed
     probe = drawn_probe(most_macs=1e7)
     assert probe.limited(10_000, 500, 49 * 512) == 8
     assert probe.limited(24, 4, 8) == 24

@@ -64,9 +64,9 @@ def test_the_same_seed_gives_the_same_probes_and_another_gives_others():
 
 def test_every_probe_has_the_output_shapes_that_onnx_infers():
     for model in probes():
-        found = shapes(model)
+        of_model = shapes(model)
         for output in model.graph.output:
-            assert found[output.name] == tuple(d.dim_value for d in output.type.tensor_type.shape.dim), output.name
+            assert of_model[output.name] == tuple(d.dim_value for d in output.type.tensor_type.shape.dim), output.name
 
 
 def test_a_probe_runs_and_its_numbers_are_finite():
@@ -94,7 +94,7 @@ def test_weights_lie_outside_a_probe_within_the_file_that_the_board_makes():
 
 def convolutions() -> Counter[tuple[int, int, bool]]:
     """(kernel, stride, whether a channel each) of all square convolutions."""
-    found: Counter[tuple[int, int, bool]] = Counter()
+    counts: Counter[tuple[int, int, bool]] = Counter()
     for model in probes():
         dims = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
         for node in model.graph.node:
@@ -102,25 +102,25 @@ def convolutions() -> Counter[tuple[int, int, bool]]:
                 attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
                 _, per_group, height, width = dims[node.input[1]]
                 if height == width:
-                    found[height, attributes["strides"][0], attributes["group"] > 1 and per_group == 1] += 1
-    return found
+                    counts[height, attributes["strides"][0], attributes["group"] > 1 and per_group == 1] += 1
+    return counts
 
 
 def test_probes_have_many_convolutions_of_each_usual_window():
-    found = convolutions()
+    counts = convolutions()
     for kind in ((1, 1, False), (3, 1, False), (3, 2, False), (3, 1, True), (3, 2, True), (5, 1, True), (5, 2, True)):
-        assert found[kind] >= 10, (kind, found)
+        assert counts[kind] >= 10, (kind, counts)
     for kind in ((5, 1, False), (1, 2, False), (7, 1, True), (7, 2, False), (2, 2, False)):
-        assert found[kind] >= 3, (kind, found)
+        assert counts[kind] >= 3, (kind, counts)
 
 
 def test_probes_reach_from_single_pixels_to_large_images_and_large_products():
     heights, products, channels = set(), [], set()
     for model in probes():
         dims = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-        found = shapes(model)
-        heights |= {shape[2] for shape in found.values() if len(shape) == 4}
-        channels |= {shape[1] % 4 for shape in found.values() if len(shape) == 4}
+        of_model = shapes(model)
+        heights |= {shape[2] for shape in of_model.values() if len(shape) == 4}
+        channels |= {shape[1] % 4 for shape in of_model.values() if len(shape) == 4}
         products += [np.prod(dims[node.input[1]]) for node in model.graph.node if node.op_type == "Gemm"]
     assert min(heights) == 1 and max(heights) >= 224 and {7, 14, 28, 56, 112} <= heights
     assert max(products) > 10e6 and channels == {0, 1, 2, 3}
@@ -138,8 +138,8 @@ def test_gelu_is_that_of_its_closed_form():
     evaluator = ReferenceEvaluator(graph.model())
     values = np.linspace(-3, 3, 12, dtype=np.float32).reshape(1, 3, 2, 2)
     erf = np.vectorize(math.erf)
-    (found,) = evaluator.run(None, {"image": values})
-    np.testing.assert_allclose(found, values / 2 * (1 + erf(values / 2**0.5)), rtol=1e-5)
+    (result,) = evaluator.run(None, {"image": values})
+    np.testing.assert_allclose(result, values / 2 * (1 + erf(values / 2**0.5)), rtol=1e-5)
 
 
 def test_channels_are_shuffled_half_by_half():
@@ -147,8 +147,8 @@ def test_channels_are_shuffled_half_by_half():
     six = layers.concatenate(graph, ["image", graph.node("Neg", ["image"], (1, 3, 1, 1))])
     layers.shuffle_channels(graph, six)
     values = np.array([1, 2, 3], np.float32).reshape(1, 3, 1, 1)
-    (found,) = ReferenceEvaluator(graph.model()).run(None, {"image": values})
-    assert found.ravel().tolist() == [1, -1, 2, -2, 3, -3]
+    (result,) = ReferenceEvaluator(graph.model()).run(None, {"image": values})
+    assert result.ravel().tolist() == [1, -1, 2, -2, 3, -3]
 
 
 @cache
@@ -192,13 +192,13 @@ def test_a_caffe_probe_has_the_shapes_that_caffe_would_infer():
     generator = CaffeGenerator(1, RECIPE)
     for number in range(1, 13):
         graph = generator.chain(number)
-        found = {
+        of_inputs = {
             top: shape
             for layer in parse_prototxt(graph.text(), graph.name).layers
             for top, shape in zip(layer.tops, layer.outputs, strict=True)
         }
         assert {name: math.prod(shape) for name, shape in graph.shapes.items()}.items() <= {
-            name: math.prod(shape) for name, shape in found.items()
+            name: math.prod(shape) for name, shape in of_inputs.items()
         }.items()
 
 

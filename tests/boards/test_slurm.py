@@ -14,7 +14,7 @@ from sitecnn.boards.config import Board
 from sitecnn.errors import SiteCNNError
 from tests.boards.agents import lock_name
 from tests.boards.slurm import AWAY_SECONDS, FORGETFUL, MISSING, make_slurm
-from tests.boards.test_ssh import assert_whole, at_some_progress, kept, plan
+from tests.boards.test_ssh import assert_whole, at_some_progress, plan, records_of
 
 pytestmark = [
     pytest.mark.cluster,
@@ -29,12 +29,12 @@ WAITS_S = campaign.WAITS_S
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    found = make_slurm(tmp_path_factory.mktemp("slurm"), settings=FORGETFUL)
+    cluster = make_slurm(tmp_path_factory.mktemp("slurm"), settings=FORGETFUL)
     try:
-        found.start()
-        yield found
+        cluster.start()
+        yield cluster
     finally:
-        found.stop()
+        cluster.stop()
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +67,7 @@ def test_a_node_that_dies_in_mid_campaign_is_no_success(cluster, tmp_path):
     with at_some_progress(tmp_path, 20, die):
         campaign.profile(tmp_path, board(), plan(tmp_path, 80))
     assert_whole(tmp_path, 80)
-    assert sum(record["record"] == "run" for record in kept(tmp_path)) >= 2
+    assert sum(record["record"] == "run" for record in records_of(tmp_path)) >= 2
     cluster.wait_idle(3)
 
 
@@ -112,7 +112,7 @@ def test_two_boards_measure_side_by_side(tmp_path):
     spans = []
     for root in roots:
         assert_whole(root, 100)
-        spans.append([record["conditions"]["time"] for record in (kept(root)[0], kept(root)[-1])])
+        spans.append([record["conditions"]["time"] for record in (records_of(root)[0], records_of(root)[-1])])
     assert max(begin for begin, _ in spans) < min(end for _, end in spans)
 
 

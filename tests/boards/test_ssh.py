@@ -58,16 +58,16 @@ def plan(root, count):
     return path
 
 
-def kept(root):
+def records_of(root):
     records = root / "results/records/far/cpu-1-threads.jsonl"
     return [json.loads(line) for line in records.read_text().splitlines()] if records.exists() else []
 
 
 def assert_whole(root, count):
-    found = measurements(kept(root))
-    assert sorted(record["kernel"]["m"] for record in found) == list(range(1, count + 1))
-    assert len({record["key"] for record in found}) == count
-    assert {record["status"] for record in found} <= {"ok", "unstable"}
+    measured = measurements(records_of(root))
+    assert sorted(record["kernel"]["m"] for record in measured) == list(range(1, count + 1))
+    assert len({record["key"] for record in measured}) == count
+    assert {record["status"] for record in measured} <= {"ok", "unstable"}
 
 
 def test_a_campaign_over_ssh(server, tmp_path):
@@ -104,7 +104,7 @@ def at_some_progress(root, count, action):
 
 def kept_so_far(root):
     with suppress(ValueError, OSError):
-        return kept(root)
+        return records_of(root)
     return []
 
 
@@ -117,7 +117,7 @@ def test_a_board_that_loses_power_in_mid_campaign_goes_on_where_it_was(server, t
     with at_some_progress(tmp_path, 20, fail):
         campaign.profile(tmp_path, board(server), plan(tmp_path, 60))
     assert_whole(tmp_path, 60)
-    assert sum(record["record"] == "run" for record in kept(tmp_path)) == 2
+    assert sum(record["record"] == "run" for record in records_of(tmp_path)) == 2
 
 
 def test_a_board_that_stays_away_is_an_interrupted_campaign_that_says_what_is_owed(server, tmp_path):
@@ -126,7 +126,7 @@ def test_a_board_that_stays_away_is_an_interrupted_campaign_that_says_what_is_ow
         campaign.profile(tmp_path, board(server), plan(tmp_path, 60))
     assert "\n" not in str(caught.value)
     note = json.loads((tmp_path / "results/campaigns/far/interrupted.json").read_text())
-    assert note["owed"] == 60 - len(measurements(kept(tmp_path))) and 0 < note["owed"] <= 40
+    assert note["owed"] == 60 - len(measurements(records_of(tmp_path))) and 0 < note["owed"] <= 40
     server.start()
     campaign.profile(tmp_path, board(server), plan(tmp_path, 60))
     assert_whole(tmp_path, 60)
@@ -151,11 +151,11 @@ def test_a_killed_host_leaves_no_agent_behind_and_its_records_are_gone_on_with(s
 
 
 def agents_of(server):
-    found = []
+    agents = []
     for pid in descendants(server.process.pid):
         with suppress(OSError):
-            found += [pid] if b"agent-" in Path(f"/proc/{pid}/cmdline").read_bytes() else []
-    return found
+            agents += [pid] if b"agent-" in Path(f"/proc/{pid}/cmdline").read_bytes() else []
+    return agents
 
 
 def test_a_runtime_folder_too_deep_for_a_socket_is_passed_over(server, tmp_path, monkeypatch):
@@ -178,8 +178,8 @@ def test_two_campaigns_on_one_board_take_turns(server, tmp_path, capfd):
     spans = []
     for root in roots:
         assert_whole(root, 30)
-        found = kept(root)
-        spans.append((found[0]["conditions"]["time"], found[-1]["conditions"]["time"]))
+        records = records_of(root)
+        spans.append((records[0]["conditions"]["time"], records[-1]["conditions"]["time"]))
     (first, second) = sorted(spans)
     assert first[1] <= second[0]
     assert "which measures on it" in capfd.readouterr().err

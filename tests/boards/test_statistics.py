@@ -45,15 +45,15 @@ def test_nineteen_in_twenty_intervals_hold_the_median_of_a_skewed_distribution()
 @pytest.mark.parametrize("count", [1, 2, 3, 8, 9, 16, 41])
 def test_a_summary_is_numpys_of_the_same_samples_in_any_order(count):
     samples = np.random.default_rng(count).lognormal(10, 0.2, count)
-    found = summary(samples.tolist())
-    assert found == summary(sorted(samples.tolist(), reverse=True))
-    assert found["median_ns"] == pytest.approx(np.median(samples)) == median(samples.tolist())
-    assert (found["low_ns"], found["high_ns"]) == median_interval(samples.tolist())
+    summed = summary(samples.tolist())
+    assert summed == summary(sorted(samples.tolist(), reverse=True))
+    assert summed["median_ns"] == pytest.approx(np.median(samples)) == median(samples.tolist())
+    assert (summed["low_ns"], summed["high_ns"]) == median_interval(samples.tolist())
     lower, upper = (np.quantile(samples, share, method="inverted_cdf") for share in (0.25, 0.75))
     widest, narrowest = np.ptp(samples) / 2, 0.0
-    assert narrowest <= found["spread_ns"] <= widest
+    assert narrowest <= summed["spread_ns"] <= widest
     if count == 41:  # where quartiles are samples: the 11th and the 31st
-        assert found["spread_ns"] == pytest.approx((upper - lower) / 2)
+        assert summed["spread_ns"] == pytest.approx((upper - lower) / 2)
 
 
 def test_precision_is_half_the_interval_against_the_median():
@@ -111,5 +111,5 @@ def test_more_samples_know_the_median_better_as_the_root_of_their_number():
     """The median's standard error is √(π/2)·σ/√n for normal samples, its 95 % interval ±1.96 of it."""
     rng = np.random.default_rng(7)
     for count in (200, 800):
-        found = np.mean([precision(rng.normal(1000, 50, count).tolist()) for _ in range(200)])
-        assert found == pytest.approx(1.96 * np.sqrt(np.pi / 2) * 0.05 / np.sqrt(count), rel=0.1)
+        mean = np.mean([precision(rng.normal(1000, 50, count).tolist()) for _ in range(200)])
+        assert mean == pytest.approx(1.96 * np.sqrt(np.pi / 2) * 0.05 / np.sqrt(count), rel=0.1)

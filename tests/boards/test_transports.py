@@ -35,10 +35,10 @@ def test_a_local_command_is_itself() -> None:
 def test_ssh_asks_nothing_checks_the_hosts_key_and_notices_a_cut_link_before_the_lease_of_20_s_is_over() -> None:
     words = transports.command(board(**SSH), ["echo", "a b", "$HOME"])
     assert words[:2] == ["ssh", "-T"] and words[-3:] == ["--", "me@tx1", "echo 'a b' '$HOME'"]
-    found = options(words)
-    assert (found["BatchMode"], found["StrictHostKeyChecking"]) == ("yes", "yes")
-    assert int(found["ServerAliveInterval"]) * int(found["ServerAliveCountMax"]) < 20
-    assert found["ControlMaster"] == "auto" and found["ControlPath"].endswith("/%C")
+    given = options(words)
+    assert (given["BatchMode"], given["StrictHostKeyChecking"]) == ("yes", "yes")
+    assert int(given["ServerAliveInterval"]) * int(given["ServerAliveCountMax"]) < 20
+    assert given["ControlMaster"] == "auto" and given["ControlPath"].endswith("/%C")
     assert "-p" not in words and "-F" not in words
     more = ssh.command(board(**SSH | {"ssh": {"host": "tx1", "port": 2222, "config_file": "/c"}}).ssh)  # type: ignore[arg-type]
     assert more[-6:] == ["-p", "2222", "-F", "/c", "--", "tx1"]
@@ -181,9 +181,9 @@ def test_a_board_that_takes_no_agent_says_why(answered, status: int, stderr: str
 
 
 def test_a_board_is_local_unless_it_says_where_it_is_and_has_defaults() -> None:
-    found = board()
-    assert (found.transport, found.python, found.clocks, found.budget_minutes) == ("local", "python3", "as_found", 15)
-    assert (found.engines, found.processors["cpu"].threads) == (["caffe"], [1])
+    plain = board()
+    assert (plain.transport, plain.python, plain.clocks, plain.budget_minutes) == ("local", "python3", "as_found", 15)
+    assert (plain.engines, plain.processors["cpu"].threads) == (["caffe"], [1])
 
 
 @pytest.mark.parametrize(

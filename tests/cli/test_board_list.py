@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 
 from sitecnn.cli import main
-from sitecnn.models.known import SHIPPED
+from sitecnn.models.model_files import SHIPPED
 from tests.estimation.fixtures import board_model, stack_model, write_board
 
 

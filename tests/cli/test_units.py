@@ -72,6 +72,21 @@ def test_a_link_takes_its_round_trip_in_ms_and_millions_of_bits_a_second(answer)
     assert f"{sent} up, {returned} back" in answer("offload", *link, "--processor", "cpu")[1]
 
 
+@pytest.mark.parametrize("command", ["estimate", "compare", "placement", "advise"])
+def test_a_level_is_that_of_the_intervals(answer, command):
+    """Half as wide a probability makes an interval that is inside the other."""
+    key = {"placement": "placed_ms", "advise": "advice"}.get(command, "forward_ms")
+    intervals = []
+    for level in (0.95, 0.5):
+        document = json.loads(answer(command, "--level", level, "--json")[1])
+        document = document[0] if isinstance(document, list) else document
+        assert document["level"] == level
+        intervals.append(document[key][0]["gain_ms"] if command == "advise" else document[key])
+    wide, narrow = intervals
+    assert wide["low"] < narrow["low"] < narrow["high"] < wide["high"]
+    assert wide["estimate"] == narrow["estimate"]
+
+
 def test_an_interval_is_of_ninety_percent_and_stands_from_low_to_high(answer):
     document = json.loads(answer("estimate", "--json")[1])
     assert document["level"] == 0.9

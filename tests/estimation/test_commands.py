@@ -13,7 +13,7 @@ import pytest
 from sitecnn import estimate, load_board, load_network
 from sitecnn.cli import main
 from sitecnn.cli.colour import paint
-from sitecnn.models.known import SHIPPED
+from sitecnn.models.model_files import SHIPPED
 from tests.estimation.fixtures import NETWORKS, board_model, stack_model, without_kinds, write_board
 
 ALEXNET, VGG = str(NETWORKS / "alexnet.prototxt"), str(NETWORKS / "vgg16.prototxt")

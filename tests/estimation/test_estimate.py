@@ -14,8 +14,8 @@ from sitecnn.estimation.aggregate_variance import aggregate
 from sitecnn.estimation.budget_check import Budget, check_budget
 from sitecnn.estimation.estimate import Milliseconds
 from sitecnn.models.board_model import estimate_pass
-from sitecnn.models.known import known_models
 from sitecnn.models.lookup import choose_stack, free_bytes, other_processor
+from sitecnn.models.model_files import known_models
 from sitecnn.network import parse_prototxt
 from sitecnn.workload.columns import layer_columns
 from sitecnn.workload.kernels import macs
@@ -188,7 +188,7 @@ def test_the_largest_batch_fits_and_one_more_does_not():
 
 def test_own_models_come_before_shipped_ones_and_names_are_matched(tmp_path, monkeypatch):
     shipped = tmp_path / "shipped"
-    monkeypatch.setattr("sitecnn.models.known.SHIPPED", shipped / "results" / "models")
+    monkeypatch.setattr("sitecnn.models.model_files.SHIPPED", shipped / "results" / "models")
     write_board(shipped, board_model("gpu", "tx1", origin="shipped"))
     write_board(shipped, board_model("cpu", "rk-3399", origin="shipped"))
     assert sitecnn.load_board("tx1", "gpu", root=tmp_path).provenance["origin"] == "shipped"

@@ -11,7 +11,7 @@ from sitecnn.estimation.advice import Advice, advise
 from sitecnn.estimation.budget_check import Budget
 from sitecnn.estimation.dataflow import HOST, dataflow
 from sitecnn.estimation.estimate import Milliseconds, forward_ms, milliseconds
-from sitecnn.estimation.goal import reaching
+from sitecnn.estimation.goal import Effort, reaching
 from sitecnn.estimation.offload import Link, by_bandwidth
 from sitecnn.estimation.placement import ZERO_COPY, Copy, place
 from sitecnn.estimation.variants import image_sizes, narrower, smaller, why_no_smaller_images
@@ -146,7 +146,7 @@ def test_two_changes_together_ask_for_the_greater_effort():
     now = replace(now, board=replace(now.board, stacks=(*now.board.stacks, faster)))
     least = forward_ms(narrower(now.network, 0.25), now.model).estimate
     changes, _ = reaching(now, Budget(ms=0.9 * least))
-    assert changes and {one.effort for one in changes} == {4}
+    assert changes and {one.effort for one in changes} == {Effort.WIDTH}
     for one in changes:
         assert one.forward_ms.estimate <= 0.9 * least
 

@@ -20,7 +20,7 @@ from sitecnn.estimation.advice import (
 )
 from sitecnn.estimation.budget_check import Budget, check_budget
 from sitecnn.estimation.estimate import estimate, estimate_memory, forward_ms
-from sitecnn.estimation.goal import EFFORTS, keeps, reaching
+from sitecnn.estimation.goal import Effort, keeps, reaching
 from sitecnn.estimation.memory_plan import memory_plan
 from sitecnn.estimation.offload import Split, offload
 from sitecnn.estimation.placement import place
@@ -236,22 +236,22 @@ def test_all_that_reaches_a_goal_takes_what_its_estimate_says():
     tried = ((change, forward_ms(one, now.model, 0.8)) for change, one in smaller(network, now.at_inputs))
     assert (by_effort[3].change, by_effort[3].forward_ms) == next(one for one in tried if one[1].estimate <= goal.ms)
     (place_change,) = (one for one in reached_by if one.change.startswith("place"))
-    assert (place_change.effort, place_change.forward_ms) == (1, placed.placed_ms)
+    assert (place_change.effort, place_change.forward_ms) == (Effort.PROCESSOR, placed.placed_ms)
     assert 2 not in by_effort  # no batch makes a pass shorter
     for one in reached_by:
         assert one.chance == pytest.approx(one.forward_ms.chance_below(goal.ms, 0.8)) and one.chance > 0.5
-        assert 0 <= one.effort < len(EFFORTS)
+        assert one.effort.label
 
 
 def test_a_goal_of_images_is_reached_by_a_batch_larger_than_now():
     now = context(small(2, 32), at_batch=lambda images: small(images, 32))
     wanted = 4 / forward_ms(small(4, 32), now.model).estimate * 1e3 * (1 - 1e-9)
     reached_by, _ = reaching(now, Budget(images_per_second=wanted))
-    (batch,) = (one for one in reached_by if one.effort == 2)
+    (batch,) = (one for one in reached_by if one.effort == Effort.BATCH)
     assert (batch.change, batch.images) == ("batch 4", 4)
     assert batch.forward_ms == forward_ms(small(4, 32), now.model, 0.8)
     none = replace(now, board=replace(now.board, provenance={"free_bytes": 1}))
-    assert not any(one.effort == 2 for one in reaching(none, Budget(images_per_second=wanted))[0])
+    assert not any(one.effort == Effort.BATCH for one in reaching(none, Budget(images_per_second=wanted))[0])
     assert keeps(Budget(), batch.forward_ms, 4, 0.8) == (True, 1.0)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from sitecnn.cli import main
 from sitecnn.models.board_model import load
-from sitecnn.models.known import SHIPPED
+from sitecnn.models.model_files import SHIPPED
 from tests.explore.chromium import CHROMIUM, NETWORKS, chromium, copy_networks, definitions, open_page, rows, served
 
 pytest.importorskip("nicegui")

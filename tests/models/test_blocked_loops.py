@@ -147,19 +147,19 @@ def counted(kind: str, conv: Conv) -> dict[str, float]:
 @pytest.mark.parametrize("conv", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
 def test_windows_are_counted_as_the_loops_run(conv: Conv, block: int) -> None:
     conv = replace(conv, block=block)
-    found, expected = counted("ort_nchwc_conv_window", conv), walk(conv)
+    ours, expected = counted("ort_nchwc_conv_window", conv), walk(conv)
     for name in (*BLOCKED, "edge_steps", "row_calls"):
-        assert found[name] == pytest.approx(expected[name]), name
-    assert found["read_elements"] == expected["read_elements"]
+        assert ours[name] == pytest.approx(expected[name]), name
+    assert ours["read_elements"] == expected["read_elements"]
 
 
 @pytest.mark.parametrize("block", [16, 8])
 @pytest.mark.parametrize("conv", FLAT.values(), ids=FLAT)
 def test_pointwise_convolutions_are_counted_as_the_loops_run(conv: Conv, block: int) -> None:
     conv = replace(conv, block=block)
-    found, expected = counted("ort_nchwc_conv_pointwise", conv), walk(conv)
+    ours, expected = counted("ort_nchwc_conv_pointwise", conv), walk(conv)
     for name in (*BLOCKED, "read_elements"):
-        assert found[name] == pytest.approx(expected[name]), name
+        assert ours[name] == pytest.approx(expected[name]), name
 
 
 def test_outputs_are_read_and_written_again_for_every_block_of_inputs() -> None:
@@ -209,7 +209,7 @@ def test_depthwise_convolutions_are_counted_as_their_loops_run(channels: int) ->
             expected["window_steps"] += conv.block * (sum(between) * conv.kernel_w + sum(edges))
             expected["pixel_groups"] += len(between) * conv.kernel_w + sum(edges)
             expected["edge_steps"] += sum(edges)
-    found = counted("ort_nchwc_conv_depthwise", conv)
+    ours = counted("ort_nchwc_conv_depthwise", conv)
     for name, count in expected.items():
-        assert found[name] == pytest.approx(count), name
-    assert (found["out_elements"], found["image_elements"]) == (2 * channels * 9 * 14, 2 * channels * 9 * 14)
+        assert ours[name] == pytest.approx(count), name
+    assert (ours["out_elements"], ours["image_elements"]) == (2 * channels * 9 * 14, 2 * channels * 9 * 14)

@@ -41,8 +41,8 @@ def unexplained(monkeypatch: pytest.MonkeyPatch):
 
     def of(cases: list[HeldOut]) -> tuple[float, float]:
         monkeypatch.setattr(calibrate, "held_out_cases", lambda *_: iter(cases))
-        found = calibrated(board(1, networks=1), "x").unexplained_sd
-        return found["layer"], found["network"]
+        sd = calibrated(board(1, networks=1), "x").unexplained_sd
+        return sd["layer"], sd["network"]
 
     return of
 
@@ -56,13 +56,13 @@ def test_levels_are_those_of_a_normal_distribution() -> None:
 def test_of_few_networks_an_interval_holds_what_their_variance_and_other_boards_say(unexplained, networks: int) -> None:
     """Normal errors of an unknown variance, two of 3.5 % seen elsewhere: all variances' intervals, by integration."""
     errors = [0.02 * (index + 1) for index in range(networks)]
-    _, found = unexplained([case(f"net{index}", error, sd=0.01) for index, error in enumerate(errors)])
+    _, sd = unexplained([case(f"net{index}", error, sd=0.01) for index, error in enumerate(errors)])
     # What standard errors explain is no excess; with all networks it is (n - 1)/n of what leaving out one shows.
     excess = sum(error**2 - 0.01**2 for error in errors) * (networks - 1) / networks
     freedom = 2 + networks
     scale = (2 * 0.035**2 + excess) / freedom
     variance = invgamma(freedom / 2, scale=freedom * scale / 2)
-    half = NORMAL * found
+    half = NORMAL * sd
     missed, _ = quad(lambda v: norm.sf(half / np.sqrt(v)) * variance.pdf(v), 0, 2000 * scale, points=[scale], limit=500)
     assert 2 * missed == pytest.approx(1 - LEVEL, abs=1e-4)
 
@@ -83,9 +83,9 @@ def test_from_nine_networks_on_the_rank_is_taken(unexplained) -> None:
 def test_layers_without_a_time_have_no_vote_and_unknown_coefficients_no_more_than_all(unexplained) -> None:
     layers = SimpleNamespace(ns=np.array([100.0, 0.0, 50.0, 10.0]), sd_ns=np.array([0.0, 5.0, 0.0, 1000.0]))
     times = [100 * np.exp(0.3), 700.0, 0.0, 10 * np.exp(2 * NORMAL)]
-    found, _ = unexplained([replace(case("net", 0.0, layers=layers), layers=pd.DataFrame({"median_ns": times}))])
+    sd, _ = unexplained([replace(case("net", 0.0, layers=layers), layers=pd.DataFrame({"median_ns": times}))])
     # The last layer has 27/162 of the time, more than a tenth: what it needs beyond a standard error of 1 counts.
-    assert found == pytest.approx(np.sqrt(2.0**2 - 1.0**2))
+    assert sd == pytest.approx(np.sqrt(2.0**2 - 1.0**2))
 
 
 def test_what_rounds_share_adds_as_a_square(unexplained, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,8 +103,8 @@ def test_layers_of_all_networks_share_ninety_percent_of_their_votes(unexplained)
         layers = SimpleNamespace(ns=shares * np.exp([-0.01, -error]), sd_ns=np.zeros(2))
         return replace(case(name, 0.0, layers=layers), layers=pd.DataFrame({"median_ns": shares}))
 
-    found, _ = unexplained([network("a", 0.4, 1e3), network("b", 0.1, 1e9)])
-    assert found * NORMAL == pytest.approx(0.4)
+    sd, _ = unexplained([network("a", 0.4, 1e3), network("b", 0.1, 1e9)])
+    assert sd * NORMAL == pytest.approx(0.4)
 
 
 def test_each_network_is_left_out_once_and_never_with_its_own_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,9 +133,9 @@ def test_each_network_is_left_out_once_and_never_with_its_own_measurements(monke
 
 def test_a_board_is_its_stacks_in_order_and_where_they_come_from() -> None:
     rows = board(1, networks=2)
-    found = fit_board(pd.concat([rows.assign(stack="b"), rows.assign(stack="a")]), "shelf", "gpu", {"from": "here"})
-    assert (found.board, found.processor, [one.stack for one in found.stacks]) == ("shelf", "gpu", ["a", "b"])
-    assert found.provenance == {"sitecnn": sitecnn.__version__, "from": "here"}
+    shelf = fit_board(pd.concat([rows.assign(stack="b"), rows.assign(stack="a")]), "shelf", "gpu", {"from": "here"})
+    assert (shelf.board, shelf.processor, [one.stack for one in shelf.stacks]) == ("shelf", "gpu", ["a", "b"])
+    assert shelf.provenance == {"sitecnn": sitecnn.__version__, "from": "here"}
 
 
 def test_a_stack_of_totals_alone_is_the_first_one_scaled_to_them() -> None:
@@ -160,5 +160,5 @@ def test_stacks_without_memory_take_the_median_of_the_others() -> None:
 def test_what_is_usual_is_kept_from_the_rounds_before_only_probes_are_fitted() -> None:
     rows = board(1, networks=2).replace({"network": {"net0": "probe-001"}})
     usual = rows["median_ns"] * np.where(rows["network"] == "net1", 1.4, 3.0)
-    found = calibrated(rows.assign(usual_ns=usual), "x")
-    assert (found.usual_ratio, found.networks) == (pytest.approx(1.4), ("probe-001",))
+    model = calibrated(rows.assign(usual_ns=usual), "x")
+    assert (model.usual_ratio, model.networks) == (pytest.approx(1.4), ("probe-001",))

@@ -76,8 +76,8 @@ def test_a_scaled_stack_is_as_usual_as_undisturbed_and_forgets_what_is_warm() ->
     )
     assert moved.usual_ratio == 1.0
     relu = dict(zip(model.kinds["relu"].features, model.kinds["relu"].coefficients_ns, strict=True))
-    found = dict(zip(moved.kinds["relu"].features, moved.kinds["relu"].coefficients_ns, strict=True))
-    assert found == pytest.approx({name: 2 * ns for name, ns in relu.items()}, rel=0.01)
+    scaled = dict(zip(moved.kinds["relu"].features, moved.kinds["relu"].coefficients_ns, strict=True))
+    assert scaled == pytest.approx({name: 2 * ns for name, ns in relu.items()}, rel=0.01)
 
 
 def read(monkeypatch: pytest.MonkeyPatch, tmp_path, *rows: dict[str, object]) -> list[str]:

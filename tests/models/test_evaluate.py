@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from sitecnn.models.evaluate import OURS, STRICT, _pass_ratio, evaluate, folds, summarise
-from sitecnn.models.families import family
 from sitecnn.models.fit import Choices
+from sitecnn.models.network_families import family
 from sitecnn.models.priors import SHIPPED_PRIORS, Priors
 from tests.models.fixtures import board
 

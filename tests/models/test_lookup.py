@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from sitecnn.errors import ModelError
-from sitecnn.models import known
+from sitecnn.models import model_files
 from sitecnn.models.board_model import BoardModel, KindModel, StackModel, model_file, save
-from sitecnn.models.known import known_models
 from sitecnn.models.lookup import choose_stack, free_bytes, load_board, load_processors, other_processor, with_stack
+from sitecnn.models.model_files import known_models
 from sitecnn.network import parse_prototxt
 from sitecnn.network.graph import Network
 from sitecnn.network.onnx import parse_onnx
@@ -32,7 +32,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """`tx1` ships with both processors; of one's own are its GPU, `shelf`'s CPU, `mali`'s GPU, and what is no model."""
     shipped = tmp_path / "shipped"
     shipped.mkdir()
-    monkeypatch.setattr(known, "SHIPPED", shipped)
+    monkeypatch.setattr(model_files, "SHIPPED", shipped)
     for processor in ("cpu", "gpu"):
         save(board(name="tx1", processor=processor), shipped / f"tx1-{processor}.json")
     own = {("tx1", "gpu"): "mine", ("shelf", "cpu"): "s", ("mali-g72", "gpu"): "g"}
@@ -83,7 +83,7 @@ def test_a_board_without_a_model_is_answered_by_those_that_have_one(
 
 
 def test_where_no_board_has_a_model_it_is_said_how_one_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(known, "SHIPPED", tmp_path)
+    monkeypatch.setattr(model_files, "SHIPPED", tmp_path)
     with pytest.raises(ModelError, match=r"^no board 'tx1': there is none yet: `./run report` makes one$"):
         load_board("tx1", root=tmp_path)
 

@@ -71,18 +71,18 @@ def test_a_kernel_without_all_its_sizes_tells_nothing() -> None:
 def test_one_kernel_in_twenty_that_is_far_off_moves_nothing() -> None:
     rows, work = poolings(60)
     wild = rows["median_ns"].mask(rows.index % 20 == 7, rows["median_ns"] * 9)
-    found = fit_kind(FEATURES, rows.assign(median_ns=wild), {})
-    assert found.features == NAMES
-    assert work @ found.coefficients_ns == pytest.approx(work @ TRUTH, rel=0.03)
+    fitted = fit_kind(FEATURES, rows.assign(median_ns=wild), {})
+    assert fitted.features == NAMES
+    assert work @ fitted.coefficients_ns == pytest.approx(work @ TRUTH, rel=0.03)
 
 
 def test_a_kind_of_priors_alone_is_what_they_say_with_nothing_seen() -> None:
     priors = {"window_elements": Prior(8.0, 3.0), "calls": Prior(500.0, 60.0), "other": Prior(1.0, 1.0)}
-    found = kind_from_priors(FEATURES, priors, 0.7)
-    assert (found.features, found.units) == (("window_elements", "calls"), ("element in a window", "call"))
-    assert (found.coefficients_ns, found.standard_errors_ns) == ((8.0, 500.0), (3.0, 60.0))
-    assert np.array(found.covariance).tolist() == [[9.0, 0.0], [0.0, 3600.0]]
-    assert (found.rows, found.seen, found.relative_sd, found.is_guess) == (0, ((0.0, 0.0),) * 2, 0.7, True)
+    fitted = kind_from_priors(FEATURES, priors, 0.7)
+    assert (fitted.features, fitted.units) == (("window_elements", "calls"), ("element in a window", "call"))
+    assert (fitted.coefficients_ns, fitted.standard_errors_ns) == ((8.0, 500.0), (3.0, 60.0))
+    assert np.array(fitted.covariance).tolist() == [[9.0, 0.0], [0.0, 3600.0]]
+    assert (fitted.rows, fitted.seen, fitted.relative_sd, fitted.is_guess) == (0, ((0.0, 0.0),) * 2, 0.7, True)
 
 
 def coordinates(sizes: dict[str, float]) -> list[float]:
@@ -133,19 +133,19 @@ def test_a_correction_is_scikit_learns_gaussian_process() -> None:
     log_ratio = rng.normal(0, 0.2, len(kernels))
     measured = kernels + kernels[:20] + kernels[:20]
     again = np.concatenate([log_ratio, log_ratio[:20] + 0.3, log_ratio[:20] - 0.05])
-    found = fit_correction(columns(measured), again)
+    correction = fit_correction(columns(measured), again)
     # Equal kernels count as one with their median, known better as the root of their number.
     counts = np.where(np.arange(60) < 20, 3, 1)
     process = GaussianProcessRegressor(0.3**2 * Matern(4.0, nu=0.5), alpha=0.03**2 / counts, optimizer=None)
     process.fit([coordinates(one) for one in kernels], log_ratio)
     asked = kernels + drawn(30, 3)
     places = np.array([coordinates(one) for one in asked])
-    logarithm, sd = found.log_factor(columns(asked))
+    logarithm, sd = correction.log_factor(columns(asked))
     assert logarithm == pytest.approx(process.predict(places), abs=2e-4)
     # Given the nearest alone: 0.3²·(1 - r²), r its correlation.
     correlation = Matern(4.0, nu=0.5)(places, process.X_train_).max(axis=1)
     assert sd == pytest.approx(0.3 * np.sqrt(1 - correlation**2), abs=2e-4)
-    assert isinstance(found, Correction) and len(found.points) == 60
+    assert isinstance(correction, Correction) and len(correction.points) == 60
 
 
 def imported(networks: int) -> pd.DataFrame:
@@ -193,8 +193,8 @@ def test_a_stack_of_fewer_networks_has_no_correction() -> None:
 def test_seven_kernels_of_a_kind_are_too_few_for_a_correction() -> None:
     rows = imported(30)
     few = rows.index[rows["subject"] == "layer"][:7]
-    found = fit_stack(rows.assign(kind=rows["kind"].mask(rows.index.isin(few), "tflite_mean")), "tflite-gpu").kinds
-    assert found["tflite_mean"].correction is None and found["tflite_concat"].correction is not None
+    kinds = fit_stack(rows.assign(kind=rows["kind"].mask(rows.index.isin(few), "tflite_mean")), "tflite-gpu").kinds
+    assert kinds["tflite_mean"].correction is None and kinds["tflite_concat"].correction is not None
     more = rows.index[rows["subject"] == "layer"][:8]
     again = fit_stack(rows.assign(kind=rows["kind"].mask(rows.index.isin(more), "tflite_mean")), "tflite-gpu").kinds
     assert again["tflite_mean"].correction is not None
@@ -206,9 +206,9 @@ def test_a_kind_that_was_not_measured_has_its_priors_in_the_stacks_own_copies() 
     rows = rows[rows["kind"].isin(["relu", "convolution"])]
     elements = rows["out_elements"].astype(float)
     rows = rows.assign(median_ns=rows["median_ns"].mask(rows["kind"] == "relu", elements))
-    found = fit_stack(rows, "x").kinds
+    kinds = fit_stack(rows, "x").kinds
     for kind in ("lrn", "average_pooling", "pooling"):
         prior = SHIPPED_PRIORS.coefficients(kind, "cpu", Speeds(copy=1.0))["window_elements"]
-        assert (found[kind].features, found[kind].rows) == (("window_elements",), 0)
-        assert found[kind].coefficients_ns == pytest.approx((prior.ns,))
-        assert found[kind].standard_errors_ns == pytest.approx((prior.sd_ns,))
+        assert (kinds[kind].features, kinds[kind].rows) == (("window_elements",), 0)
+        assert kinds[kind].coefficients_ns == pytest.approx((prior.ns,))
+        assert kinds[kind].standard_errors_ns == pytest.approx((prior.sd_ns,))

@@ -138,8 +138,8 @@ def test_blocks_of_eight_make_twice_as_many_sets():
     for block, counts in ((16, {4: 1, 1: 1}), (8, {4: 2, 1: 1})):
         sizes["stack"] = f"onnxruntime-1.32.0+nchwc-{block}"
         rows = pd.DataFrame([dict.fromkeys(SIZE_NAMES, np.nan) | sizes])
-        found = {int(name[-1]): count(sizes_of(rows))[0] / (16 * 64) for name, count in steps.items()}
-        assert {blocks: sets for blocks, sets in found.items() if sets} == counts
+        sets_of = {int(name[-1]): count(sizes_of(rows))[0] / (16 * 64) for name, count in steps.items()}
+        assert {blocks: sets for blocks, sets in sets_of.items() if sets} == counts
 
 
 def passes(times: list[list[float]]) -> pd.DataFrame:

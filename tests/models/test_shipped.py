@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sitecnn import estimate, load_board, load_network
-from sitecnn.models.known import SHIPPED
+from sitecnn.models.model_files import SHIPPED
 from sitecnn.network import parse_prototxt
 
 NETWORKS = Path(__file__).parents[2] / "config" / "networks"

@@ -83,6 +83,6 @@ def test_all_of_a_stack_is_read_at_its_place_between_the_nearest_two():
 def test_a_stack_whose_threads_are_not_known_is_neither_fewer_nor_more() -> None:
     known = [stack(count, {}) for count in (1, 4)]
     assert at_threads([stack(0, {}), known[1]], 2) is None
-    found = at_threads([stack(0, {}), *known], 2)
-    assert found is not None and found.stack == "1 threads, read between 1 and 4 threads at 2"
+    between = at_threads([stack(0, {}), *known], 2)
+    assert between is not None and between.stack == "1 threads, read between 1 and 4 threads at 2"
     assert at_threads([stack(2, {}), stack(4, {})], 2) is None

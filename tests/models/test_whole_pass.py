@@ -64,16 +64,16 @@ def test_a_pass_is_the_median_of_those_of_its_network_and_one_without_a_pass_tel
     wild = rows.assign(median_ns=rows["median_ns"].mask(rows.index.isin(first), rows["median_ns"] * 40))
     alone = pd.DataFrame(network("alone", np.random.default_rng(1)))
     more = pd.concat([wild, alone[alone["subject"] == "layer"]], ignore_index=True)
-    found, expected = fit_whole_pass(more), fit_whole_pass(rows)
-    assert found[:3] == pytest.approx(expected[:3]) and found[3] == pytest.approx(expected[3])
+    ours, expected = fit_whole_pass(more), fit_whole_pass(rows)
+    assert ours[:3] == pytest.approx(expected[:3]) and ours[3] == pytest.approx(expected[3])
 
 
 def test_one_wild_network_hardly_moves_the_terms() -> None:
     rows = passes(60, noise=0.01)
     wild = (rows["network"] == "net7") & (rows["subject"] == "forward")
-    found = fit_whole_pass(rows.assign(median_ns=rows["median_ns"].mask(wild, rows["median_ns"] * 5)))
-    assert found[0] == pytest.approx(TRUTH["ratio"], rel=0.03)
-    assert found[3]["weights"] == pytest.approx(TRUTH["weight"], rel=0.2)
+    fitted = fit_whole_pass(rows.assign(median_ns=rows["median_ns"].mask(wild, rows["median_ns"] * 5)))
+    assert fitted[0] == pytest.approx(TRUTH["ratio"], rel=0.03)
+    assert fitted[3]["weights"] == pytest.approx(TRUTH["weight"], rel=0.2)
 
 
 def test_only_kernels_and_their_launches_may_take_less_than_nothing() -> None:
@@ -121,12 +121,12 @@ def test_imported_kernels_of_a_network_are_its_layers_in_their_order() -> None:
             imported(subject="layer", layer="own", layer_type="Own", layer_index=7.0),
         ]
     )
-    found = as_layers(rows)
-    assert found["subject"].tolist() == [*["layer"] * 5, "kernel", "kernel", "forward", "layer"]
-    assert found["layer_index"].tolist()[:5] == [0, 1, 0, 0, 0]
-    assert found["layer_index"].isna().tolist() == [*[False] * 5, True, True, True, False]
-    assert found["layer"].tolist()[:5] == found["layer_type"].tolist()[:5] == ["k", "other", "k", "k", "k"]
-    assert found.iloc[8][["layer", "layer_type", "layer_index"]].tolist() == ["own", "Own", 7.0]
+    layers = as_layers(rows)
+    assert layers["subject"].tolist() == [*["layer"] * 5, "kernel", "kernel", "forward", "layer"]
+    assert layers["layer_index"].tolist()[:5] == [0, 1, 0, 0, 0]
+    assert layers["layer_index"].isna().tolist() == [*[False] * 5, True, True, True, False]
+    assert layers["layer"].tolist()[:5] == layers["layer_type"].tolist()[:5] == ["k", "other", "k", "k", "k"]
+    assert layers.iloc[8][["layer", "layer_type", "layer_index"]].tolist() == ["own", "Own", 7.0]
     untouched = rows.iloc[6:]
     assert as_layers(untouched) is untouched
 

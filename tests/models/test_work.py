@@ -18,9 +18,9 @@ def columns(sizes: dict[str, int]) -> dict[str, np.ndarray]:
 def counted(kind: str, sizes: dict[str, int], processor: str = "cpu") -> dict[str, float]:
     """Feature [unit] → how much of it the kernel does."""
     features = features_of(kind, processor)
-    found = {f"{one.name} [{one.unit}]": float(one.count(columns(sizes))[0]) for one in features}
-    assert len(found) == len(features)
-    return found
+    amounts = {f"{one.name} [{one.unit}]": float(one.count(columns(sizes))[0]) for one in features}
+    assert len(amounts) == len(features)
+    return amounts
 
 
 # 2 images of 6 × 9 × 11 to 10 × 5 × 11, in 2 groups: 4 gemms of m = 5, n = 55 and k = 3·3·5 = 45.
@@ -81,8 +81,8 @@ def test_a_deconvolution_does_the_work_of_the_convolution_that_it_runs_backwards
     assert counted("deconvolution", CONVOLUTION | turned, processor) == wanted
     # A width of its own, too: 3 columns are spread over 11.
     wide = turned | {"width": 3, "in_elements": 2 * 10 * 15}
-    found = counted("deconvolution", CONVOLUTION | wide, processor)
-    assert found["macs [multiply-accumulate]"] == 4 * 5 * 15 * 45
+    amounts = counted("deconvolution", CONVOLUTION | wide, processor)
+    assert amounts["macs [multiply-accumulate]"] == 4 * 5 * 15 * 45
 
 
 def gpu(m: int, n: int, k: int, images: int = 1) -> dict[str, float]:
@@ -157,16 +157,16 @@ def test_an_inner_product() -> None:
 
 def test_an_inner_product_has_as_many_rows_as_axes_before_its_own_say() -> None:
     """Two images of five steps each are ten rows."""
-    found = counted("inner_product", PRODUCT | {"images": 2, "m": 10, "in_elements": 10 * 7, "out_elements": 10 * 3})
-    assert found["macs [multiply-accumulate]"] == 10 * 7 * 3
-    assert found["many_images_macs [multiply-accumulate beyond 4 images]"] == 6 * 7 * 3
+    amounts = counted("inner_product", PRODUCT | {"images": 2, "m": 10, "in_elements": 10 * 7, "out_elements": 10 * 3})
+    assert amounts["macs [multiply-accumulate]"] == 10 * 7 * 3
+    assert amounts["many_images_macs [multiply-accumulate beyond 4 images]"] == 6 * 7 * 3
 
 
 @pytest.mark.parametrize(("inputs", "page", "way"), [(2048, 1, 0), (8192, 1, 1), (1000, 0, 0)])
 def test_rows_of_whole_pages_and_ways(inputs: int, page: int, way: int) -> None:
-    found = counted("inner_product", PRODUCT | {"in_elements": 6 * inputs})
-    assert found["page_aliased_weights [weight of rows of multiples of 1024]"] == page * inputs * 2100
-    assert found["way_aliased_weights [weight of rows of multiples of 4096]"] == way * inputs * 2100
+    amounts = counted("inner_product", PRODUCT | {"in_elements": 6 * inputs})
+    assert amounts["page_aliased_weights [weight of rows of multiples of 1024]"] == page * inputs * 2100
+    assert amounts["way_aliased_weights [weight of rows of multiples of 4096]"] == way * inputs * 2100
 
 
 POOLING = {

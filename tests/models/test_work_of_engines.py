@@ -15,14 +15,14 @@ def counted(kind: str, sizes: dict[str, int]) -> dict[str, float]:
     given = {"nchwc_block": 16, **sizes}
     columns = {name: np.array([float(given.get(name, np.nan))]) for name in (*SIZE_NAMES, "nchwc_block")}
     features = features_of(kind)
-    found = {f"{one.name} [{one.unit}]": float(one.count(columns)[0]) for one in features}
-    assert len(found) == len(features)
-    return found
+    amounts = {f"{one.name} [{one.unit}]": float(one.count(columns)[0]) for one in features}
+    assert len(amounts) == len(features)
+    return amounts
 
 
 def some(kind: str, sizes: dict[str, int], *names: str) -> list[float]:
-    found = {name.partition(" ")[0]: count for name, count in counted(kind, sizes).items()}
-    return [found[name] for name in names]
+    amounts = {name.partition(" ")[0]: count for name, count in counted(kind, sizes).items()}
+    return [amounts[name] for name in names]
 
 
 # 2 images of 6 × 9 × 11 to 10 × 5 × 11, in 2 groups; its inputs and outputs fit into any cache.
@@ -110,9 +110,9 @@ FAR_AGAIN = "far_accumulated [output read and written beyond near caches]"
 )  # fmt: skip
 def test_convolutions_in_blocks_count_what_their_loops_do(kind: str, names: tuple[str, ...]) -> None:
     """How much of it, `test_blocked_loops.py` counts."""
-    found = counted(f"ort_nchwc_conv_{kind}", CONVOLUTION)
-    assert set(found) == set(names)
-    assert {name: found[name] for name in WEIGHTS} == WEIGHTS
+    amounts = counted(f"ort_nchwc_conv_{kind}", CONVOLUTION)
+    assert set(amounts) == set(names)
+    assert {name: amounts[name] for name in WEIGHTS} == WEIGHTS
 
 
 def test_depthwise_convolutions_in_blocks() -> None:
@@ -127,8 +127,8 @@ def test_depthwise_convolutions_in_blocks() -> None:
         EDGES,
         *AFTER,
     }
-    found = counted("ort_nchwc_conv_scale", CONVOLUTION | {"channels": 32})
-    assert found == OUT | AFTER | {"row_calls [row of a block]": 2 * 5 * 2}
+    amounts = counted("ort_nchwc_conv_scale", CONVOLUTION | {"channels": 32})
+    assert amounts == OUT | AFTER | {"row_calls [row of a block]": 2 * 5 * 2}
 
 
 @pytest.mark.parametrize(
@@ -147,8 +147,8 @@ def test_what_lies_beyond_a_cache_grows_on_a_line_with_what_a_kernel_moves(moved
     elements = moved_bytes // 4
     sizes = {"in_elements": elements // 4, "out_elements": elements - elements // 4}
     shares = [float(np.interp(moved_bytes, [low * MIB, high * MIB], [0, 1])) for low, high in ((1, 4), (8, 32))]
-    found = counted("ort_relu", sizes)
-    assert found == {
+    amounts = counted("ort_relu", sizes)
+    assert amounts == {
         "out_elements [element written]": sizes["out_elements"],
         "far_elements [element moved beyond near caches]": pytest.approx(shares[0] * elements),
         "farther_elements [element moved beyond the last cache]": pytest.approx(shares[1] * elements),

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 
 from sitecnn.errors import SiteCNNError
 from sitecnn.network import Network, Shape, load_network, parse_prototxt, write_prototxt
-from sitecnn.network.caffe.blocks import parse_blocks
 from sitecnn.network.caffe.caffe_pb2 import NetParameter
+from sitecnn.network.caffe.repeated_layers import parse_blocks
 from sitecnn.network.caffe.text import in_our_words
 
 from .conftest import ROOT, SHARED_NETWORKS

@@ -1,4 +1,4 @@
-"""A new board's file: what was said of it, and what its agent found there."""
+"""A new board's file, written from the command's options and the agent's probe."""
 
 import json
 from pathlib import Path

@@ -29,5 +29,5 @@ def agent_archive() -> bytes:
 
 
 def agent_name() -> str:
-    """The archive's name on a board, by its digest: versions of several hosts stand side by side."""
+    """The archive's name on a board. It holds the digest, so that hosts with other versions do not overwrite it."""
     return f"agent-{hashlib.sha256(agent_archive()).hexdigest()[:16]}.pyz"

@@ -1,4 +1,4 @@
-"""A campaign: a board's agent run over its plan until nothing is owed; what it measured stands in record files."""
+"""A campaign: run a board's agent over a plan until all is measured, and keep its records in files."""
 
 import fcntl
 import json
@@ -27,10 +27,10 @@ from sitecnn.files import write_text
 from sitecnn.workload.engines import CAFFE
 
 RENEW_SECONDS = 4
-"""A newline tells the agent that its host is there; after 20 s of silence it ends itself."""
+"""The host sends a newline this often; the agent stops after 20 s without one."""
 
 SILENT_SECONDS = 30
-"""An agent sends an empty line every 5 s once it has begun; srun says nothing of a node that died."""
+"""A running agent sends an empty line every 5 s. srun does not report a node that died."""
 
 WAITS_S = (1, 2, 4, 8, 15, 30, 60)
 """Before each further try that brings nothing new; one that does begins the list anew."""
@@ -39,7 +39,7 @@ CANNOT_START = 2
 """The agent's status where it cannot begin at all."""
 
 SHOWN_REASONS = 3
-"""Of so many reasons of failures a line tells; done.json has all."""
+"""A line names so many reasons of failures; done.json has all."""
 
 
 @dataclass
@@ -152,7 +152,7 @@ def profile(root: Path, board: Board, plan: Path) -> dict[str, Any]:
 
 
 def _with_failures(stack: str, tasks: list[dict[str, Any]], records: Records) -> dict[str, Any]:
-    """What of a campaign failed; said on stderr, too."""
+    """A campaign's failures, which are also printed on stderr."""
     reasons = records.failed(tasks)
     failed = sum(reasons.values())
     if failed:
@@ -186,7 +186,7 @@ def probe(root: Path, board: Board) -> dict[str, Any]:
 def _until_done(
     root: Path, board: Board, tasks: list[dict[str, Any]], records: Records, processor: str, threads: int
 ) -> dict[str, Any]:
-    """Start the agent, and again if the connection or the agent is lost, until it says that nothing is owed."""
+    """Start the agent, again after each lost connection or crash, until it reports that all is measured."""
     waits = deque(WAITS_S)
     while True:
         before = len(records.finished)
@@ -216,7 +216,7 @@ def _until_done(
 
 
 def _give_back(board: Board) -> None:
-    """Free a node of which Slurm's controller has not heard that it is free, as it was away: it would never be."""
+    """Release a node again: if Slurm's controller was away at the first time, the node would stay allocated."""
     for wait in (*WAITS_S, None):
         try:
             transports.release(board)
@@ -231,7 +231,7 @@ def _give_back(board: Board) -> None:
 def run_agent(
     root: Path, board: Board, tasks: list[dict[str, Any]], records: Records, processor: str, threads: int
 ) -> tuple[dict[str, Any] | None, int, str]:
-    """Start the agent once and keep what it sends: (its `done` record if it came, exit status, the last it said).
+    """Start the agent once and keep its records: (its `done` record or None, exit status, its last line on stderr).
 
     BoardError, ConnectionError or OSError if it cannot be started.
     """
@@ -245,7 +245,7 @@ def run_agent(
 def _run(
     command: list[str], environment: dict[str, str], tasks: list[dict[str, Any]], records: Records
 ) -> tuple[dict[str, Any] | None, int, str]:
-    """One life of an agent: (its `done` record if it came, exit status, the last line it said)."""
+    """One run of an agent: (its `done` record or None, exit status, its last line on stderr)."""
     pipe = subprocess.PIPE
     agent = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe)
     assert agent.stdin and agent.stdout and agent.stderr

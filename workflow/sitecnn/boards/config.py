@@ -33,7 +33,7 @@ class Processor(Strict):
 
 
 class Ssh(Strict):
-    """How a board is reached by OpenSSH; whatever is not said here, the user's own ssh configuration says."""
+    """How a board is reached by OpenSSH. The user's own ssh configuration fills in what is missing here."""
 
     host: Host = Field(description="a host, user@host, or a Host of ssh's configuration")
     port: int | None = Field(None, ge=1, le=65535, description="if it is not ssh's own or the configuration's")

@@ -40,7 +40,7 @@ def board_engines(
 
 
 def _has(board: Board, name: str, answer: Any) -> bool:
-    """Whether the agent found an engine there; if not, the reason is said."""
+    """Whether the agent found an engine on the board; if not, print the reason."""
     if isinstance(answer, dict) and "missing" not in answer:
         return True
     reason = answer.get("missing") if isinstance(answer, dict) else "the agent does not say why"
@@ -49,7 +49,7 @@ def _has(board: Board, name: str, answer: Any) -> bool:
 
 
 def _in_precision(networks: Sequence[Network], engine: Engine) -> list[Network]:
-    """The networks that the engine's stack runs in its own precision; the others are said."""
+    """The networks in the precision of the engine's stack; print which are left out."""
     for network in networks:
         if network.precision != engine.precision:
             reason = f"the file is {network.precision}, {engine.precision} alone is measured"
@@ -58,7 +58,7 @@ def _in_precision(networks: Sequence[Network], engine: Engine) -> list[Network]:
 
 
 def _runnable_by_caffe(networks: Sequence[Network]) -> list[Network]:
-    """The networks all of whose layers are Caffe's; the others are said."""
+    """The networks that have only layers of Caffe; print which are left out."""
     runnable = []
     for network in networks:
         lacking = next((layer for layer in network.layers if not layer.modelled), None)

@@ -96,7 +96,7 @@ def _spread(probes: Sequence[Task], networks: Sequence[Task]) -> list[Task]:
 
 
 def _fitting(probes: Iterable[tuple[Task, int]], amount: Amount) -> list[Task]:
-    """The probes whose process fits into the board's memory; how many do not is said."""
+    """The probes whose process fits into the board's memory; print how many do not."""
     some = list(probes)
     fitting = [task for task, need in some if amount.memory_bytes is None or need <= amount.memory_bytes]
     if len(fitting) < len(some):
@@ -106,7 +106,7 @@ def _fitting(probes: Iterable[tuple[Task, int]], amount: Amount) -> list[Task]:
 
 
 def _networks(networks: Sequence[Network], engine: Engine, amount: Amount) -> list[tuple[Task, Task]]:
-    """(passes, memory) of each network whose process fits into the board's memory; of others it is said."""
+    """(passes, memory) of each network whose process fits into the board's memory; print which do not."""
     fitting = []
     for network in networks:
         passes, memory, need = _tasks_of(network, engine)

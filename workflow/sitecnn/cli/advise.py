@@ -90,11 +90,9 @@ class Goal:
 
     def document(self) -> dict[str, Any]:
         """`goal`, as JSON has it; nothing where none was given."""
-        from sitecnn.estimation.goal import EFFORTS
-
         if self.limit_ms is None:
             return {}
-        changes = [{**asdict(one), "effort": EFFORTS[one.effort]} for one in self.changes]
+        changes = [{**asdict(one), "effort": one.effort.label} for one in self.changes]
         budget = {"budget_ms": self.budget.ms, "budget_fps": self.budget.images_per_second}
         return {
             "goal": {
@@ -111,7 +109,6 @@ class Goal:
         from sitecnn.cli.colour import paint
         from sitecnn.cli.estimate_text import amount, chance, span
         from sitecnn.cli.tables import table
-        from sitecnn.estimation.goal import EFFORTS
 
         if self.limit_ms is None:
             return []
@@ -125,7 +122,7 @@ class Goal:
             said = f"; nearest: {near.change}, {amount(near.forward_ms.estimate)} ms" if near else ""
             return [f"goal  {wanted}: {verdict}{said}"]
         rows = [
-            (one.change, EFFORTS[one.effort], f"{amount(one.forward_ms.estimate)}", span(one.forward_ms),
+            (one.change, one.effort.label, f"{amount(one.forward_ms.estimate)}", span(one.forward_ms),
              f"{one.images / one.forward_ms.estimate * 1e3:,.1f}", chance(one.chance), one.note)
             for one in self.changes
         ]  # fmt: skip

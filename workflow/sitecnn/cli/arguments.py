@@ -197,7 +197,7 @@ def single_batch(text: str) -> int:
 
 def complete_board(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
     """Names of boards for the shell."""
-    from sitecnn.models.known import known_models
+    from sitecnn.models.model_files import known_models
 
     root = getattr(parsed_args, "root", None) or Path()
     return sorted({board for board, _ in known_models(root) if board.startswith(prefix)})

@@ -51,8 +51,8 @@ def _answers(args: argparse.Namespace) -> "list[BudgetCheck]":
     from sitecnn.estimation.budget_check import Budget, check_budget
     from sitecnn.estimation.work import can_run
     from sitecnn.models.board_model import load
-    from sitecnn.models.known import known_models
     from sitecnn.models.lookup import load_board
+    from sitecnn.models.model_files import known_models
 
     models = known_models(args.root)
     if not models:

@@ -40,7 +40,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve the page until it is told to end; 0."""
-    from sitecnn.models.known import known_models
+    from sitecnn.models.model_files import known_models
 
     boards = args.board.split(",") if args.board else []
     first = _network(args.network) if args.network else None

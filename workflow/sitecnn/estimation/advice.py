@@ -145,7 +145,7 @@ def time_per_image(network: Network, model: StackModel) -> tuple[float, float]:
 
 
 def _instead(now: AdviceContext, model: StackModel) -> Milliseconds:
-    """What another stack gains: two models, whose errors have nothing in common."""
+    """What another stack gains. The errors of the two models are independent."""
     (ns, sd_ns), (then_ns, then_sd_ns) = (time_per_image(now.network, one) for one in (now.model, model))
     return difference(ns - then_ns, float(np.hypot(sd_ns, then_sd_ns)), now.level)
 
@@ -253,7 +253,7 @@ def with_width(now: AdviceContext, share: float) -> Advice:
 
 
 def _shrinking(now: AdviceContext) -> list[Advice]:
-    """The layers that gain most with half the outputs, of those that can have them while all others stay."""
+    """The layers whose halved outputs gain most, among those that can be halved while no other layer changes."""
     if engine_of_stack(now.model.stack).name != CAFFE:
         # Of other engines each of these networks would have to be lowered anew, which takes seconds.
         return []
@@ -279,7 +279,7 @@ def _shrinking(now: AdviceContext) -> list[Advice]:
 
 
 def _gains_ns(now: AdviceContext, changed: Sequence[Network]) -> Array:
-    """What passes of networks gain of which most layers are the network's own: it is told by the others alone."""
+    """What each changed network's pass gains, in ns, from its changed layers alone."""
     layers, group, weight = [], [], []
     for index, network in enumerate(changed):
         pairs = zip(now.network.layers, network.layers, strict=True)

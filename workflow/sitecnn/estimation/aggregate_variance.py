@@ -97,7 +97,7 @@ def aggregate_kinds(
 
 
 def _scatter(sd_ns: Array, group: Groups, groups: int, layer: Groups) -> Array:
-    """Variance of each group when equal layers of a group scatter together and all others independently."""
+    """Variance of each group. Kernels with one number in `layer` scatter together, others independently."""
     keys, number = np.unique(group * (layer.max() + 1) + layer, return_inverse=True)
     together = np.bincount(number, sd_ns, len(keys))
     variance = np.bincount(keys // (layer.max() + 1), together**2, groups)

@@ -14,7 +14,7 @@ from sitecnn.network.graph import Network
 from sitecnn.workload.engines import CAFFE
 
 MOST_EXTRAPOLATED = 0.5
-"""A time of which more is beyond what was measured is not to be held against others' as if it were as sure."""
+"""An estimate with a larger share of extrapolated time is not comparable with others."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def check_budget(
 
 
 def _others(network: Network, stacks: Sequence[StackModel], level: float) -> Iterator[tuple[str, Milliseconds]]:
-    """The pass on other stacks, without those whose engine cannot run the network."""
+    """The pass on the other stacks whose engine can run the network."""
     for stack in stacks:
         with suppress(NetworkError):
             yield stack.stack, forward_ms(network, stack, level)

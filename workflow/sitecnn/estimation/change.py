@@ -40,7 +40,7 @@ def gain_per_image(before: Network, after: Network, model: StackModel, level: fl
 def _whole(
     before: Network, after: Network, model: StackModel, level: float, weights: tuple[float, float]
 ) -> Milliseconds:
-    """The weighted sum of two passes, with what each takes once, which is taken to be known."""
+    """The weighted sum of two passes. What a pass takes once enters without an error."""
     group = [0] * (len(before.layers) + len(after.layers))
     layers = _differences(before, after, model, level, group, weights)[0]
     if not model.pass_ns:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LEAST_COVERAGE = 0.95
-"""A network of whose MACs more than the rest are of layers of which nothing is known gets no bare total."""
+"""A network has a total only if at least this share of its MACs belongs to layers that the model knows."""
 
 
 # Of these two an estimate makes hundreds, and freezing them would double what that takes.
@@ -100,13 +100,13 @@ class MemoryEstimate:
 
     @property
     def load_peak(self) -> int:
-        """The most there is while a .caffemodel file is loaded: its weights as read and as kept."""
+        """The peak while a .caffemodel file is loaded: Caffe holds its weights twice."""
         return self.base + 2 * self.weights
 
 
 @dataclass(frozen=True, repr=False)
 class Estimate:
-    """What a board model says of a network.
+    """The time and memory that a board model predicts for a network.
 
     `forward_ms` is a whole pass of `batch` images; `layers` are single layers timed by themselves, whose sum differs
     from it as a layerwise pass does. `modelled_fraction` and `extrapolated_fraction` are shares of the layers' time,
@@ -141,7 +141,7 @@ class Estimate:
 
     @property
     def engine(self) -> Engine:
-        """What executes the network, as the stack's name says."""
+        """The engine, read from the stack's name."""
         return engine_of_stack(self.stack)
 
     @property
@@ -162,7 +162,7 @@ class Estimate:
 
     @property
     def is_whole(self) -> bool:
-        """Whether enough is known of the network's layers (of 95 % of its MACs) for it to have a total."""
+        """Whether the model knows enough of the layers (95 % of the MACs) for a total."""
         return self.known_macs_fraction >= LEAST_COVERAGE and not self.uncounted
 
     def __repr__(self) -> str:
@@ -297,7 +297,7 @@ def forward_ms(network: Network, model: StackModel, level: float = 0.9) -> Milli
 
 
 def estimate_memory(network: Network, model: StackModel, processor: str, work: Work | None = None) -> MemoryEstimate:
-    """Memory by part; on a GPU weights stand once more in host memory, which zero-copy saves (the poster's Table 2).
+    """Memory by part. On a GPU the host keeps a copy of the weights, which zero-copy saves (the poster's Table 2).
 
     Of TFLite there are weights and live activations alone.
     Of ONNX Runtime `data` is what its arena holds of values in the graph that it runs, and the total is made of the

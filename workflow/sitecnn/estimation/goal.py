@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from enum import IntEnum
 
 import numpy as np
 
@@ -17,26 +18,42 @@ from sitecnn.models.lookup import free_bytes
 from sitecnn.network.graph import Network
 from sitecnn.workload.stack_names import stack_label
 
-EFFORTS = (
-    "a setting",
-    "other hardware of the board",
-    "more images at once",
-    "smaller images",
-    "a narrower network",
-    "another machine",
-)
-"""From the least to the most that a change asks of a person; a narrower network retrain the network."""
+
+class Effort(IntEnum):
+    """What a change asks of a person, from the least to the most."""
+
+    SETTING = 0
+    PROCESSOR = 1
+    BATCH = 2
+    IMAGES = 3
+    WIDTH = 4
+    OFFLOAD = 5
+
+    @property
+    def label(self) -> str:
+        """As the command line and the JSON document have it."""
+        return EFFORT_LABELS[self]
+
+
+EFFORT_LABELS = {
+    Effort.SETTING: "a setting",
+    Effort.PROCESSOR: "other hardware of the board",
+    Effort.BATCH: "more images at once",
+    Effort.IMAGES: "smaller images",
+    Effort.WIDTH: "a narrower network",
+    Effort.OFFLOAD: "another machine",
+}
 
 
 @dataclass(frozen=True)
 class Change:
-    """One change that may reach the goal: a pass of `images` then takes `forward_ms`; `effort` is a place in EFFORTS.
+    """One change that may reach the goal: a pass of `images` then takes `forward_ms`.
 
-    `chance` is the probability that the goal is kept.
+    `chance` is the probability that the pass keeps the goal.
     """
 
     change: str
-    effort: int
+    effort: Effort
     images: int
     forward_ms: Milliseconds
     chance: float
@@ -74,25 +91,25 @@ def keeps(goal: Budget, ms: Milliseconds, images: int, level: float) -> tuple[bo
 
 def _first_of_each(changes: list[Change], now: AdviceContext, goal: Budget) -> list[Change]:
     """Those that reach the goal; of steps along one way, which are of one effort, only the first."""
-    first: dict[tuple[int, str], Change] = {}
+    first: dict[tuple[Effort, str], Change] = {}
     for one in changes:
         fits, chance = keeps(goal, one.forward_ms, one.images, now.level)
         if fits:
-            way = one.change if one.effort in (0, 1) else ""
+            way = one.change if one.effort <= Effort.PROCESSOR else ""
             first.setdefault((one.effort, way), replace(one, chance=chance))
     return list(first.values())
 
 
-def _ways(now: AdviceContext) -> Iterator[tuple[str, StackModel, int]]:
+def _ways(now: AdviceContext) -> Iterator[tuple[str, StackModel, Effort]]:
     """(what it is called, model, effort) of every other stack of the board's processors."""
     for stack in choices(now, now.board.stacks):
-        yield f"use {stack_label(stack.stack)}", stack, 0
+        yield f"use {stack_label(stack.stack)}", stack, Effort.SETTING
     if now.other:
         for stack in choices(now, now.other.stacks):
-            yield f"run on the {now.other.processor} ({stack_label(stack.stack)})", stack, 1
+            yield f"run on the {now.other.processor} ({stack_label(stack.stack)})", stack, Effort.PROCESSOR
 
 
-def _fastest(now: AdviceContext) -> tuple[str, StackModel, int] | None:
+def _fastest(now: AdviceContext) -> tuple[str, StackModel, Effort] | None:
     timed = [(forward_ms(now.network, way[1]).estimate, way) for way in _ways(now)]
     return min(timed, key=lambda one: one[0])[1] if timed else None
 
@@ -110,7 +127,7 @@ def _placed(now: AdviceContext) -> Iterator[Change]:
     if placed.worthwhile:
         there = sum(placed.on_gpu)
         name = f"place {there} layers on the gpu and {len(placed.on_gpu) - there} on the cpu"
-        yield Change(name, 1, now.network.batch, placed.placed_ms, np.nan)
+        yield Change(name, Effort.PROCESSOR, now.network.batch, placed.placed_ms, np.nan)
 
 
 def _batches(now: AdviceContext) -> Iterator[Change]:
@@ -124,20 +141,20 @@ def _batches(now: AdviceContext) -> Iterator[Change]:
             return
         if free is not None and estimate_memory(network, now.model, now.board.processor).total > free:
             return
-        yield _change(now, f"batch {images}", 2, network, now.model, "each image waits for its whole batch")
+        yield _change(now, f"batch {images}", Effort.BATCH, network, now.model, "each image waits for its whole batch")
 
 
 def _smaller(now: AdviceContext) -> Iterator[Change]:
     if now.at_inputs is None:
         return
     for name, network in smaller(now.network, now.at_inputs):
-        yield _change(now, name, 3, network, now.model, "check the accuracy; retrain the FC layers")
+        yield _change(now, name, Effort.IMAGES, network, now.model, "check the accuracy; retrain the FC layers")
 
 
 def _narrower(now: AdviceContext) -> Iterator[Change]:
     for share in WIDTHS if can_be_narrower(now.network, now.model.stack) else ():
         network = narrower(now.network, share)
-        yield _change(now, f"{share:.0%} of the channels", 4, network, now.model, "retrain the network")
+        yield _change(now, f"{share:.0%} of the channels", Effort.WIDTH, network, now.model, "retrain the network")
 
 
 def _offloaded(now: AdviceContext) -> Iterator[Change]:
@@ -148,8 +165,10 @@ def _offloaded(now: AdviceContext) -> Iterator[Change]:
         away = len(offloaded.best.on_board) - sum(offloaded.best.on_board)
         name = f"offload {away} of {len(offloaded.best.on_board)} layers"
         sent = f"sends {offloaded.best.sent_bytes / 1e6:,.2f} MB"
-        yield Change(name, 5, now.network.batch, offloaded.total_ms, np.nan, sent)
+        yield Change(name, Effort.OFFLOAD, now.network.batch, offloaded.total_ms, np.nan, sent)
 
 
-def _change(now: AdviceContext, name: str, effort: int, network: Network, model: StackModel, note: str = "") -> Change:
+def _change(
+    now: AdviceContext, name: str, effort: Effort, network: Network, model: StackModel, note: str = ""
+) -> Change:
     return Change(name, effort, network.batch, forward_ms(network, model, now.level), np.nan, note)

@@ -1,4 +1,4 @@
-"""Every board that is known, described or with a model: of which stacks, how old, measured with what coverage."""
+"""All boards that have a file or a model: their stacks, the models' age, and what was measured."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sitecnn.boards.config import load_board_config
 from sitecnn.models.board_model import UNSEEN, BoardModel, StackModel, load
-from sitecnn.models.known import SHIPPED, known_models
+from sitecnn.models.model_files import SHIPPED, known_models
 from sitecnn.models.probe_names import without_probes
 
 

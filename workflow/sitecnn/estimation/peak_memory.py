@@ -115,7 +115,7 @@ class _Walk:
                 self.users[buffer] |= 1 << layer
 
     def alone(self, layer: int) -> int:
-        """Bytes that a layer needs at least, whatever else is alive."""
+        """The least bytes that a layer itself needs."""
         return sum(self.plan.sizes[buffer] for buffer in self.plan.touches[layer]) + self.plan.extra[layer]
 
     def ready(self, done: int) -> tuple[int, ...]:
@@ -138,7 +138,7 @@ class _Walk:
 
 
 def _safe(walk: _Walk, peak: int, done: int, alive: int, ready: Sequence[int]) -> tuple[int, ...]:
-    """The first ready layer that can run at once without ever being worse, if there is one."""
+    """The first ready layer that can run now without raising the peak later, if there is one."""
     for layer in ready:
         needs, stays = walk.step(done, alive, layer)
         if needs <= peak and stays <= alive:

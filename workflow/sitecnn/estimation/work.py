@@ -68,7 +68,7 @@ def work_of(network: Network, model: StackModel) -> Work:
 
 
 def can_run(network: Network, model: StackModel) -> bool:
-    """Whether the stack's engine can run the network, as far as is known."""
+    """Whether SiteCNN knows of nothing that keeps the stack's engine from running the network."""
     try:
         work_of(network, model)
     except NetworkError:

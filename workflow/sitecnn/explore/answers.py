@@ -14,7 +14,7 @@ from sitecnn.estimation.work import can_run
 from sitecnn.explore.question import Question
 from sitecnn.explore.reading import budget_of, network_of
 from sitecnn.models.board_model import BoardModel, StackModel, load
-from sitecnn.models.known import known_models
+from sitecnn.models.model_files import known_models
 from sitecnn.network.graph import Network
 
 

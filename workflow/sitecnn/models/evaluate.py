@@ -10,7 +10,6 @@ from sitecnn.models.baselines import BASELINES
 from sitecnn.models.board_model import StackModel, estimate_pass, interval
 from sitecnn.models.calibrate import calibrated, fit_board, has_kernels_or_layers
 from sitecnn.models.coverage import coverage
-from sitecnn.models.families import family
 from sitecnn.models.feature import Array
 from sitecnn.models.fit import CHOICES, Choices
 from sitecnn.models.measurements import (
@@ -22,6 +21,7 @@ from sitecnn.models.measurements import (
     without_zeros,
 )
 from sitecnn.models.memory import COLUMNS, estimated_bytes, fit_memory, measured_memory, with_parts
+from sitecnn.models.network_families import family
 from sitecnn.models.priors import SHIPPED_PRIORS
 from sitecnn.models.probe_names import is_probe
 from sitecnn.models.threads import at_threads

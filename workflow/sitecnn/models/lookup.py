@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sitecnn.errors import ModelError, nearest
 from sitecnn.models.board_model import BoardModel, StackModel, load
-from sitecnn.models.known import PROCESSORS, known_models
+from sitecnn.models.model_files import PROCESSORS, known_models
 from sitecnn.models.threads import at_threads
 from sitecnn.network.graph import Network
 from sitecnn.workload.engines import engine_of_network, engine_of_stack

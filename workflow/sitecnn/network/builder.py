@@ -21,19 +21,19 @@ IN_PLACE = frozenset(
 SETTINGS_OF = {"Deconvolution": "convolution_param", "Im2col": "convolution_param"}
 """The message of caffe.proto that has a type's settings, where it is not named after the type."""
 
-MOST_KEPT = 1 << 16
-"""Layers that are kept for networks to come: those of a search are much alike."""
+CACHE_SIZE = 1 << 16
+"""The size of the caches of layers: the networks of a search share most of theirs."""
 
 
 class Value(NamedTuple):
-    """What a layer makes, for others to read: its number among all values of the builder, and its shape."""
+    """A layer's output: its number among all values of the builder, and its shape."""
 
     number: int
     shape: Shape
 
 
 class _Rule:
-    """What a type, its settings and the shapes of its inputs come to. Compared by identity: it is a key, too."""
+    """The shapes that follow from a type, its settings and its inputs' shapes. A key, so compared by identity."""
 
     def __init__(self, kind: LayerType, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]) -> None:
         self.kind, self.inputs, self.outputs = kind, inputs, outputs
@@ -153,7 +153,7 @@ def _hashable(value: Any) -> Any:
     return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value
 
 
-@lru_cache(maxsize=MOST_KEPT)
+@lru_cache(maxsize=CACHE_SIZE)
 def _rule(type_name: str, settings: tuple[tuple[str, Any], ...], inputs: tuple[Shape, ...], outputs: int) -> _Rule:
     """What Caffe would make of such a layer; RefusedError, ValueError or TypeError where it would not."""
     kind = _kind(type_name)
@@ -210,7 +210,7 @@ def _settings_field(type_name: str) -> str | None:
     return next((name for name in LayerParameter.DESCRIPTOR.fields_by_name if name.replace("_", "") == wanted), None)
 
 
-@lru_cache(maxsize=MOST_KEPT)
+@lru_cache(maxsize=CACHE_SIZE)
 def _layer(name: str, bottoms: tuple[str, ...], tops: tuple[str, ...], rule: _Rule) -> Layer:
     return Layer(
         name=name,
@@ -226,7 +226,7 @@ def _layer(name: str, bottoms: tuple[str, ...], tops: tuple[str, ...], rule: _Ru
     )
 
 
-@lru_cache(maxsize=MOST_KEPT)
+@lru_cache(maxsize=CACHE_SIZE)
 def _split(name: str, blob: str, shape: Shape, copies: int) -> Layer:
     tops = tuple([f"{name}_{copy}" for copy in range(copies)])
     return _layer(name, (blob,), tops, _rule("Split", (), (shape,), copies))

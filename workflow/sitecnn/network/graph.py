@@ -61,12 +61,12 @@ class OpenForm:
 class Layer:
     """One node: `type` is Caffe's name, blobs are named as Caffe names them after its automatic Splits.
 
-    `inputs` and `outputs` are the shapes of `bottoms` and `tops`, in order. A layer that is not Caffe's own
-    has `modelled=False` and a `note` that says why. `on_zeros`: all it reads is zero where the net runs without weights
-    and images, as `caffe time` runs it; that is no part of what the network is. `guessed`: its shapes hang on one that
-    the file does not tell. `counted` is false where nothing is known of its work.
+    `inputs` and `outputs` are the shapes of `bottoms` and `tops`, in order. A layer that is not Caffe's own has
+    `modelled=False` and a `note` that says why. `on_zeros`: everything that it reads is zero when the network runs
+    without weights and images, as under `caffe time`; it is no part of the network's identity. `guessed`: its shapes
+    depend on one that the file does not give. `counted` is false if nothing is known of its work.
 
-    A layer from an ONNX file tells two truths. `type` and `settings` are Caffe's where a layer of Caffe does the same
+    A layer from an ONNX file is described twice. `type` and `settings` are Caffe's where a layer of Caffe does the same
     work; else they are ONNX's, with `settings` an OnnxOperator. `node` is the operator as the file has it in both
     cases: pads that are not even, rounding, the form of a sum. Whoever needs what ONNX says reads `nodes(network)`
     (`sitecnn.network.onnx`), which follows these. Where several layers of Caffe do the work of one node (BatchNorm

@@ -14,7 +14,7 @@ from sitecnn.config import Config, load_config, network_file
 from sitecnn.dataset import read_measurements, reading, store
 from sitecnn.errors import DatasetError, NetworkError
 from sitecnn.models.board_model import BoardModel, load, model_file
-from sitecnn.models.known import known_models
+from sitecnn.models.model_files import known_models
 from sitecnn.models.probe_names import is_probe
 from sitecnn.models.rounds import over_rounds
 from sitecnn.network import Network, load_network

@@ -32,10 +32,10 @@ SOURCES = ("Input", "DummyData")
 """Types whose tops are the network's inputs: their shapes can be given, and take the batch size asked for."""
 
 DATA_DEPENDENT = ("Filter",)
-"""Caffe's own types whose tops have the size that the data give them."""
+"""Types of Caffe whose output size depends on the data."""
 
 SETTLED_FORKS = ("the SSD fork",)
-"""Forks whose types have one rule wherever they occur: what does not fit it is an error, as in Caffe's own types."""
+"""Forks whose types have the same rule in every copy, so that a misfit is an error as with Caffe's own types."""
 
 LIKE_A_SLIP = 0.85
 """Of two names, as difflib measures it: of twelve letters two may stand in each other's place."""
@@ -48,7 +48,7 @@ MOST_NAMED = 6
 class LoadOptions:
     """What the caller asks for: a batch size, shapes of blobs, no layers but Caffe's.
 
-    `guessed` are inputs whose shape the file does not tell: what hangs on them is uncertain.
+    `guessed` are inputs whose shape the file does not tell: what depends on them is uncertain.
     """
 
     batch: int | None = None
@@ -97,7 +97,7 @@ def _repeated_names(definitions: Sequence[LayerParameter]) -> list[str]:
 
 
 def _not_counted(layers: Sequence[Layer]) -> list[str]:
-    """A line that names the layers of whose work nothing is known."""
+    """A line that names the layers whose work is not counted."""
     unknown = [layer for layer in layers if not layer.counted]
     names = [f"{layer.name!r} ({layer.type}{_meant_type(layer.type)})" for layer in unknown]
     blocks = [repr(layer.name) for layer in layers if isinstance(layer.settings, DenseBlock)]
@@ -215,7 +215,7 @@ def _inferred(kind: LayerType, node: Node, inputs: Inputs, blobs: _Blobs, option
         return kind.infer(definition, inputs), ""
     except RefusedError as refused:
         of_unsure_fork = kind.fork and kind.fork not in SETTLED_FORKS
-        excused = of_unsure_fork or definition.fork_field or blobs.guesses.hang_on(node.bottoms)
+        excused = of_unsure_fork or definition.fork_field or blobs.guesses.behind(node.bottoms)
         if options.strict or not excused:
             raise
         return Inferred(guessed_outputs(definition, inputs, options.shapes)), str(refused)

@@ -1,6 +1,6 @@
 """Fields that the schema in caffe.proto does not have: which a definition has, and which are slips of ones that count.
 
-protobuf passes over what it does not know, as forks of Caffe need it; this says what it passed over.
+protobuf ignores fields that it does not know, which forks of Caffe rely on. This module lists what was ignored.
 """
 
 import re
@@ -40,7 +40,7 @@ class UnknownField:
 def without_unknown(text: str, root: type[Message]) -> tuple[str, list[UnknownField]]:
     """The text of a `root` without the messages that the schema does not have, and every field that it does not have.
 
-    Lines and columns stay. Single values that the schema does not have are left for protobuf to pass over.
+    Lines and columns stay. Single values that the schema does not have are left for protobuf to ignore.
     """
     unknown: list[UnknownField] = []
     cuts: list[tuple[int, int]] = []

@@ -1,4 +1,4 @@
-"""Shapes that a definition does not tell: what is guessed, what hangs on each guess, and how to give it instead."""
+"""Shapes that a definition does not give: which are guessed, what depends on each guess, and how to give them."""
 
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -19,15 +19,15 @@ MOST_NAMED = 3
 
 @dataclass
 class _Guess:
-    """A blob's guessed shape: whose it is, and the layers whose shapes hang on it."""
+    """A blob's guessed shape: the layer that makes it, and the layers whose shapes depend on it."""
 
     layer: LayerParameter
     shape: Shape
-    hanging: list[str] = field(default_factory=list)
+    dependents: list[str] = field(default_factory=list)
 
 
 class Guesses:
-    """Which blobs' shapes are guessed or hang on a guess, in the order in which layers are set up."""
+    """Which blobs' shapes are guessed or depend on a guess, in the order in which layers are set up."""
 
     def __init__(self, inputs: Collection[str]) -> None:
         self._inputs = inputs
@@ -35,8 +35,8 @@ class Guesses:
         self._roots: dict[str, frozenset[str]] = {}
         self._misfits: list[str] = []
 
-    def hang_on(self, blobs: Iterable[str]) -> frozenset[str]:
-        """The guessed blobs on which the shapes of these hang."""
+    def behind(self, blobs: Iterable[str]) -> frozenset[str]:
+        """The guessed blobs on which the shapes of these depend."""
         if not self._roots:
             return frozenset()
         return frozenset().union(*(self._roots.get(blob, frozenset()) for blob in blobs))
@@ -44,12 +44,12 @@ class Guesses:
     def record(
         self, node: Node, outputs: tuple[Shape, ...], reason: str, is_guess: bool, given: Mapping[str, Shape]
     ) -> bool:
-        """Take down what a layer's tops hang on; whether they hang on any guess.
+        """Record which guesses a layer's tops depend on; whether there are any.
 
         With a `reason`, or of a type that `is_guess`, they are guesses themselves, except in place: no layer changes
         the shape of the blob that it writes to.
         """
-        above = self.hang_on(node.bottoms)
+        above = self.behind(node.bottoms)
         if reason and above:
             self._misfits.append(f"{node.definition.name!r} ({node.definition.type}): {reason}")
         for top, shape in zip(node.tops, outputs, strict=True):
@@ -63,8 +63,8 @@ class Guesses:
                 self._roots[top] = roots
         if not node.definition.name.endswith("_split"):
             for root in above:
-                self._guesses[root].hanging.append(node.definition.name)
-        return bool(self.hang_on(node.tops) | above)
+                self._guesses[root].dependents.append(node.definition.name)
+        return bool(self.behind(node.tops) | above)
 
     def texts(self) -> list[str]:
         """A line for each type of layer whose blobs are guessed, and one for layers that do not fit the guesses."""
@@ -78,13 +78,13 @@ class Guesses:
 
 
 def _text(guesses: Mapping[str, _Guess]) -> str:
-    """What is guessed of the layers of one type, what hangs on it, and how to give it."""
+    """What is guessed of the layers of one type, what depends on it, and how to give it."""
     blobs = list(guesses)
     first = guesses[blobs[0]].layer
     shapes = _listed([f"{blob!r} ({text(guesses[blob].shape)})" for blob in blobs])
     makers = f"layer {first.name!r} ({first.type})" if len(blobs) == 1 else f"layers of type {first.type}"
-    hanging = list(dict.fromkeys(repr(name) for guess in guesses.values() for name in guess.hanging))
-    what = f"layers that depend on it: {_listed(hanging)}" if hanging else "no other layer depends on it"
+    dependents = list(dict.fromkeys(repr(name) for guess in guesses.values() for name in guess.dependents))
+    what = f"layers that depend on it: {_listed(dependents)}" if dependents else "no other layer depends on it"
     options = " ".join(
         input_option(blob, "x".join(map(str, guesses[blob].shape)) or "1") for blob in blobs[:MOST_NAMED]
     )

@@ -96,7 +96,7 @@ def without_measures(layers: Sequence[LayerParameter]) -> tuple[list[LayerParame
 
 
 def _of_labels(layers: Sequence[LayerParameter]) -> set[str]:
-    """Blobs that hang on what only training has: further tops of data layers."""
+    """Blobs that depend on what only training has: further tops of data layers."""
     labelled: set[str] = set()
     for layer in layers:
         if not layer.bottom:

@@ -136,7 +136,7 @@ def _image(
 
 
 def _require_shapes(layer: LayerParameter, shapes: Mapping[str, Shape | None], sources: Sources, origin: str) -> None:
-    """Raise NetworkError that asks for every shape that is not told."""
+    """Raise NetworkError that asks for every missing shape."""
     missing = [top for top, shape in shapes.items() if not shape]
     if missing:
         options = " ".join(input_option(blob, suggested(blob, sources.layers)) for blob in missing)
@@ -166,7 +166,7 @@ def _sliced_channels(layer: LayerParameter) -> int:
 
 
 def _told_by_another(layer: LayerParameter, all_layers: Sequence[LayerParameter]) -> Shape | None:
-    """The size that a layer of another phase tells of the same blob, with this layer's batch size."""
+    """The size of the same blob in another phase, with this layer's batch size."""
     for other in all_layers:
         if (
             other is not layer
@@ -179,7 +179,7 @@ def _told_by_another(layer: LayerParameter, all_layers: Sequence[LayerParameter]
 
 
 def _batch_size(layer: LayerParameter) -> int:
-    """Images in a batch, 1 where it is not told."""
+    """Images in a batch; 1 if the file does not give it."""
     return next((param.batch_size for param in _data_params(layer) if param.batch_size), 1)
 
 
@@ -192,7 +192,7 @@ def _data_params(layer: LayerParameter) -> list[DataParameter]:
 
 
 def _image_shape(layer: LayerParameter) -> Shape | None:
-    """What its images are cropped or resized to, if it says; colour unless told otherwise."""
+    """The size that its images are cropped or resized to, if given; colour unless it says otherwise."""
     if layer.type == "Input":
         return None
     params = _data_params(layer)

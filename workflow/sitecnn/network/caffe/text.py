@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from google.protobuf import text_format
 
 from sitecnn.errors import NetworkError, nearest
-from sitecnn.network.caffe.blocks import parse_blocks
 from sitecnn.network.caffe.caffe_pb2 import DESCRIPTOR, LayerParameter, NetParameter
 from sitecnn.network.caffe.fields import COMMENT, STRING, UnknownField, meant, reserved, without_unknown
 from sitecnn.network.caffe.layers import is_caffes_own
-from sitecnn.network.caffe.mistaken import require_definition, require_no_solver
+from sitecnn.network.caffe.other_files import require_definition, require_no_solver
+from sitecnn.network.caffe.repeated_layers import parse_blocks
 from sitecnn.network.caffe.upgrade import type_today
 
 MOST_FIELDS = 100_000

@@ -17,7 +17,7 @@ KEEPS_ZEROS = frozenset(
         *("Pooling", "PReLU", "Reduction", "ReLU", "Reshape", "Slice", "Split", "TanH", "Tile"),
     }
 )
-"""Types of which zeros make zeros. Types that are not here may make anything."""
+"""Types whose output is zero if their input is. All other types may produce anything."""
 
 
 def makes_zeros(layer: LayerParameter, *, of_zeros: bool) -> bool:

@@ -1,4 +1,4 @@
-"""Which networks are relatives: what is known of one tells much of the others, so they are held out together."""
+"""Families of networks. Times of one member say much about the others, so cross-validation leaves out all of them."""
 
 import re
 

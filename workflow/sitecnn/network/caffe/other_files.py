@@ -1,4 +1,4 @@
-"""Files that are given for a network definition and are something else: what each is, and what to give instead."""
+"""Files that are no network definition: what each is, and what to give instead."""
 
 import re
 from collections.abc import Sequence

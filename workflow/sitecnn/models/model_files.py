@@ -1,4 +1,4 @@
-"""Which boards have a model: the files, without reading them."""
+"""The files of board models, own and shipped. They are not read here."""
 
 from pathlib import Path
 
