@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sitecnn.boards.agent.board import conditions, nvmap_bytes, power_rails
+from sitecnn.boards.agent.board import cache_bytes, conditions, nvmap_bytes, power_rails
 from sitecnn.boards.agent.clocks import Clocks
 from sitecnn.boards.agent.errors import Refused
 
@@ -57,6 +57,16 @@ def test_tx1s_conditions(board):
     now = conditions()
     assert (now["cpu_mhz"], now["gpu_mhz"], now["memory_mhz"]) == ([1734.0], 76.8, 408.0)
     assert (now["governor"], now["temperature_c"]) == ("interactive", [41.5])
+
+
+def test_caches_are_told_in_bytes(board):
+    """As sysfs has a Cortex-A57's: 48 KiB, 32 KiB and 2 MiB."""
+    caches = (("1", "Instruction", "48K"), ("1", "Data", "32K"), ("2", "Unified", "2048K"))
+    folder = "sys/devices/system/cpu/cpu0/cache"
+    for index, values in enumerate(caches):
+        names = ("level", "type", "size")
+        board({f"{folder}/index{index}/{name}": value for name, value in zip(names, values, strict=True)})
+    assert cache_bytes() == {"L1 Instruction": 49152, "L1 Data": 32768, "L2 Unified": 2097152}
 
 
 def test_tk1s_older_kernel_gives_degrees(board):
