@@ -51,6 +51,7 @@ class _Reader(HTMLParser):
             self.cell, self.value = "", float(named["data-v"]) if "data-v" in named else None
 
     def handle_data(self, data):
+        data = data.replace("\N{NO-BREAK SPACE}", " ")
         self.text.append(data)
         if self.cell is not None:
             self.cell += data
@@ -74,6 +75,17 @@ def read(path: Path) -> _Reader:
     reader.feed(path.read_text(encoding="utf-8"))
     return reader
 
+
+KINDS = {
+    "convolution": "convolution",
+    "inner_product": "fully connected",
+    "pooling": "max pooling",
+    "relu": "ReLU",
+    "lrn": "LRN",
+    "softmax": "softmax",
+    "input": "input",
+}
+"""What people call the kinds that the made-up networks have."""
 
 SENTENCE = re.compile(
     r'<(?:p class="(?:answer|note|missing)"|figcaption|summary|caption)[^>]*>(.*?)</(?:p|figcaption|summary|caption)>',

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from tests.report.fixtures import TILE
+from tests.report.page import KINDS
 
 STANDING = (
     r".* \(the poster's Table \d\)|The poster prints 168 MB of workspace .*|Published: .* 2017\.",
@@ -49,6 +50,13 @@ def close(text, value):
     assert float(text) == pytest.approx(value, abs=0.5001 * 10**-decimals)
 
 
+def dataset(report, place="*"):
+    """The measurements of a board's processor or of all."""
+    board, _, processor = place.partition(" ")
+    files = (report.root / "results" / "dataset").glob(f"**/board={board}/processor={processor or '*'}/*.parquet")
+    return pd.concat(map(pd.read_parquet, files))
+
+
 def is_standing(sentence):
     return not re.search(r"\d", sentence) or any(re.fullmatch(one, sentence) for one in STANDING)
 
@@ -67,16 +75,16 @@ def fault(report, sentence):
 
 
 @says(
-    r"Of your boards, (.*?) is the fastest for (\d+) of (\d+) networks?"
-    r"(?:; of all boards, (.*) is the fastest for (\d+) of (\d+) networks?)?\. "
+    r"(?:Of your boards, (.*?) is the fastest for (\d+) of (\d+) networks?(?:; o|\. ))?"
+    r"(?:O?f all boards, (.*) is the fastest for (\d+) of (\d+) networks?\. )?"
     r"(\d+) of (\d+) times? w\w+ measured, the others are estimates\."
 )
 def _(report, own_winner, own_won, own_of, winner, won, of_networks, measured, cells):
     rows = report.table("answer")
     assert (int(measured), int(cells)) == (rows["measured_ms"].notna().sum(), len(rows))
     own = rows[rows["board"].isin({"bench", "desk"})]
-    claims = [(own, own_winner, own_won, own_of)]
     assert (winner is None) == (len(own) == len(rows))
+    claims = [(own, own_winner or winner, own_won or won, own_of or of_networks)]
     claims += [(rows, winner, won, of_networks)] if winner else []
     for among, name, count, networks in claims:
         winners = [part.sort_values("ms").iloc[0] for _, part in among.groupby("network")]
@@ -111,8 +119,8 @@ GROUPS = {"convolution": "conv", "fully connected": "fc", "pooling": "pool", "Re
 
 
 @says(
-    r"(\S.*) layers take most of the time in (\d+) of (\d+) passes(, .*)?\. (.*) layers take (\S+) % of a pass "
-    r"in the median\."
+    r"(\S.*) layers take most of the time in (\d+) of (\d+) passes that were timed layer by layer(, .*)?\. "
+    r"(.*) layers take (\S+) % of a pass in the median\."
 )
 def _(report, first, leading, count, others, again, share):
     shares = report.table("time")[[f"{group}_share" for group in GROUPS.values()]].dropna(how="all")
@@ -162,9 +170,10 @@ def _(report, parts, count):
     assert int(count) == len(rows)
 
 
-@says(r"Predicted memory is within (\S+) % of the measured for every network that was measured\.")
-def _(report, worst):
+@says(r"Predicted memory is off by (\S+) % at most, over the processes of (\d+) networks?\.")
+def _(report, worst, networks):
     rows = report.table("memory-measured")
+    assert int(networks) == rows["network"].nunique()
     close(worst, 100 * (rows["computed_bytes"] / rows["total_bytes"] - 1).abs().max())
 
 
@@ -245,7 +254,7 @@ def _(report, place, share):
 @says(r"(\S+ \S+): (.*) layers have the largest error, (\S+) % in the median")
 def _(report, place, kind, error):
     rows = held_out_layers(report, place)
-    medians = rows["error"].groupby(rows["kind"].str.replace("_", " ")).median()
+    medians = rows["error"].groupby(rows["kind"].map(KINDS)).median()
     close(error, 100 * medians[kind])
     assert abs(medians[kind]) == medians.abs().max()
 
@@ -283,18 +292,15 @@ def _(report, place, step):
     assert int(step) == TILE
 
 
-@says(r"(\S+ \S+): (\d+) % of the networks' multiplications reach half of the highest rate")
-def _(report, place, share):
+@says(r"(\S+ \S+): multiplications reach up to (\S+) GFLOP/s(?:, memory (\S+) GB/s)?")
+def _(report, place, best, streamed):
     rows = report.table(f"gemm-{slug(place)}")
-    shown = rows[rows["use"] == "in a network"]
-    close(share, 100 * (shown["gflops"] >= rows["gflops"].max() / 2).mean())
-
-
-@says(r"Dashed: the highest rate measured, (\S+) GFLOP/s(?:, and the highest rate from memory, \S+ GB/s)?.*")
-def _(report, best):
-    close(
-        best, max(report.table(file.stem)["gflops"].max() for file in report.root.glob("results/report/tables/gemm-*"))
-    )
+    close(best, (2 * rows["m"] * rows["n"] * rows["k"] / rows["ms"] / 1e6).max())
+    kinds = dataset(report, place).query("kind in ['relu', 'concat', 'eltwise', 'scale'] and median_ns > 0")
+    far = kinds[(kinds["mode"] == "cold") | (kinds["out_elements"] >= 1 << 20)]
+    assert (streamed is None) == far.empty
+    if streamed:
+        close(streamed, (8 * far["out_elements"] / far["median_ns"]).max())
 
 
 @says(r"(\S+ \S+): with m = 1 the rate is (\S+), from m = 64 on (\S+) GFLOP/s")
@@ -352,10 +358,7 @@ def _(report, place, waiting, own, calls):
 
 def half_intervals(report, place="*"):
     """Half the interval of each kernel's median, relative to it, of a board's processor or of all."""
-    board, _, processor = place.partition(" ")
-    files = (report.root / "results" / "dataset").glob(f"**/board={board}/processor={processor or '*'}/*.parquet")
-    rows = pd.concat(map(pd.read_parquet, files))
-    rows = rows[(rows["subject"] == "kernel") & (rows["status"] != "failed") & (rows["mode"] != "overhead")]
+    rows = dataset(report, place).query("subject == 'kernel' and status != 'failed' and mode != 'overhead'")
     rows = rows.dropna(subset=["low_ns", "high_ns", "iterations"])
     return (rows["high_ns"] - rows["low_ns"]) / 2 / rows["median_ns"]
 

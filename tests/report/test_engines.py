@@ -48,9 +48,9 @@ def test_processes_of_onnxruntime_have_a_table_of_their_own(shared):
 
 
 def test_the_answer_is_the_worst_of_all_engines(shared):
-    caffe = pd.DataFrame({"error": [0.01, float("nan")]})
-    assert "within 3.0 %" in answer(pd.DataFrame(), caffe, shared)
-    assert "within 1.0 %" in answer(pd.DataFrame(), caffe, pd.DataFrame())
+    caffe = pd.DataFrame({"network": ["b", "c"], "error": [0.01, float("nan")]})
+    assert "off by 3.0 % at most, over the processes of 2 networks" in answer(pd.DataFrame(), caffe, shared)
+    assert "off by 1.0 % at most, over the processes of 1 network." in answer(pd.DataFrame(), caffe, pd.DataFrame())
 
 
 def test_reasons_that_differ_in_numbers_alone_are_one_row():

@@ -48,5 +48,5 @@ def test_a_campaign_of_two_engines_takes_its_time_once(tmp_path):
     records = pd.DataFrame({"run": ["caffe", "onnx", "cut"], "seconds": [100.0, 140.0, 30.0], "line": [1, 2, 3]})
     processor = ProcessorResults("b", "cpu", "", records.assign(origin="b/cpu.jsonl"))
     empty = pd.DataFrame()
-    results = Results(tmp_path, None, (processor,), empty, empty, runs, empty)
+    results = Results(tmp_path, None, (processor,), empty, runs, empty)
     assert results.board_minutes(processor) == pytest.approx((250 + 30) / 60)

@@ -223,7 +223,7 @@ def test_stacks_of_one_processor_are_compared_in_the_order_they_were_measured(tm
         out.writelines(json.dumps(line) + "\n" for line in lines)
     assert main(["--root", str(tmp_path), "aggregate"]) == 0
     text = " ".join(read(write(tmp_path)).text)
-    said = re.search(r"\+performance to an upgraded stack: gemm kernels (\d+\.\d) % faster", text)
+    said = re.search(r"\+performance to an upgraded stack: matrix multiplication kernels (\d+\.\d) % faster", text)
     assert said and 17 <= float(said[1]) <= 23
 
 

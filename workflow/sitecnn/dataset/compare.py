@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control, mannwhitneyu, wilcoxon
+import scipy  # loads its statistics, half a second, when they are asked for
 
 from sitecnn.dataset.reading import read_measurements
 from sitecnn.dataset.store import existing
@@ -26,7 +26,7 @@ def compare(before: pd.DataFrame, after: pd.DataFrame, level: float = 0.05) -> p
     sides = list(zip(pairs["samples_ns_before"], pairs["samples_ns_after"], strict=True))
     pairs["before_ms"] = [float(np.median(before_ns)) / 1e6 for before_ns, _ in sides]
     pairs["after_ms"] = [float(np.median(after_ns)) / 1e6 for _, after_ns in sides]
-    pairs["p"] = [float(mannwhitneyu(*both, alternative="two-sided").pvalue) for both in sides]
+    pairs["p"] = [float(scipy.stats.mannwhitneyu(*both, alternative="two-sided").pvalue) for both in sides]
     pairs["ratio"] = pairs["after_ms"] / pairs["before_ms"].where(pairs["before_ms"] > 0)
     sure = _discoveries(pairs["p"], level)
     pairs["verdict"] = _verdicts(sure, pairs["ratio"])
@@ -62,7 +62,7 @@ def shifts(differences: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
 
 def _shift(ratios: "pd.Series[float]") -> tuple[float, float]:
     """(median, p that log ratios centre on 0)."""
-    p = float(wilcoxon(np.log(ratios)).pvalue) if (ratios != 1).any() else 1.0
+    p = float(scipy.stats.wilcoxon(np.log(ratios)).pvalue) if (ratios != 1).any() else 1.0
     return (float(ratios.median()) if len(ratios) else 1.0), p
 
 
@@ -72,7 +72,7 @@ def _verdicts(sure: Any, ratios: "pd.Series[float]") -> "np.ndarray[Any, np.dtyp
 
 def _discoveries(p: "pd.Series[float]", level: float) -> Any:
     """Which tests hold at this false discovery rate."""
-    return false_discovery_control(p.to_numpy(dtype=float)) <= level
+    return scipy.stats.false_discovery_control(p.to_numpy(dtype=float)) <= level
 
 
 def of_stack(root: Path, board: str, processor: str, part: str | None) -> pd.DataFrame:

@@ -210,12 +210,13 @@ def _batch(now: AdviceContext) -> list[Advice]:
             break
         if free is not None and estimate_memory(network, now.model, now.board.processor).total > free:
             break
-        gain = gain_per_image(now.network, network, now.model, now.level)
-        pass_ms = time_per_image(network, now.model)[0] * network.batch / 1e6
-        note = f"per image; a pass then takes {pass_ms:,.1f} ms"
-        larger.append(Advice("batch", f"batch {images}", gain, None, note, Batch(images)))
-    best = max(larger, key=lambda one: one.gain_ms.estimate if one.gain_ms else 0.0, default=None)
-    return [best] if best else []
+        larger.append((gain_per_image(now.network, network, now.model, now.level), network))
+    if not larger:
+        return []
+    gain, network = max(larger, key=lambda one: one[0].estimate)
+    pass_ms = time_per_image(network, now.model)[0] * network.batch / 1e6
+    note = f"per image; a pass then takes {pass_ms:,.1f} ms"
+    return [Advice("batch", f"batch {network.batch}", gain, None, note, Batch(network.batch))]
 
 
 def _smaller_images(now: AdviceContext) -> list[Advice]:

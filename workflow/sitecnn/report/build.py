@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from markupsafe import Markup, escape
 
 from sitecnn import __version__
 from sitecnn.files import atomic_path, write_text
+from sitecnn.report.advice import submit_advice
 from sitecnn.report.chapters import CHAPTERS
 from sitecnn.report.draw import Drawing, bundle, drawn, inline_svg, interactive
 from sitecnn.report.page import Block, Chapter, Figure, Grid, Table
@@ -28,9 +30,11 @@ def write_report(root: Path, output: Path, before: Path | None = None) -> Path:
     results = load_results(root, before)
     chapters: list[Chapter] = []
     waiting: dict[str, Future[Drawing]] = {}
-    # Vega draws beside the chapters, which take as long.
+    # Advice is found and figures are drawn beside the chapters, which take as long.
     with ProcessPoolExecutor(max_workers=2, mp_context=get_context("spawn")) as pool:
         library = pool.submit(bundle)
+        own = [(one.board, one.processor) for one in results.processors]
+        results = replace(results, advice=submit_advice(pool, root, results.config, own, results.models))
         for make in CHAPTERS:
             chapters.append(make(results))
             figures = [block for block in chapters[-1].blocks if isinstance(block, Figure)]
@@ -99,8 +103,9 @@ def split_share(text: str) -> Markup:
 
 
 def code(text: str) -> Markup:
-    """A sentence with what stands between backticks as code."""
-    return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704
+    """A sentence with what stands between backticks as code; a number and its unit stay in one line."""
+    text = re.sub(r"(?<=\d) (?=(?:%|ms|µs|MiB|GFLOP)\b|%)", "\u00a0", str(escape(text)))
+    return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", text))  # noqa: S704
 
 
 def csv(frame: pd.DataFrame) -> str:

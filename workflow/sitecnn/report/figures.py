@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from sitecnn.report.page import whole_percent
-from sitecnn.workload.flops import GROUPS
 
 # Okabe & Ito (2008): eight colours that colour-blind readers can tell apart.
 COLOURS = {
@@ -21,16 +20,6 @@ COLOURS = {
     "other": "#E69F00",
 }
 GROUP_NAMES = {"conv": "convolution", "fc": "fully connected", "pool": "pooling", "relu": "ReLU", "other": "other"}
-KIND_GROUPS = {
-    "convolution": "convolution",
-    "deconvolution": "convolution",
-    "gemm": "convolution",
-    "im2col": "convolution",
-    "inner_product": "fully connected",
-    "pooling": "pooling",
-    "average_pooling": "pooling",
-    "relu": "ReLU",
-}
 PARTS = {"weights": "#0072B2", "data": "#009E73", "workspace": "#E69F00"}
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")
 
@@ -70,12 +59,7 @@ LEGEND = {
 }
 
 
-def group_of(layer_types: "pd.Series[Any]") -> "pd.Series[Any]":
-    """The colour's name of each of Caffe's layer types."""
-    return layer_types.map(GROUPS).map(GROUP_NAMES).fillna("other")
-
-
-def styled(chart: Any, height: int, columns: int = 3) -> Any:
+def styled(chart: Any, height: int | alt.Step, columns: int = 5) -> Any:
     """`chart` at the report's width, in colours that read on light and dark paper alike; `columns` of the legend."""
     chart = chart.properties(width=WIDTH, height=height)
     chart = chart.configure(background="transparent", font="system-ui, sans-serif", aria=False)
@@ -87,10 +71,11 @@ def zoomable() -> alt.Parameter:
     return alt.selection_interval(bind="scales", zoom="wheel![event.shiftKey]", name="view")
 
 
-def by_group(title: str | None = None) -> alt.Color:
-    """Colour by layer group, the same everywhere."""
+def by_group(rows: pd.DataFrame) -> alt.Color:
+    """Colour by layer group, the same everywhere; the legend has those of `rows`."""
     scale = alt.Scale(domain=list(COLOURS), range=list(COLOURS.values()))
-    return alt.Color("group:N", scale=scale, title=title)
+    shown = [name for name in COLOURS if name in set(rows["group"])]
+    return alt.Color("group:N", scale=scale, title=None, legend=alt.Legend(values=shown))
 
 
 def log(title: str, **options: Any) -> dict[str, Any]:
@@ -131,7 +116,7 @@ def answer_dots(rows: pd.DataFrame, level: float) -> Any:
         tooltip=tooltip,
     )
     bars = base.mark_rule(strokeWidth=2, opacity=0.5).encode(x=alt.X("low_ms:Q", **log(title)), x2="high_ms:Q")
-    height = rows["line"].nunique() * (12 + 9 * len(labels) if is_few else 26)
+    height = alt.Step(12 + 9 * len(labels) if is_few else 26)
     return styled(bars + dots if is_few else dots, height, columns=1 if max(map(len, labels)) > LONG_LABEL else 4)
 
 
@@ -144,12 +129,12 @@ def share_bars(rows: pd.DataFrame) -> Any:
         .encode(
             x=alt.X("share:Q", title="share of the layerwise pass", axis=alt.Axis(format="%"), stack="normalize"),
             y=alt.Y("label:N", title=None, sort=None),
-            color=by_group(),
+            color=by_group(rows),
             order="order:Q",
             tooltip=["label:N", "group:N", alt.Tooltip("ms:Q", format=".3~g"), alt.Tooltip("share:Q", format=".1%")],
         )
     )
-    return styled(chart, 40 + 26 * rows["label"].nunique())
+    return styled(chart, alt.Step(26))
 
 
 def memory_bars(rows: pd.DataFrame, totals: pd.DataFrame) -> Any:
@@ -166,7 +151,7 @@ def memory_bars(rows: pd.DataFrame, totals: pd.DataFrame) -> Any:
         tick = alt.Chart(totals).mark_tick(thickness=3, size=24, color="currentColor")
         hover = ["network:N", "processor:N", alt.Tooltip("mib:Q", format=".1f")]
         chart = chart + tick.encode(x="mib:Q", y=alt.Y("network:N", sort=None), tooltip=hover)
-    return styled(chart, 40 + 30 * rows["network"].nunique())
+    return styled(chart, alt.Step(30))
 
 
 def intervals(rows: pd.DataFrame, level: float) -> Any:
@@ -197,7 +182,7 @@ def intervals(rows: pd.DataFrame, level: float) -> Any:
         tooltip=["label:N", alt.Tooltip("measured_ms:Q", format=".4~g"), alt.Tooltip("estimate_ms:Q", format=".4~g")],
     )
     one = alt.Chart(pd.DataFrame({"ratio": [1.0]})).mark_rule(strokeDash=[4, 4], color="gray").encode(x="ratio:Q")
-    return styled(one + bars + dots, 40 + 26 * rows["label"].nunique())
+    return styled(one + bars + dots, alt.Step(26))
 
 
 def measured_against_estimated(layers: pd.DataFrame) -> Any:
@@ -215,7 +200,7 @@ def measured_against_estimated(layers: pd.DataFrame) -> Any:
     points = points.encode(
         x=alt.X("measured_ms:Q", **log("measured in the network, ms", domain=[low, high])),
         y=alt.Y("estimate_ms:Q", **log("estimated without it, ms")),
-        color=by_group(),
+        color=by_group(layers),
         tooltip=tooltip,
     ).add_params(zoomable())
     return styled(line + points, 420)
@@ -236,9 +221,9 @@ def residuals(layers: pd.DataFrame) -> Any:
         alt.Tooltip("error:Q", format="+.1%"),
         alt.Tooltip("measured_ms:Q", format=".3~g"),
     ]
-    points = base.mark_circle(size=30, opacity=0.5).encode(x=errors, y=kinds, color=by_group(), tooltip=tooltip)
+    points = base.mark_circle(size=30, opacity=0.5).encode(x=errors, y=kinds, color=by_group(layers), tooltip=tooltip)
     middle = base.mark_tick(thickness=3, size=20, color="currentColor").encode(x="median(error):Q", y=kinds)
-    return styled(points + middle, 40 + 26 * layers["kind"].nunique())
+    return styled(points + middle, alt.Step(26))
 
 
 def roofline(gemms: pd.DataFrame, peak: float, bandwidth: float) -> Any:
@@ -247,13 +232,10 @@ def roofline(gemms: pd.DataFrame, peak: float, bandwidth: float) -> Any:
     corners = np.array([low, max(low, peak / bandwidth), high])
     roof = pd.DataFrame({"intensity": corners, "gflops": np.minimum(peak, corners * bandwidth)})
     line = alt.Chart(roof).mark_line(color="gray", strokeDash=[4, 4]).encode(x="intensity:Q", y="gflops:Q")
-    uses = ["in a network", "in the sweep"]
-    points = alt.Chart(gemms).mark_point(filled=True, size=34, opacity=0.75, clip=True)
+    points = alt.Chart(gemms).mark_circle(size=34, opacity=0.75, clip=True, color=SERIES[0])
     points = points.encode(
         x=alt.X("intensity:Q", **log("arithmetic intensity, flop/byte", domain=[low, high])),
         y=alt.Y("gflops:Q", **log("GFLOP/s")),
-        color=alt.Color("use:N", title=None, scale=alt.Scale(domain=uses, range=["#0072B2", "#E69F00"])),
-        shape=alt.Shape("use:N", title=None, scale=alt.Scale(domain=uses, range=["circle", "triangle-up"])),
         tooltip=["m:Q", "n:Q", "k:Q", alt.Tooltip("gflops:Q", format=".3~g"), alt.Tooltip("ms:Q", format=".3~g")],
     ).add_params(zoomable())
     return styled(line + points, 400)
@@ -337,7 +319,7 @@ def cost_bars(rows: pd.DataFrame) -> Any:
         order="order:Q",
         tooltip=["label:N", "purpose:N", alt.Tooltip("minutes:Q", format=".3~g")],
     )  # fmt: skip
-    return styled(chart, 40 + 30 * rows["label"].nunique())
+    return styled(chart, alt.Step(30))
 
 
 def method_errors(rows: pd.DataFrame, ours: str) -> Any:
@@ -353,7 +335,7 @@ def method_errors(rows: pd.DataFrame, ours: str) -> Any:
                alt.Tooltip("measured_ms:Q", format=".4~g"), alt.Tooltip("estimate_ms:Q", format=".4~g")]  # fmt: skip
     points = alt.Chart(rows).mark_circle(size=60, opacity=0.7).encode(x=x, y=y, color=colour, tooltip=tooltip)
     middle = alt.Chart(rows).mark_tick(thickness=3, size=22, color="currentColor").encode(x="median(size):Q", y=y)
-    return styled(points + middle, 40 + 30 * rows["method"].nunique())
+    return styled(points + middle, alt.Step(30))
 
 
 def errors_by_seconds(rows: pd.DataFrame) -> Any:
@@ -375,7 +357,7 @@ def spread_by_iterations(rows: pd.DataFrame) -> Any:
     chart = chart.encode(
         x=alt.X("iterations:Q", title="calls per sample", scale=alt.Scale(type="log", base=2, padding=10)),
         y=alt.Y("precision:Q", title="± of the median", axis=alt.Axis(format="~%"), scale=alt.Scale(domainMin=0)),
-        color=by_group(),
+        color=by_group(rows),
         tooltip=[
             "kind:N",
             "mode:N",

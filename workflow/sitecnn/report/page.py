@@ -9,8 +9,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from sitecnn.report.passes import ways
-from sitecnn.workload.stack_names import stack_label
+from sitecnn.report.passes import telling_stacks
 
 Row = Mapping[str, Any]
 
@@ -71,10 +70,17 @@ class Table:
         names = set(self.frame["board"]) if "board" in self.frame else set()
         return str(names.pop()) if len(names) == 1 else ""
 
+    @cached_property
+    def _cells(self) -> dict[Column, list[Cell]]:
+        """The cells of the rows that the page has."""
+        rows: list[dict[str, Any]] = self.frame.head(MOST_ROWS).to_dict("records")  # type: ignore[assignment]
+        return {column: [column.cell(row) for row in rows] for column in self.columns}
+
     @property
     def shown(self) -> list[Column]:
-        """The columns that the page shows."""
-        return [column for column in self.columns if column not in self.common]
+        """The columns that the page shows: not what all rows have in common, and not what none of them has."""
+        cells = {column: cells for column, cells in self._cells.items() if column not in self.common}
+        return [column for column, of in cells.items() if not of or any(cell.text not in ("", ABSENT) for cell in of)]
 
     @property
     def caption(self) -> str:
@@ -92,15 +98,12 @@ class Table:
     @property
     def rows(self) -> list[tuple[dict[str, str], list[Cell]]]:
         """What the page shows, row by row: the board and the network that it is filtered by, and the cells."""
-        records: list[dict[str, Any]] = self.frame.head(MOST_ROWS).to_dict("records")  # type: ignore[assignment]
-        names, columns = [name for name in ("board", "network") if name in self.frame], self.shown
-        return [
-            (
-                {name: str(row[name]) for name in names if not is_missing(row[name])},
-                [column.cell(row) for column in columns],
-            )
-            for row in records
-        ]
+        names = [name for name in ("board", "network") if name in self.frame]
+        records: list[dict[str, Any]] = self.frame[names].head(MOST_ROWS).to_dict("records")  # type: ignore[assignment]
+        tags = [{name: str(value) for name, value in row.items() if not is_missing(value)} for row in records]
+        return list(
+            zip(tags, map(list, zip(*(self._cells[column] for column in self.shown), strict=True)), strict=True)
+        )
 
 
 @dataclass(frozen=True)
@@ -174,32 +177,35 @@ class Chapter:
     answer: str
     blocks: tuple[Block, ...] = field(default=())
 
+    @property
+    def repeated(self) -> set[str]:
+        """Figures that show of a further processor what one before shows, where there are more than two of a kind."""
+        kinds: dict[str, list[str]] = {}
+        for block in self.blocks:
+            if isinstance(block, Figure) and block.board and not block.folded:
+                kinds.setdefault(block.name.partition("-")[0], []).append(block.name)
+        return {name for names in kinds.values() if len(names) > 2 for name in names[1:]}
 
-def words(title: str, name: str) -> Column:
-    """A column of names."""
-    return Column(title, lambda row: Cell(ABSENT if is_missing(row[name]) else str(row[name])), left=True)
+
+def words(title: str, name: str, show: Callable[[str], str] = str) -> Column:
+    """A column of names, as `show` writes them."""
+    return Column(title, lambda row: Cell(ABSENT if is_missing(row[name]) else show(str(row[name]))), left=True)
 
 
-def where(frame: pd.DataFrame) -> Column:
-    """The column of boards and processors, with the stack, as people call it, where a processor has several."""
-    keys = frame[["board", "processor", "stack"]].astype(str).itertuples(index=False) if "stack" in frame else ()
-    labels = dict(zip(map(tuple, keys), ways(frame), strict=True)) if "stack" in frame else {}
+def where(frame: pd.DataFrame) -> tuple[Column, ...]:
+    """The column of boards and processors and, where one of them has several stacks, that of what tells these apart."""
+    board = Column("board", lambda row: Cell(f"{row['board']} {row['processor']}"), left=True, once="")
+    telling = telling_stacks(frame) if "stack" in frame else {}
 
-    def cell(row: Row) -> Cell:
-        board, processor = str(row["board"]), str(row["processor"])
-        return Cell(labels.get((board, processor, str(row.get("stack"))), f"{board} {processor}"))
+    def software(row: Row) -> Cell:
+        return Cell(telling.get((str(row["board"]), str(row["processor"]), str(row["stack"])), ABSENT))
 
-    return Column("board", cell, left=True, once="")
+    return (board, Column("software", software, left=True)) if telling else (board,)
 
 
 def batches() -> Column:
     """The column of batches."""
     return Column("batch", lambda row: number_cell(row["batch"], integer), once="batch ")
-
-
-def stack(title: str, name: str = "stack") -> Column:
-    """A column of stacks as people call them."""
-    return Column(title, lambda row: Cell(ABSENT if is_missing(row[name]) else stack_label(str(row[name]))), left=True)
 
 
 def number(title: str, name: str, show: Callable[[float], str]) -> Column:

@@ -59,12 +59,18 @@ def _summary(name: str, samples_ns: Any) -> dict[str, float]:
     return {f"{name}_ms": float(middle), f"{name}_spread_ms": float(high - low) / 2}
 
 
-def ways(rows: pd.DataFrame) -> "pd.Series[str]":
-    """`board processor`, with what tells the stacks apart where a processor has several."""
+def telling_stacks(rows: pd.DataFrame) -> dict[tuple[str, str, str], str]:
+    """What tells stacks apart, by (board, processor, stack), where a processor has several."""
     telling: dict[tuple[str, str, str], str] = {}
     for (board, processor), part in rows.groupby(["board", "processor"]):
         labels = telling_labels(part["stack"].astype(str))
         telling |= {(str(board), str(processor), stack): label for stack, label in labels.items() if len(labels) > 1}
+    return telling
+
+
+def ways(rows: pd.DataFrame) -> "pd.Series[str]":
+    """`board processor`, with what tells the stacks apart where a processor has several."""
+    telling = telling_stacks(rows)
     keys = zip(rows["board"], rows["processor"], rows["stack"].astype(str), strict=True)
     names = [f"{key[0]} {key[1]}" + (f" with {telling[key]}" if key in telling else "") for key in keys]
     return pd.Series(names, index=rows.index, dtype=object)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,7 @@ from sitecnn.models.probe_names import is_probe
 from sitecnn.models.rounds import over_rounds
 from sitecnn.network import Network, load_network
 from sitecnn.report import passes
+from sitecnn.report.advice import AdviceRows
 
 PUBLISHED = Path(__file__).parent / "published"
 
@@ -86,16 +88,16 @@ class ProcessorResults:
 
 @dataclass(frozen=True)
 class Results:
-    """All of `root`/results; `layers` and `kernels` are of every network that was converted."""
+    """All of `root`/results; `layers` are of every network that was converted, `advice` is being found."""
 
     root: Path
     config: Config
     processors: tuple[ProcessorResults, ...]
     layers: pd.DataFrame
-    kernels: pd.DataFrame
     runs: pd.DataFrame
     refused: pd.DataFrame
     before: tuple[ProcessorResults, ...] = ()
+    advice: list[Future[AdviceRows]] = field(default_factory=list)
 
     @property
     def measured(self) -> list[ProcessorResults]:
@@ -135,7 +137,8 @@ class Results:
         mine = self.runs[(self.runs["board"] == processor.board) & (self.runs["processor"] == processor.processor)]
         ended = mine.dropna(subset="seconds")
         rest = processor.records[~processor.records["run"].isin(_accounted(mine, ended))]
-        return float(pd.concat([ended["seconds"], rest["seconds"]]).sum(min_count=1)) / 60
+        seconds = float(pd.concat([ended["seconds"], rest["seconds"]]).sum())
+        return seconds / 60 if seconds else math.nan  # imports know none
 
     def held_out(self, which: str) -> pd.DataFrame:
         """The `networks` or `layers` table of every processor, with `board` and `processor`.
@@ -172,8 +175,7 @@ def load_results(root: Path, before: Path | None = None) -> Results:
         root=root,
         config=config,
         processors=_processors(root, config),
-        layers=_network_tables(root, "layers"),
-        kernels=_network_tables(root, "kernels"),
+        layers=_network_layers(root),
         runs=reading.read_table(root, "runs").to_pandas() if generation else pd.DataFrame(),
         refused=_refused(generation / "refused.jsonl") if generation else pd.DataFrame(),
         before=_processors(before, load_config(before)) if before else (),
@@ -242,8 +244,8 @@ def _table(path: Path) -> pd.DataFrame:
     return pd.read_parquet(path) if path.exists() else pd.DataFrame()
 
 
-def _network_tables(root: Path, name: str) -> pd.DataFrame:
-    tables = [pd.read_parquet(path) for path in sorted((root / "results" / "networks").glob(f"*/{name}.parquet"))]
+def _network_layers(root: Path) -> pd.DataFrame:
+    tables = [pd.read_parquet(path) for path in sorted((root / "results" / "networks").glob("*/layers.parquet"))]
     return joined(tables)
 
 

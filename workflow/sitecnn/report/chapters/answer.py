@@ -40,6 +40,9 @@ MOSTLY_UNSEEN = 0.5
 """An estimate more than half of whose time lies beyond what the board's model saw is marked."""
 
 
+CASE = ["network", "batch", "board", "processor", "stack"]
+"""What a time is of."""
+
 MANY_FAILED = 0.05
 """Where so many of a processor's measurements failed, the first screen says so."""
 
@@ -99,12 +102,13 @@ def _without_models(results: Results) -> Iterator[str]:
 
 def answers(results: Results, network: Network, contenders: list[Contender]) -> Iterator[dict[str, Any]]:
     """A row for each contender: time with its interval, memory, and what they are held against; ms and bytes."""
-    own = {processor.board for processor in results.processors}
+    own, measured = {processor.board for processor in results.processors}, _measured(results.times)
     for contender in contenders:
         row: dict[str, Any] = {"network": network.name, "batch": network.batch, "board": contender.board}
         row |= {"is_own": contender.board in own}
         row |= {"processor": contender.processor, "stack": contender.stack, "label": contender.label}
-        row |= {"engine": engine_of_stack(contender.stack).name, "measured_ms": _measured_ms(results.times, row)}
+        row |= {"engine": engine_of_stack(contender.stack).name, "measured_ms": nan}
+        row["measured_ms"] = measured.get(tuple(row[name] for name in CASE), nan)
         row |= _estimated(network, contender, results.config.level)
         ms = row["estimate_ms"] if isnan(row["measured_ms"]) else row["measured_ms"]
         if not isnan(ms):
@@ -135,22 +139,20 @@ def _estimated(network: Network, contender: Contender, level: float) -> dict[str
     return dict(zip(names, (*values, estimated.extrapolated_fraction, precision), strict=True))
 
 
-def _measured_ms(times: pd.DataFrame, row: Row) -> float:
-    """The median of the network's own passes on this stack, NaN where it was not run there."""
-    names = ["network", "batch", "board", "processor", "stack"]
-    if times.empty or "forward_ms" not in times:
-        return nan
-    same = (times[names] == [row[name] for name in names]).all(axis=1)
-    measured = times.loc[same, "forward_ms"].dropna()
-    return float(measured.iloc[0]) if len(measured) else nan
+def _measured(times: pd.DataFrame) -> dict[tuple[Any, ...], float]:
+    """The medians of networks' own passes, by CASE."""
+    known = times.dropna(subset="forward_ms") if "forward_ms" in times else pd.DataFrame(columns=[*CASE, "forward_ms"])
+    return dict(zip(known[CASE].itertuples(index=False, name=None), known["forward_ms"].astype(float), strict=True))
 
 
 def summary(rows: pd.DataFrame) -> str:
     """Where networks are the fastest, on own boards and on all, and how many times are measured."""
     rows = rows.assign(way=ways(rows))
     own, measured = rows[rows["is_own"]], int(rows["measured_ms"].notna().sum())
-    texts = [f"Of your boards, {fastest(own)}"] if len(own) else []
-    texts += [f"of all boards, {fastest(rows)}"] if len(own) < len(rows) else []
+    texts = [f"of your boards, {fastest(own)}"] if len(own) else []
+    if len(own) < len(rows):
+        best = fastest(rows)
+        texts = [*(text for text in texts if best not in text), f"of all boards, {best}"]
     count = f"{measured} of {plural(len(rows), 'time')} {'was' if measured == 1 else 'were'} measured"
     return f"{capitalised('; '.join(texts))}. {count}, the others are estimates."
 
@@ -213,7 +215,9 @@ def answer_figure(rows: pd.DataFrame, level: float) -> Figure:
     names = {"line": ways(rows), "series": rows["network"].astype(str)}
     if names["series"].nunique() > names["line"].nunique():
         names = {"line": names["series"], "series": names["line"]}
-    shown = rows[columns].assign(**names, how=is_measured.map({True: "measured", False: "estimated"}))
+    shown = rows[["board", "network", *columns]].assign(
+        **names, how=is_measured.map({True: "measured", False: "estimated"})
+    )
     shown.loc[is_measured, ["low_ms", "high_ms"]] = shown["ms"]
     ordered: list[dict[str, Any]] = rows.sort_values("ms").to_dict("records")  # type: ignore[assignment]
     ends = [f"{significant(row['ms'])} ms ({row['network']} on {row['board']})" for row in (ordered[0], ordered[-1])]

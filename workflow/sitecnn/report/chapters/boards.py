@@ -10,6 +10,7 @@ import pandas as pd
 from sitecnn.models.probe_names import without_probes
 from sitecnn.models.rounds import lower_quartile, over_rounds, usual_ratio
 from sitecnn.report import figures
+from sitecnn.report.kind_names import group_of, kind_label, size_label
 from sitecnn.report.page import (
     MOST_POINTS,
     Block,
@@ -70,7 +71,7 @@ def answer(results: Results) -> str:
         return "Nothing was measured."
     rows = pd.concat([processor.records[["status", "seconds"]] for processor in results.measured])
     precise = pd.concat([precision(processor)["precision"] for processor in results.measured])
-    minutes = sum(results.board_minutes(processor) for processor in results.measured)
+    minutes = sum(known for one in results.measured if (known := results.board_minutes(one)) > 0)
     text = plural(len(rows), "measurement")
     text += f" in {tenths(minutes)} minutes of board time, " if minutes > 0 else ", "
     text += f"{int((rows['status'] == 'failed').sum())} failed, {int((rows['status'] == 'unstable').sum())} unstable"
@@ -104,7 +105,7 @@ def overview(results: Results) -> Table:
     counts = [number(titles.get(name, name), name, integer) for name in (*titles, "failed", "unstable")]
     frame = pd.DataFrame(rows)
     columns: tuple[Column, ...] = (
-        where(frame),
+        *where(frame),
         words("what it is", "description"),
         *counts,
         number("board minutes", "board_minutes", tenths),
@@ -123,13 +124,13 @@ def coverage_table(results: Results) -> list[Block]:
     rows = rows.sort_values(["board", "processor", "stack", "ms"], ascending=[True, True, True, False])
     rows = rows.assign(share=rows["inside"] / rows["kernels"], time=rows["inside_ms"] / rows["ms"])
     columns = (
-        where(rows),
-        words("kind", "kind"),
+        *where(rows),
+        words("kind", "kind", kind_label),
         number("in probes", "probe_kernels", integer),
         number("in networks", "kernels", integer),
         number("inside", "share", whole_percent),
         number("of the time", "time", whole_percent),
-        words("farthest outside", "farthest"),
+        words("farthest outside", "farthest", size_label),
         number("times", "farthest_factor", significant),
     )
     note = (
@@ -143,7 +144,7 @@ def coverage_table(results: Results) -> list[Block]:
 
 def last_measured(measurements: pd.DataFrame) -> str | None:
     """The day of the last measurement, None where the times are not known (imports)."""
-    times = measurements["measured_at"].dropna().astype(str)
+    times = measurements["measured_at"].dropna()
     return str(times.max())[:10] if len(times) else None
 
 
@@ -187,7 +188,7 @@ def cost_table(results: Results) -> Table:
     ]
     frame = pd.DataFrame(rows, columns=["board", "processor", "subject", "status", "measurements", "minutes"])
     columns = (
-        where(frame),
+        *where(frame),
         words("what", "subject"),
         words("status", "status"),
         number("measurements", "measurements", integer),
@@ -217,7 +218,13 @@ def account(runs: pd.DataFrame) -> list[Block]:
     title = f"{whole_percent(sums.iloc[0] / sums.sum())} of the board time was spent in timed calls"
     labels = ways(frame)
     minutes = [
-        {"label": label, "purpose": PURPOSES[purpose], "order": order, "minutes": round(row[name] / 60, 6)}
+        {
+            "label": label,
+            "board": row["board"],
+            "purpose": PURPOSES[purpose],
+            "order": order,
+            "minutes": round(row[name] / 60, 6),
+        }
         for label, row in zip(labels, frame.to_dict("records"), strict=True)
         for order, (purpose, name) in enumerate(zip(PURPOSES, names, strict=True))
     ]
@@ -250,7 +257,7 @@ def overhead_curve(processor: ProcessorResults) -> list[Block]:
     frame = shown[["stack", "iterations", "median_ns", "low_ns", "high_ns"]].reset_index(drop=True)
     frame = frame.assign(**processor.place)
     cells = (
-        where(frame),
+        *where(frame),
         number("calls per synchronisation", "iterations", integer),
         *(number(title, name, integer) for title, name in
           (("ns per call", "median_ns"), ("from, ns", "low_ns"), ("to, ns", "high_ns"))),
@@ -280,10 +287,9 @@ def precision(processor: ProcessorResults) -> pd.DataFrame:
     """Half of each kernel's 95 % interval of the median, relative."""
     rows = processor.subject("kernel").dropna(subset=["low_ns", "high_ns", "iterations"])
     rows = rows[(rows["median_ns"] > 0) & (rows["mode"] != "overhead")]
-    kinds = rows["kind"].map(figures.KIND_GROUPS).fillna("other")
     columns = ["kind", "mode", "iterations"]
     relative = (rows["high_ns"] - rows["low_ns"]) / 2 / rows["median_ns"]
-    return rows[columns].assign(precision=relative, ms=rows["median_ns"] / 1e6, group=kinds)
+    return rows[columns].assign(precision=relative, ms=rows["median_ns"] / 1e6, group=rows["kind"].map(group_of))
 
 
 def repeatability(processor: ProcessorResults) -> list[Block]:
@@ -351,8 +357,10 @@ def bad_measurements(results: Results) -> list[Block]:
         counted = alike.agg(reason=("reason", one_reason), measurements=("status", "size"))
         counted = counted.droplevel("reason").reset_index()
         columns = (
-            where(counted),
-            *(words(name, name) for name in names[2:]),
+            *where(counted),
+            words("subject", "subject"),
+            words("kind", "kind", kind_label),
+            *(words(name, name) for name in names[4:]),
             number("measurements", "measurements", integer),
         )
         blocks.append(Table("bad", "Failed and unstable measurements", counted, columns))

@@ -1,18 +1,14 @@
 """What to change: what networks would gain on own boards, and the processor of each layer where there are two."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import pandas as pd
 
-from sitecnn.config import network_file
 from sitecnn.errors import NetworkError
-from sitecnn.estimation.advice import AdviceContext, advise
-from sitecnn.estimation.placement import ZERO_COPY, measured_copy, place
+from sitecnn.estimation.placement import place
 from sitecnn.models.board_model import BoardModel
-from sitecnn.models.lookup import choose_stack
-from sitecnn.network import load_network
 from sitecnn.network.graph import Network
+from sitecnn.report.advice import MOST_ADVICE
 from sitecnn.report.page import (
     Block,
     Chapter,
@@ -26,26 +22,21 @@ from sitecnn.report.page import (
     number,
     plural,
     significant,
-    stack,
     where,
     words,
 )
 from sitecnn.report.results import Results
+from sitecnn.workload.stack_names import stack_label
 
 QUESTION = "What should I change?"
 
 ADVICE = ["network", "board", "processor", "change", "gain_ms", "gain_low_ms", "gain_high_ms", "saves_bytes", "note"]
 
-MOST_ADVICE = 3
-"""Of each network on a processor the changes that gain most; `sitecnn advise` has all."""
-
 
 def chapter(results: Results) -> Chapter:
     """The chapter on changes: advice for own boards, then placement where a board has models of both processors."""
     networks, models = results.networks[0], results.models
-    own = [models[key] for key in ((one.board, one.processor) for one in results.processors) if key in models]
-    rows = [row for model in own for network in networks for row in advice_rows(results, model, network)]
-    advice = pd.DataFrame(rows, columns=ADVICE)
+    advice = pd.DataFrame([row for one in results.advice for row in one.result()], columns=ADVICE)
     both = [
         (models[board, "cpu"], models[board, "gpu"])
         for board, name in models
@@ -75,45 +66,11 @@ def answer(advice: pd.DataFrame, placed: pd.DataFrame) -> str:
     return " ".join(texts) or "No change that was tried gains time."
 
 
-def advice_rows(results: Results, model: BoardModel, network: Network) -> Iterator[dict[str, object]]:
-    """What the network would gain most by on a processor, ms per image and bytes."""
-    other = results.models.get((model.board, "gpu" if model.processor == "cpu" else "cpu"))
-    file = network_file(results.root, network.name)
-    try:
-        now = AdviceContext(
-            network=network,
-            board=model,
-            model=choose_stack(model, network=network),
-            level=results.config.level,
-            other=other,
-            copy=_copy(model, other),
-            at_batch=lambda batch: load_network(file, batch=batch),
-            at_inputs=lambda inputs: load_network(file, batch=results.config.batch, inputs=inputs),
-        )
-        advice = advise(now)[:MOST_ADVICE]
-    except NetworkError:
-        return  # an engine that cannot run it
-    for one in advice:
-        gain = one.gain_ms
-        row: dict[str, object] = {"network": network.name, "board": model.board, "processor": model.processor}
-        row |= {"change": one.change}
-        row |= {"gain_ms": gain.estimate, "gain_low_ms": gain.low, "gain_high_ms": gain.high} if gain else {}
-        yield row | {"saves_bytes": one.saves_bytes, "note": one.note}
-
-
-def _copy(model: BoardModel, other: BoardModel | None) -> Any:
-    """What moving values between the two processors costs, None where there is only one."""
-    if other is None:
-        return None
-    gpu = other if other.processor == "gpu" else model
-    return measured_copy(choose_stack(gpu)) or ZERO_COPY
-
-
 def advice_table(advice: pd.DataFrame) -> Table:
     """A row for each change."""
     columns = (
         words("network", "network"),
-        where(advice),
+        *where(advice),
         words("change", "change"),
         number("gain per image, ms", "gain_ms", milliseconds),
         number("from, ms", "gain_low_ms", milliseconds),
@@ -158,8 +115,8 @@ def placement_table(rows: pd.DataFrame) -> Table:
         number("of layers", "layers", integer),
         number("copies between them", "copies", integer),
         flag("worth it", "worthwhile"),
-        stack("CPU stack", "cpu_stack"),
-        stack("GPU stack", "gpu_stack"),
+        words("CPU software", "cpu_stack", stack_label),
+        words("GPU software", "gpu_stack", stack_label),
     )
     note = (
         "Estimated. The placement is optimal (a minimum cut). Copies cost what the board's model says, else nothing. "

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from sitecnn.dataset.compare import SMALLEST_SHIFT, compare, shifts
+from sitecnn.report.kind_names import kind_label
 from sitecnn.report.page import (
     Block,
     Chapter,
@@ -120,8 +121,7 @@ def change_sentence(name: str, table: pd.DataFrame) -> str:
 
 def what(row: Row) -> str:
     """A type of work as people say it: `Convolution layers`, `gemm kernels`, `forward passes`."""
-    kind = str(row["type"]).replace("_", " ")
-    return f"{kind} {row['subject']}s" if kind else f"{row['subject']} passes"
+    return f"{kind_label(str(row['type']))} {row['subject']}s" if row["type"] else f"{row['subject']} passes"
 
 
 def shift_table(name: str, shifted: pd.DataFrame) -> Table:
@@ -153,7 +153,7 @@ def change_table(name: str, table: pd.DataFrame) -> Table:
         words("what", "subject"),
         words("network", "network"),
         words("layer", "layer"),
-        words("kind", "kind"),
+        words("kind", "kind", kind_label),
         words("mode", "mode"),
         number("before, ms", "before_ms", milliseconds),
         number("after, ms", "after_ms", milliseconds),

@@ -21,8 +21,6 @@ from sitecnn.report.page import (
     plural,
     significant,
     where,
-    whole_percent,
-    words,
 )
 from sitecnn.report.results import ProcessorResults, Results
 
@@ -50,7 +48,7 @@ def chapter(results: Results) -> Chapter:
     blocks: list[Block] = [Note(EXPLANATION)]
     answers = []
     for processor in results.measured:
-        gemms = rates(processor, results.kernels)
+        gemms = rates(processor)
         if gemms.empty:
             blocks.append(Note(f"{processor.name}: no matrix multiplication was measured by itself.", True))
             continue
@@ -61,25 +59,17 @@ def chapter(results: Results) -> Chapter:
     return Chapter("gemm", question, answer, tuple(blocks))
 
 
-def rates(processor: ProcessorResults, kernels: pd.DataFrame) -> pd.DataFrame:
+def rates(processor: ProcessorResults) -> pd.DataFrame:
     """GEMMs measured alone with operands in cache: `ms`, `gflops` (2·m·n·k), `intensity` in flop per byte."""
     rows = processor.subject("kernel")
     rows = rows[(rows["kind"] == "gemm") & (rows["mode"] == "warm")]
     gemms = rows[["stack", *SIZES, *FLAGS, "median_ns", "iterations"]].astype(dict.fromkeys([*SIZES, *FLAGS], int))
     m, n, k = (gemms[name].astype(float) for name in SIZES)
     flops, moved = 2 * m * n * k, 4 * (m * k + k * n + m * n)
-    used = (
-        set(kernels[kernels["kind"] == "gemm"][SIZES + FLAGS].itertuples(index=False, name=None))
-        if len(kernels)
-        else set()
-    )
-    in_network = [key in used for key in gemms[SIZES + FLAGS].itertuples(index=False, name=None)]
     return gemms.assign(
         ms=gemms["median_ns"] / 1e6,
         gflops=flops / gemms["median_ns"],
         intensity=flops / moved,
-        use=np.where(in_network, "in a network", "in the sweep"),
-        in_network=in_network,
     ).reset_index(drop=True)
 
 
@@ -94,15 +84,15 @@ def bandwidth(processor: ProcessorResults) -> float:
 def roofline(processor: ProcessorResults, gemms: pd.DataFrame) -> Figure:
     """Rates under the best rate and the best bandwidth that were seen."""
     peak, streamed = float(gemms["gflops"].max()), bandwidth(processor)
-    near = (gemms.loc[gemms["in_network"], "gflops"] > peak / 2).mean()
-    title = f"{processor.name}: {whole_percent(near)} of the networks' multiplications reach half of the highest rate"
-    if not gemms["in_network"].any():
-        title = f"{processor.name}: none of these multiplications is known to be a network's"
-    note = f"Dashed: the highest rate measured, {significant(peak)} GFLOP/s"
+    title = f"{processor.name}: multiplications reach up to {significant(peak)} GFLOP/s"
+    title += f", memory {significant(streamed)} GB/s" if streamed > 0 else ""
+    note = "Dashed: the highest rate measured"
     if streamed > 0:
-        note += f", and the highest rate from memory, {significant(streamed)} GB/s; these multiplications have their"
-        note += " operands in cache, so small ones may exceed it"
-    columns = [*SIZES, "intensity", "gflops", "ms", "use"]
+        note += (
+            " and, at the left, the highest rate from memory; these multiplications have their operands in cache, so "
+        )
+        note += "small ones may exceed it"
+    columns = [*SIZES, "intensity", "gflops", "ms"]
     shown = gemms[columns].round({"intensity": 4, "gflops": 4, "ms": 6})
     alt_text = "Scatter of GFLOP/s against arithmetic intensity, logarithmic, under a roof of peak rate and bandwidth."
     chart = figures.roofline(shown, peak, streamed if streamed > 0 else 1e9)
@@ -226,10 +216,10 @@ def _power(values: "pd.Series[int]") -> Any:
 
 def gemm_table(processor: ProcessorResults, gemms: pd.DataFrame) -> Table:
     """Every multiplication."""
-    frame = gemms.drop(columns=["median_ns", "in_network"]).sort_values(SIZES, ignore_index=True)
+    frame = gemms.drop(columns="median_ns").sort_values(SIZES, ignore_index=True)
     frame = frame.assign(**processor.place)
     columns: tuple[Column, ...] = (
-        where(frame),
+        *where(frame),
         *(number(size, size, integer) for size in SIZES),
         flag("A transposed", "trans_a"),
         flag("B transposed", "trans_b"),
@@ -237,7 +227,6 @@ def gemm_table(processor: ProcessorResults, gemms: pd.DataFrame) -> Table:
         number("ms", "ms", milliseconds),
         number("GFLOP/s", "gflops", significant),
         number("flop/byte", "intensity", significant),
-        words("where", "use"),
     )
     title = plural(len(frame), "matrix multiplication")
     return Table(f"gemm-{processor.slug}", title, frame, columns, searchable=True)

@@ -14,6 +14,7 @@ from sitecnn.report.page import (
     listed,
     mebibytes,
     number,
+    percent,
     plural,
     signed_percent,
     where,
@@ -45,12 +46,13 @@ def chapter(results: Results) -> Chapter:
 
 def answer(computed: pd.DataFrame, measured: pd.DataFrame, shared: pd.DataFrame) -> str:
     """How well the parts add up to what was measured."""
-    errors = joined([table[["error"]].dropna() for table in (measured, shared) if len(table)])
+    errors = joined([table[["network", "error"]].dropna() for table in (measured, shared) if len(table)])
     if errors.empty:
         heaviest = computed.sort_values("weights_bytes").iloc[-1]
         return f"{heaviest['network']} has the heaviest weights, {mebibytes(heaviest['weights_bytes'])} MiB."
-    worst = errors["error"].abs().max()
-    return f"Predicted memory is within {100 * worst:.1f} % of the measured for every network that was measured."
+    worst = percent(errors["error"].abs().max())
+    networks = plural(errors["network"].nunique(), "network")
+    return f"Predicted memory is off by {worst} at most, over the processes of {networks}."
 
 
 def of_sharing_engines(results: Results) -> pd.DataFrame:
@@ -69,7 +71,7 @@ def sharing_table(shared: pd.DataFrame) -> Table:
     columns = (
         words("network", "network"),
         batches(),
-        where(shared),
+        *where(shared),
         number("weights as executed, MiB", "engine_weights_bytes", mebibytes),
         number("arena, MiB", "engine_activations_bytes", mebibytes),
         number("kernels", "engine_kernels", integer),
@@ -133,7 +135,7 @@ def measured_table(measured: pd.DataFrame) -> Table:
     columns = (
         words("network", "network"),
         batches(),
-        where(measured),
+        *where(measured),
         number("base, MiB", "base_bytes", mebibytes),
         number("base + what a pass touches, MiB", "computed_bytes", mebibytes),
         number("measured, MiB", "total_bytes", mebibytes),

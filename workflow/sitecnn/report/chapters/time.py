@@ -62,7 +62,7 @@ def answer(times: pd.DataFrame) -> str:
     median, name = percent(shares[f"{first}_share"].median()), capitalised(figures.GROUP_NAMES[first])
     if len(shares) == 1:
         return f"{name} layers take most of the time of the pass that was measured, {median}."
-    text = f"{name} layers take most of the time in {count} of {len(shares)} passes"
+    text = f"{name} layers take most of the time in {count} of {len(shares)} passes that were timed layer by layer"
     text += f", {listed(parts)}" if parts else ""
     return f"{text}. {name} layers take {median} of a pass in the median."
 
@@ -71,12 +71,12 @@ def time_table(times: pd.DataFrame) -> Table:
     """The poster's Table 1."""
     columns: list[Column] = [
         words("network", "network"),
-        where(times),
+        *where(times),
         batches(),
     ]
-    columns += [timed(f"{title}, ms", group) for group, title in passes.TITLES.items()]
-    columns += [timed("layerwise pass, ms", "layerwise"), timed("forward pass, ms", "forward")]
+    columns += [timed("forward pass, ms", "forward"), timed("layerwise pass, ms", "layerwise")]
     columns += [number("layerwise over forward", "overhead", signed_percent)]
+    columns += [timed(f"{title}, ms", group) for group, title in passes.TITLES.items()]
     note = (
         "Median ± half the interquartile range, and the share of the sum of layers. A layerwise pass times each layer, "
         "a forward pass only the whole network; the difference is what the timing costs. A dash: no "
@@ -98,6 +98,7 @@ def bars(processor: ProcessorResults, times: pd.DataFrame) -> Figure | Note:
     shares_by_group = [
         {
             "label": label,
+            "network": row["network"],
             "group": figures.GROUP_NAMES[group],
             "ms": row[f"{group}_ms"],
             "share": row[f"{group}_share"],
@@ -159,7 +160,7 @@ def layer_table(processor: ProcessorResults, work: pd.DataFrame) -> Table:
     rows["gmacs_per_s"] = macs.where(macs > 0) / rows["ms"].where(rows["ms"] > 0) / 1e6
     columns = (
         words("network", "network"),
-        where(rows),
+        *where(rows),
         batches(),
         number("#", "layer_index", integer),
         words("layer", "layer"),

@@ -4,23 +4,35 @@
 
   // On a phone legends are one below the other, names have a line for each of their parts ("vgg16 on local cpu with ONNX
   // Runtime, batch 4", "random forest (nn-Meter)"), and the numbers and titles of an axis end where it does.
-  const NARROW = 560, TALL = 700, HALF_A_LABEL_PX = 24;
-  const PARTS = "split(datum.label, / on | with |, | (?=\\()/)";
-  const narrowed = ({ config, height, ...spec }) => ({ ...spec, height: height < TALL ? 1.5 * height : height, config: {
+  const NARROW = 560, TALL = 700, HALF_A_LABEL_PX = 24, TALLER = 1.5;
+  const PARTS = "split(datum.label, / on | with |, (?![^(]*[)])| (?=[(])/)";
+  const narrowed = ({ config, height, ...spec }) => ({ ...spec, config: {
     ...config,
     axis: { ...config.axis, labelLimit: 150 },
     axisX: { ...config.axisX, titleAnchor: "end", labelFlush: HALF_A_LABEL_PX, labelSeparation: 8 },
     axisYDiscrete: { labelExpr: PARTS },
     legend: { ...config.legend, columns: 1 },
-  } });
+  }, height: height.step ? { step: TALLER * height.step } : height < TALL ? TALLER * height : height });
+
+  // Charts follow the filter by two parameters of theirs; rows that are of no board or network stay.
+  const NAMES = ["board", "network"];
+  const chosen = Object.fromEntries(NAMES.map((name) => [name, ""]));
+  const FILTER = NAMES.map((name) => ({ filter: `!${name} || !datum.${name} || datum.${name} == ${name}` }));
+  const only = (part) => ({ ...part, transform: [...FILTER, ...(part.transform ?? [])] });
+  const filterable = (spec) => ({
+    ...(spec.layer ? { ...spec, layer: spec.layer.map(only) } : only(spec)),
+    params: [...(spec.params ?? []), ...NAMES.map((name) => ({ name, value: chosen[name] }))],
+  });
+  const views = [];
 
   // Figures become interactive when they come near the window; their static drawings stay for printing.
   const draw = async (place) => {
     place.hidden = false;
     const wide = specs[place.dataset.figure];
-    const spec = place.clientWidth < NARROW ? narrowed(wide) : wide;
+    const spec = filterable(place.clientWidth < NARROW ? narrowed(wide) : wide);
     try {
-      await window.vegaEmbed(place.firstElementChild, spec, { renderer: "svg", actions: false, ast: true });
+      const { view } = await window.vegaEmbed(place.firstElementChild, spec, { renderer: "svg", actions: false, ast: true });
+      views.push(view);
       place.parentElement.classList.add("drawn");
     } catch (error) {
       place.hidden = true;
@@ -61,15 +73,18 @@
     });
   });
 
-  // One choice of board and network for all chapters: what is of another is hidden, rows, tables and figures.
+  // One choice of board and network for all chapters: what is of another is hidden, rows, tables, figures and marks.
   const filter = document.getElementById("filter");
   const others = (name) => [...document.querySelectorAll(`[data-${name}]`)];
   filter.addEventListener("change", () => {
-    const chosen = Object.fromEntries(new FormData(filter));
+    Object.assign(chosen, Object.fromEntries(new FormData(filter)));
+    filter.querySelector("output").hidden = !chosen.board && !chosen.network;
+    for (const view of views) view.signal("board", chosen.board).signal("network", chosen.network).runAsync();
     for (const element of new Set(Object.keys(chosen).flatMap(others))) {
       element.dataset.filtered = Object.entries(chosen).some(
         ([name, value]) => value && element.dataset[name] !== undefined && element.dataset[name] !== value);
     }
+    for (const details of document.querySelectorAll("[data-filtered=false] > .repeated")) details.open = Boolean(chosen.board);
     for (const grid of document.querySelectorAll("table.grid")) {
       const shown = [...grid.tHead.rows[0].cells].map((cell) => cell.dataset.filtered !== "true");
       for (const row of grid.tBodies[0].rows) [...row.cells].forEach((cell, index) => { cell.hidden = !shown[index]; });
