@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from sitecnn.cli import main
@@ -173,13 +174,19 @@ def test_a_board_is_shown_alone_with_its_figures_and_tables(of_two_boards, tmp_p
     script = """
         const choice = document.querySelector("#filter select[name=board]");
         const seen = (one) => one.getBoundingClientRect().height > 0;
-        const shown = (board) => {
+        const marks = {};
+        const shown = async (board) => {
             choice.value = board;
             choice.dispatchEvent(new Event("change", {bubbles: true}));
+            await new Promise((done) => setTimeout(done, 300));
+            const svg = document.querySelector("#figure-answer .live svg");
+            marks[board] = [svg.querySelectorAll(".mark-symbol.role-mark path").length,
+                svg.getBoundingClientRect().height];
             const blocks = [...document.querySelectorAll("figure, p.title")].filter(seen);
             return blocks.map((one) => one.id || one.textContent);
         };
-        return {all: shown(""), desk: shown("desk"), tx1: shown("tx1"), again: shown("")};
+        const [all, desk, tx1] = [await shown(""), await shown("desk"), await shown("tx1")];
+        return {all, desk, tx1, again: await shown(""), marks};
     """
     answer, _ = ask(of_two_boards, tmp_path, script)
     of_desk = {"figure-time-desk-cpu", "figure-layers-desk-gpu", "Forward passes, measured and estimated"}
@@ -188,6 +195,11 @@ def test_a_board_is_shown_alone_with_its_figures_and_tables(of_two_boards, tmp_p
     assert not of_desk & set(answer["tx1"])
     assert "figure-answer" in answer["tx1"]
     assert answer["again"] == answer["all"]
+    rows = pd.read_csv(of_two_boards.parent / "tables" / "answer.csv")
+    assert {board: count for board, (count, _) in answer["marks"].items()} == {
+        "": len(rows), "desk": (rows["board"] == "desk").sum(), "tx1": (rows["board"] == "tx1").sum()
+    }  # fmt: skip
+    assert answer["marks"]["tx1"][1] < answer["marks"][""][1]
 
 
 def test_names_and_numbers_of_the_answer_are_whole_on_a_phone(of_two_boards, tmp_path):

@@ -9,7 +9,7 @@ from sitecnn.explore import number_format
 from sitecnn.explore.render import certainty
 
 NUMBER = {
-    ":valueFormatter": "(p) => p.value == null ? '–' : p.value.toLocaleString('en', {maximumSignificantDigits: 4})",
+    ":valueFormatter": "(p) => p.value == null ? '–' : p.value.toLocaleString('en', {maximumSignificantDigits: 3})",
     "type": "rightAligned",
     "filter": "agNumberColumnFilter",
     "suppressHeaderFilterButton": True,
@@ -20,8 +20,8 @@ COLUMNS: list[dict[str, Any]] = [
     {"field": "name", "headerName": "layer", "width": 160},
     {"field": "type", "headerName": "type", "width": 120},
     {"field": "ms", "headerName": "ms", "width": 84, **NUMBER},
-    {"field": "low_ms", "headerName": "ms, low", "width": 84, **NUMBER},
-    {"field": "high_ms", "headerName": "ms, high", "width": 84, **NUMBER},
+    {"field": "low_ms", "headerName": "ms, low", "width": 92, **NUMBER},
+    {"field": "high_ms", "headerName": "ms, high", "width": 98, **NUMBER},
     {"field": "change_ms", "headerName": "change, ms", "width": 110, "hide": True, **NUMBER},
     {"field": "change_low_ms", "headerName": "change, low", "width": 110, "hide": True, **NUMBER},
     {"field": "change_high_ms", "headerName": "change, high", "width": 110, "hide": True, **NUMBER},

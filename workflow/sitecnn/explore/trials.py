@@ -35,8 +35,13 @@ HALF = 0.5
 def trials(question: Question, stack: Stack, root: Path) -> list[dict[str, Any]]:
     """Every change with its gain per image; `edit` is what the page can make of it, None where it can not."""
     now = advice_context(question, stack, root)
-    advice = [*advise(now), *_smaller(now)]
+    advice = sorted([*advise(now), *_smaller(now)], key=_place)
     return [{**asdict(one), "sure": one.is_sure, "edit": _edit(question, now, one.edit)} for one in advice]
+
+
+def _place(one: Advice) -> tuple[bool, bool, float]:
+    """Time before memory, sure gains before doubtful ones, the largest first: as `advise` has them."""
+    return not one.gain_ms, not one.is_sure, -(one.gain_ms.estimate if one.gain_ms else one.saves_bytes or 0)
 
 
 def advice_context(question: Question, stack: Stack, root: Path) -> AdviceContext:

@@ -47,9 +47,12 @@ class Correction:
         The deviation is that given the nearest point alone, which is at least that given all.
         """
         points, weights = self.arrays
-        covariance = _covariance(_coordinates(sizes), points, self.length)
-        nearest = covariance.max(axis=1)
-        return self.amplitude**2 * covariance @ weights, self.amplitude * np.sqrt(np.maximum(1 - nearest**2, 0))
+        # Half of a network's kernels are of the same sizes.
+        unlike, number = np.unique(_coordinates(sizes), axis=0, return_inverse=True)
+        covariance = _covariance(unlike, points, self.length)
+        log_factors = self.amplitude**2 * covariance @ weights
+        sds = self.amplitude * np.sqrt(np.maximum(1 - covariance.max(axis=1) ** 2, 0))
+        return log_factors[number.ravel()], sds[number.ravel()]
 
 
 def fit_correction(sizes: Sizes, log_ratio: Array) -> Correction:

@@ -59,7 +59,7 @@ LEGEND = {
 }
 
 
-def styled(chart: Any, height: int | alt.Step, columns: int = 5) -> Any:
+def styled(chart: Any, height: int, columns: int = 5) -> Any:
     """`chart` at the report's width, in colours that read on light and dark paper alike; `columns` of the legend."""
     chart = chart.properties(width=WIDTH, height=height)
     chart = chart.configure(background="transparent", font="system-ui, sans-serif", aria=False)
@@ -116,7 +116,7 @@ def answer_dots(rows: pd.DataFrame, level: float) -> Any:
         tooltip=tooltip,
     )
     bars = base.mark_rule(strokeWidth=2, opacity=0.5).encode(x=alt.X("low_ms:Q", **log(title)), x2="high_ms:Q")
-    height = alt.Step(12 + 9 * len(labels) if is_few else 26)
+    height = rows["line"].nunique() * (12 + 9 * len(labels) if is_few else 26)
     return styled(bars + dots if is_few else dots, height, columns=1 if max(map(len, labels)) > LONG_LABEL else 4)
 
 
@@ -134,7 +134,7 @@ def share_bars(rows: pd.DataFrame) -> Any:
             tooltip=["label:N", "group:N", alt.Tooltip("ms:Q", format=".3~g"), alt.Tooltip("share:Q", format=".1%")],
         )
     )
-    return styled(chart, alt.Step(26))
+    return styled(chart, 26 * rows["label"].nunique())
 
 
 def memory_bars(rows: pd.DataFrame, totals: pd.DataFrame) -> Any:
@@ -151,7 +151,7 @@ def memory_bars(rows: pd.DataFrame, totals: pd.DataFrame) -> Any:
         tick = alt.Chart(totals).mark_tick(thickness=3, size=24, color="currentColor")
         hover = ["network:N", "processor:N", alt.Tooltip("mib:Q", format=".1f")]
         chart = chart + tick.encode(x="mib:Q", y=alt.Y("network:N", sort=None), tooltip=hover)
-    return styled(chart, alt.Step(30))
+    return styled(chart, 30 * rows["network"].nunique())
 
 
 def intervals(rows: pd.DataFrame, level: float) -> Any:
@@ -182,7 +182,7 @@ def intervals(rows: pd.DataFrame, level: float) -> Any:
         tooltip=["label:N", alt.Tooltip("measured_ms:Q", format=".4~g"), alt.Tooltip("estimate_ms:Q", format=".4~g")],
     )
     one = alt.Chart(pd.DataFrame({"ratio": [1.0]})).mark_rule(strokeDash=[4, 4], color="gray").encode(x="ratio:Q")
-    return styled(one + bars + dots, alt.Step(26))
+    return styled(one + bars + dots, 26 * rows["label"].nunique())
 
 
 def measured_against_estimated(layers: pd.DataFrame) -> Any:
@@ -223,7 +223,7 @@ def residuals(layers: pd.DataFrame) -> Any:
     ]
     points = base.mark_circle(size=30, opacity=0.5).encode(x=errors, y=kinds, color=by_group(layers), tooltip=tooltip)
     middle = base.mark_tick(thickness=3, size=20, color="currentColor").encode(x="median(error):Q", y=kinds)
-    return styled(points + middle, alt.Step(26))
+    return styled(points + middle, 26 * layers["kind"].nunique())
 
 
 def roofline(gemms: pd.DataFrame, peak: float, bandwidth: float) -> Any:
@@ -319,7 +319,7 @@ def cost_bars(rows: pd.DataFrame) -> Any:
         order="order:Q",
         tooltip=["label:N", "purpose:N", alt.Tooltip("minutes:Q", format=".3~g")],
     )  # fmt: skip
-    return styled(chart, alt.Step(30))
+    return styled(chart, 30 * rows["label"].nunique())
 
 
 def method_errors(rows: pd.DataFrame, ours: str) -> Any:
@@ -335,7 +335,7 @@ def method_errors(rows: pd.DataFrame, ours: str) -> Any:
                alt.Tooltip("measured_ms:Q", format=".4~g"), alt.Tooltip("estimate_ms:Q", format=".4~g")]  # fmt: skip
     points = alt.Chart(rows).mark_circle(size=60, opacity=0.7).encode(x=x, y=y, color=colour, tooltip=tooltip)
     middle = alt.Chart(rows).mark_tick(thickness=3, size=22, color="currentColor").encode(x="median(size):Q", y=y)
-    return styled(points + middle, alt.Step(30))
+    return styled(points + middle, 30 * rows["method"].nunique())
 
 
 def errors_by_seconds(rows: pd.DataFrame) -> Any:

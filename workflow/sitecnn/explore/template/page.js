@@ -48,7 +48,9 @@
       if (inside) {
         const box = chosen.getBoundingClientRect();
         const frame = inside.getBoundingClientRect();
-        if (box.top < frame.top || box.bottom > frame.bottom) inside.scrollTop += box.top - frame.top - frame.height / 2;
+        // The card of the layer lies over the lower part.
+        const bottom = Math.min(frame.bottom, document.getElementById("layer-card")?.getBoundingClientRect().top ?? frame.bottom);
+        if (box.top < frame.top || box.bottom > bottom) inside.scrollTop += box.top - (frame.top + bottom - box.height) / 2;
         if (box.left < frame.left || box.right > frame.right) inside.scrollLeft += box.left - frame.left - frame.width / 2;
       }
     }

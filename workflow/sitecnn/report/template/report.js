@@ -4,7 +4,7 @@
 
   // On a phone legends are one below the other, names have a line for each of their parts ("vgg16 on local cpu with ONNX
   // Runtime, batch 4", "random forest (nn-Meter)"), and the numbers and titles of an axis end where it does.
-  const NARROW = 560, TALL = 700, HALF_A_LABEL_PX = 24, TALLER = 1.5;
+  const NARROW = 560, HALF_A_LABEL_PX = 24, TALLER = 1.5;
   const PARTS = "split(datum.label, / on | with |, (?![^(]*[)])| (?=[(])/)";
   const narrowed = ({ config, height, ...spec }) => ({ ...spec, config: {
     ...config,
@@ -12,7 +12,7 @@
     axisX: { ...config.axisX, titleAnchor: "end", labelFlush: HALF_A_LABEL_PX, labelSeparation: 8 },
     axisYDiscrete: { labelExpr: PARTS },
     legend: { ...config.legend, columns: 1 },
-  }, height: height.step ? { step: TALLER * height.step } : height < TALL ? TALLER * height : height });
+  }, height: TALLER * height });
 
   // Charts follow the filter by two parameters of theirs; rows that are of no board or network stay.
   const NAMES = ["board", "network"];
@@ -24,6 +24,7 @@
     params: [...(spec.params ?? []), ...NAMES.map((name) => ({ name, value: chosen[name] }))],
   });
   const views = [];
+  const lines = (view) => view.scale("y").domain().length;
 
   // Figures become interactive when they come near the window; their static drawings stay for printing.
   const draw = async (place) => {
@@ -32,7 +33,7 @@
     const spec = filterable(place.clientWidth < NARROW ? narrowed(wide) : wide);
     try {
       const { view } = await window.vegaEmbed(place.firstElementChild, spec, { renderer: "svg", actions: false, ast: true });
-      views.push(view);
+      views.push([view, view.height() / lines(view)]);
       place.parentElement.classList.add("drawn");
     } catch (error) {
       place.hidden = true;
@@ -79,7 +80,10 @@
   filter.addEventListener("change", () => {
     Object.assign(chosen, Object.fromEntries(new FormData(filter)));
     filter.querySelector("output").hidden = !chosen.board && !chosen.network;
-    for (const view of views) view.signal("board", chosen.board).signal("network", chosen.network).runAsync();
+    for (const [view, line] of views) {
+      view.signal("board", chosen.board).signal("network", chosen.network).run();
+      if (view.scale("y").bandwidth) view.height(Math.max(1, lines(view)) * line).run();
+    }
     for (const element of new Set(Object.keys(chosen).flatMap(others))) {
       element.dataset.filtered = Object.entries(chosen).some(
         ([name, value]) => value && element.dataset[name] !== undefined && element.dataset[name] !== value);

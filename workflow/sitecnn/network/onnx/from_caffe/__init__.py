@@ -1,5 +1,7 @@
 """Caffe's layers → ONNX nodes with the same outputs for the same weights; one rule per layer type."""
 
+from functools import lru_cache
+
 from sitecnn.errors import NetworkError
 from sitecnn.network.caffe.splits import is_automatic_split
 from sitecnn.network.graph import Network, OnnxNode
@@ -10,6 +12,7 @@ RULES = {**products.RULES, **arithmetic.RULES, **arrangement.RULES}
 """What each layer type is in ONNX. Types that are not here have no equal there."""
 
 
+@lru_cache(maxsize=2)
 def caffe_nodes(network: Network) -> tuple[tuple[int, OnnxNode], ...]:
     """The nodes of a network of Caffe's layers, each with the index of its layer.
 
