@@ -5,14 +5,19 @@ import json
 import pandas as pd
 import pytest
 
-from sitecnn.dataset.imports import caffe_time, kernels, onnxruntime, table, tensorrt, totals
+from sitecnn.dataset.imports import caffe_time, kernels, onnxruntime, profiled, table, tensorrt, totals
 from sitecnn.dataset.imports.joining import absorb, definition, heaviest, implausible, layer_index
 from sitecnn.dataset.imports.record import Imported, Passes, Target, write_import
 from sitecnn.dataset.imports.tables import Numbers, checked, read_rows
 from sitecnn.dataset.imports.tflite import of_published, with_unlisted
 from sitecnn.errors import DatasetError, NetworkError
 from sitecnn.network import parse_prototxt
+from sitecnn.network.onnx import parse_onnx
+from sitecnn.workload.engines import NCHWC_BLOCKS, ONNXRUNTIME, Engine
+from sitecnn.workload.lowering import lower
+from sitecnn.workload.lowering.releases import RELEASES
 from tests.dataset.records import PROTOTXT
+from tests.workload.lowering.graphs import Builder
 
 CPU, GPU = Target("x", "cpu", "s"), Target("x", "gpu", "s")
 MACS = 2 * 4 * 36 * 27
@@ -403,3 +408,52 @@ def test_a_gate_multiplies_the_map_that_was_averaged():
     rows = [listed(8), listed(8, kind="tflite_mean", out_height=1), listed(1), listed(8)]
     made = with_unlisted(rows, ["conv_0", "mean_1", "conv_2", "conv_4"])
     assert [(row["kind"], row["height"]) for row in made][3:] == [("tflite_elementwise", 8), ("conv", 8)]
+
+
+def engine_nodes(network, block):
+    """What ONNX Runtime makes of a network, as a profile names it."""
+    kernels = lower(network, Engine(ONNXRUNTIME, RELEASES[0], block))
+    return kernels, [(f"node{number}", profiled._node(kernel)) for number, kernel in enumerate(kernels)]
+
+
+@pytest.fixture
+def twice():
+    """Two convolutions of the same sizes."""
+    builder = Builder()
+    return parse_onnx(builder.model(builder.conv(builder.conv("x", 3, 3, 3), 3, 3, 3)), "twice.onnx")
+
+
+def test_nodes_alike_are_layers_in_the_order_of_the_network(twice):
+    kernels, nodes = engine_nodes(twice, 0)
+    matched = profiled.match(twice, nodes)
+    assert matched.layers == {name: kernel.layers for (name, _), kernel in zip(nodes, kernels, strict=True)}
+    assert len({indices[0] for indices in matched.layers.values()}) == len(nodes) > 1
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_network_has_half_of_the_nodes_of_its_profile(twice, more):
+    _, nodes = engine_nodes(twice, 0)
+    strangers = [(f"other{number}", ("Loop", (), ())) for number in range(len(nodes) + more)]
+    assert (profiled.match(twice, nodes + strangers) is None) == bool(more)
+
+
+@pytest.mark.parametrize("block", NCHWC_BLOCKS[1:])
+def test_names_of_nodes_tell_of_blocks(twice, block):
+    """Where none is a reorder, which would tell of them, too."""
+    _, nodes = engine_nodes(twice, block)
+    named = [(f"{name}_nchwc", node) for name, node in nodes if node[0] not in profiled.OWN]
+    assert profiled.match(twice, named).engine.nchwc_block > 0
+
+
+def test_a_run_that_lacks_a_node_of_a_group_is_no_sample(toy):
+    nodes = pd.DataFrame({"event": [1, 2, 3], "name": ["a", "b", "a"], "run": [0, 0, 1], "ms": [1.0, 2.0, 4.0]})
+    matched = profiled.Matched(Engine(ONNXRUNTIME, RELEASES[0], 0), {"a": (1,), "b": (1, 2)}, frozenset())
+    passes = Passes("toy", toy, "s")
+    onnxruntime._take_groups(nodes, matched, passes, Imported())
+    assert passes.layers_ms == {1: [3.0]} and passes.fused == {1: ["relu"]}
+
+
+def test_work_behind_a_map_that_is_no_gate_is_of_that_map():
+    rows = [listed(8), listed(8, kind="tflite_mean", out_height=1), listed(8, channels=6), listed(8)]
+    made = with_unlisted(rows, ["conv_0", "mean_1", "conv_2", "conv_4"])
+    assert [(row["kind"], row["channels"]) for row in made][3:] == [("tflite_elementwise", 6), ("conv", 4)]
