@@ -190,6 +190,11 @@ REFUSED = [
         layers({"name": "data", "samples_ns": [1]}, {"name": "x", "samples_ns": [1]}),
         "layer 1 is 'x' in",
     ),
+    (
+        "two layers of other names: the first is told",
+        layers({"name": "x", "samples_ns": [1]}, {"name": "y", "samples_ns": [1]}),
+        "layer 0 is 'x' in the record",
+    ),
     ("a layer without samples", layers({"name": "data", "samples_ns": []}), "no samples_ns"),
     ("a layer's samples are texts", layers({"name": "data", "samples_ns": ["1"]}), "layers[].samples_ns[] is VARCHAR"),
     ("a sample too long for a float", passes(forward_ns=[10**400]), "a sample of samples_ns is no number"),
@@ -233,6 +238,7 @@ TAKEN = [
     ("lists of several rails", text(gemm_record(109, power_rails=["A, B", "C"], power_mw=[1.5, 2]))),
     ("nulls in lists", text(gemm_record(110, power_rails=["A", None], power_mw=[1.5, None]))),
     ("what may be missing is null", text(gemm_record(111, reason=None, mode=None, seconds=None, low_ns=None))),
+    ("no time at all", text(gemm_record(112, samples_ns=[0.0, 0.0], median_ns=0.0, low_ns=0.0, high_ns=0.0))),
 ]
 """The numbers of their keys follow one another."""
 
