@@ -263,9 +263,18 @@ PARTS: dict[str, Part] = {
     "every index, and the whole": lambda b, x: _gathered(b, x, alone=False),
     "Reshapes in a row": _reshaped_twice,
     "Reshapes in a row, one of which allows zeros": lambda b, x: _reshaped_twice(b, x, allowzero=1),
+    "Reshapes in a row, the first of which allows zeros": lambda b, x: b.op(
+        "Abs", b.op("Reshape", b.op("Reshape", b.op("Tanh", x), b.sizes(1, 32, -1), allowzero=1), b.sizes(1, 4, 8, -1))
+    ),
     "a sum from zero": _sum_from_zero,
     "a Mul by one": lambda b, x: b.op("Relu", b.op("Mul", b.constant([1.0]), b.op("Tanh", x))),
     "a Sub from zero": lambda b, x: b.op("Sub", b.constant(0.0), x),
+    "a Sub from zero, and more": lambda b, x: b.op("Abs", b.op("Sub", b.constant(0.0), b.op("Tanh", x))),
+    "a Div of one": lambda b, x: b.op("Abs", b.op("Div", b.constant(1.0), b.op("Tanh", x))),
+    "Pad that cuts off": lambda b, x: b.conv(
+        b.op("Pad", x, b.sizes(0, 0, -1, 1, 0, 0, -1, 1)), 32, 32, 3, pads=[0] * 4
+    ),
+    "Pad of channels": lambda b, x: b.conv(b.op("Pad", x, b.sizes(0, 8, 1, 1, 0, 8, 1, 1)), 48, 32, 3, pads=[0] * 4),
     "attention of slices": _sliced_attention,
     "a residual of channels last": _residual_of_channels_last,
     "a mean of channels last": _mean,

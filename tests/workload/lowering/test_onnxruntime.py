@@ -59,9 +59,12 @@ def test_parts_of_networks_run_as_lowered(name: str, block: int, tmp_path: Path)
     check(builder.model(PARTS[name](builder, builder.conv("x", 3, 32, 3))), tmp_path, block)
 
 
+@pytest.mark.parametrize("opset", [13, 16])
 @pytest.mark.parametrize("name", [name for name in PARTS if "normalisation" in name or "attention" in name])
-def test_a_files_operator_set_decides_when_layer_normalisation_is_found(name: str, block: int, tmp_path: Path) -> None:
-    builder = Builder(opset=13)
+def test_a_files_operator_set_decides_when_layer_normalisation_is_found(
+    name: str, opset: int, block: int, tmp_path: Path
+) -> None:
+    builder = Builder(opset=opset)
     check(builder.model(PARTS[name](builder, builder.conv("x", 3, 32, 3))), tmp_path, block)
 
 

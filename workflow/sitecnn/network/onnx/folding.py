@@ -16,11 +16,26 @@ LARGE_BYTES = 1 << 16
 
 FOLDED = frozenset(
     {
-        *("Abs", "Add", "And", "Cast", "Ceil", "Clip", "Concat", "Constant", "ConstantOfShape", "Div", "Equal"),
+        *("Abs", "Add", "And", "Cast", "Ceil", "Clip", "Concat", "Constant", "ConstantOfShape", "Div", "Equal", "Exp"),
         *("Expand", "Floor", "Gather", "GatherND", "Greater", "GreaterOrEqual", "Identity", "Less", "LessOrEqual"),
-        *("Max", "Min", "Mod", "Mul", "Neg", "NonZero", "Not", "Or", "Pow", "Range", "ReduceMax", "ReduceMin"),
-        *("ReduceProd", "ReduceSum", "Reshape", "Round", "ScatterND", "Shape", "Size", "Slice", "Split", "Sqrt"),
-        *("Squeeze", "Sub", "Transpose", "Unsqueeze", "Where"),
+        *(
+            "Log",
+            "Max",
+            "Min",
+            "Mod",
+            "Mul",
+            "Neg",
+            "NonZero",
+            "Not",
+            "OneHot",
+            "Or",
+            "Pow",
+            "Range",
+            "Reciprocal",
+            "ReduceMax",
+        ),
+        *("ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "Reshape", "Round", "ScatterND", "Shape", "Sign"),
+        *("Size", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tile", "Transpose", "Unsqueeze", "Where", "Xor"),
     }
 )
 """Operators whose small constant results are worked out, as exporters compute shapes by them."""
@@ -183,6 +198,13 @@ def _is_small(node: NodeProto, given: Mapping[str, Any]) -> bool:
     """Whether the result cannot be large, whatever a hostile file makes of it."""
     if node.op_type in ("ConstantOfShape", "Expand"):
         return bool(abs(numpy.prod(given[node.input[-1]].astype(float))) <= MOST_FOLDED_VALUES)
+    if node.op_type == "Tile":
+        return bool(
+            given[node.input[0]].size * abs(numpy.prod(given[node.input[1]].astype(float))) <= MOST_FOLDED_VALUES
+        )
+    if node.op_type == "OneHot":
+        depth = float(given[node.input[1]].ravel()[0])
+        return given[node.input[0]].size * abs(depth) <= MOST_FOLDED_VALUES
     if node.op_type == "Range":
         start, limit, delta = (float(given[name].ravel()[0]) for name in node.input)
         return delta != 0 and abs((limit - start) / delta) <= MOST_FOLDED_VALUES
