@@ -23,6 +23,11 @@ def _gelu(b: Builder, x: str) -> str:
     return b.op("Mul", b.op("Mul", x, b.op("Add", erf, b.constant(1.0))), b.constant(0.5))
 
 
+def _gelu_and_half(b: Builder, x: str) -> str:
+    half, erf = b.op("Mul", x, b.constant(0.5)), b.op("Erf", b.op("Div", x, b.constant(1.4142135)))
+    return b.op("Sub", b.op("Mul", half, b.op("Add", erf, b.constant(1.0))), half)
+
+
 def _resized(b: Builder, x: str, scale: float = 2.0, **more: str) -> str:
     return b.op("Resize", x, "", b.constant([1, 1, scale, scale]), **more)
 
@@ -58,6 +63,13 @@ def _layer_normalisation(b: Builder, x: str) -> str:
 
 def _joined(b: Builder, x: str) -> str:
     return b.op("Concat", x, b.op("Transpose", b.conv("x", 3, 32), perm=[0, 2, 3, 1]), axis=3)
+
+
+def _equal_pads(b: Builder, x: str, *, computed: bool) -> str:
+    """NASNet's: two branches pad the same tensor, by sizes that the file has or works out."""
+    x, size = b.op("Relu", x), [0, 0, 1, 1, 0, 0, 1, 1]
+    pads = [b.op("Cast", b.constant(size, np.int32), to=7) if computed else b.sizes(*size) for _ in range(2)]
+    return b.op("Add", *(b.conv(b.op("Pad", x, one), 32, 32, 3, pads=[0] * 4) for one in pads))
 
 
 def _residual_of_channels_last(b: Builder, x: str) -> str:
@@ -266,6 +278,9 @@ PARTS: dict[str, Part] = {
     "Reshapes in a row, the first of which allows zeros": lambda b, x: b.op(
         "Abs", b.op("Reshape", b.op("Reshape", b.op("Tanh", x), b.sizes(1, 32, -1), allowzero=1), b.sizes(1, 4, 8, -1))
     ),
+    "equal Pads": lambda b, x: _equal_pads(b, x, computed=False),
+    "equal Pads of computed sizes": lambda b, x: _equal_pads(b, x, computed=True),
+    "GELU whose half is read": _gelu_and_half,
     "a sum from zero": _sum_from_zero,
     "a Mul by one": lambda b, x: b.op("Relu", b.op("Mul", b.constant([1.0]), b.op("Tanh", x))),
     "a Sub from zero": lambda b, x: b.op("Sub", b.constant(0.0), x),

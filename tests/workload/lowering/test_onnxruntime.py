@@ -68,6 +68,21 @@ def test_a_files_operator_set_decides_when_layer_normalisation_is_found(
     check(builder.model(PARTS[name](builder, builder.conv("x", 3, 32, 3))), tmp_path, block)
 
 
+@pytest.mark.parametrize("opset", [13, 18, 19])
+def test_enlargements_of_newer_operator_sets_stay_on_blocks_since_1_25(opset: int, block: int, tmp_path: Path) -> None:
+    """As 1.24.1 and 1.25.1 ran it on a machine with AVX-512."""
+    builder = Builder(opset=opset)
+    model = builder.model(PARTS["nearest Resize"](builder, builder.conv("x", 3, 32, 3)))
+    check(model, tmp_path, block)
+    assert "Upsample" in [one.op for one in lowered(model, 16, version="1.25.1")]
+    assert ("Upsample" in [one.op for one in lowered(model, 16, version="1.24.1")]) == (opset == 13)
+
+
+def test_gathers_of_older_operator_sets_are_no_split(block: int, tmp_path: Path) -> None:
+    builder = Builder(opset=12)
+    check(builder.model(PARTS["every index"](builder, builder.conv("x", 3, 32, 3))), tmp_path, block)
+
+
 @pytest.mark.parametrize("direction", ["forward", "bidirectional"])
 @pytest.mark.parametrize(("kind", "gates"), [("LSTM", 4), ("GRU", 3), ("RNN", 1)])
 def test_what_recurrent_layers_pack_is_not_shown(

@@ -129,8 +129,22 @@ def test_parts_behind_what_nobody_knows_the_sizes_of_run_as_lowered(
 
 def heads_of_one_product(b: Builder, x: str) -> str:
     """PyTorch's multi-head attention: one product of tokens whose batch comes second."""
-    x = b.op("Transpose", tokens(b, x), perm=[1, 0, 2])
+    x = b.op("Transpose", b.op("LayerNormalization", tokens(b, x), b.weight(32), b.weight(32)), perm=[1, 0, 2])
     return b.op("Add", b.op("MatMul", x, b.weight(32, 48)), b.weight(48))
+
+
+def joined_last(b: Builder, x: str) -> str:
+    """Beside what may have as many axes as it will, a Transpose stays."""
+    parts = b.op("Transpose", x, perm=[0, 2, 3, 1]), rankless(b, b.op("Tanh", x))
+    return b.op("Transpose", b.op("Concat", *parts, axis=3), perm=[0, 3, 1, 2])
+
+
+def multiplied_rankless(b: Builder, x: str) -> str:
+    """Sizes that become known beside a product of what has no known number of axes."""
+    wide = b.op("Add", b.op("MatMul", rankless(b, x), b.weight(32, 48)), b.weight(48))
+    erf = b.op("Erf", b.op("Div", wide, b.constant(1.4142135)))
+    wide = b.op("Mul", b.op("Mul", wide, b.op("Add", erf, b.constant(1.0))), b.constant(0.5))
+    return b.op("Add", b.op("ReduceMean", wide), viewed(b, x, length(b, x, 0), -1))
 
 
 def repeated(b: Builder, x: str) -> str:
@@ -162,6 +176,8 @@ WORKED_OUT: dict[str, Part] = {
     "casts": cast,
     "heads of one product": heads_of_one_product,
     "repeated": repeated,
+    "joined last": joined_last,
+    "a product of no known rank": multiplied_rankless,
     "a Gather of sizes": lambda b, x: b.op("Reshape", x, b.op("Gather", b.op("Shape", x), b.sizes(0, 2, 3, 1), axis=0)),
     "enlarged to another's size": lambda b, x: b.op(
         "Resize", b.op("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2]), "", "", b.op("Shape", x),
@@ -180,6 +196,38 @@ def test_sizes_are_worked_out_as_onnxruntime_does(name: str, batch: Any, block: 
     builder = Builder((batch, 3, 32, 32))
     last = WORKED_OUT[name](builder, builder.conv("x", 3, 32, 3))
     check(builder.model(builder.op("Sigmoid", last)), tmp_path, block)
+
+
+LEAVING_ONE = ((2, {"strides": [2, 2]}), (3, {"dilations": [2, 2]}), (3, {"pads": [0] * 4}))
+
+
+@pytest.mark.parametrize(("side", "more"), LEAVING_ONE)
+def test_sums_of_blocks_that_differ_in_size_stretch_one(
+    side: int, more: dict[str, list[int]], block: int, tmp_path: Path
+) -> None:
+    """Windows that leave one pixel, of what one that keeps all is added to."""
+    builder = Builder(("N", 3, side, side))
+    x = builder.conv("x", 3, 32, 3)
+    total = builder.op("Add", builder.conv(x, 32, 32, 3), builder.conv(x, 32, 32, 3, **more))
+    check(builder.model(builder.op("Relu", total)), tmp_path, block)
+
+
+KEEPING: tuple[dict[str, Any], ...] = (
+    *({"strides": [2, 2]}, {"auto_pad": "SAME_UPPER"}, {"strides": [4, 4]}, {"strides": [1, 2]}),
+)
+
+
+@pytest.mark.parametrize("more", KEEPING)
+def test_sums_of_blocks_of_unknown_size_are_fused_where_windows_keep_it(
+    more: dict[str, Any], block: int, tmp_path: Path
+) -> None:
+    builder = Builder(("N", 3, 32, 32))
+    x = builder.conv(sizeless(builder, "x"), 3, 32, 3)
+    pair = []
+    for size in (3, 1):
+        pads = {} if "auto_pad" in more else {"pads": [size // 2] * 4}
+        pair.append(builder.op("Conv", x, builder.weight(32, 32, size, size), **pads, **more))
+    check(builder.model(builder.op("Relu", builder.op("Add", *pair))), tmp_path, block)
 
 
 def test_a_network_is_measured_with_its_axes_fixed() -> None:

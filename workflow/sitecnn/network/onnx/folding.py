@@ -154,6 +154,12 @@ def inner_names(graph: GraphProto) -> Iterator[str]:
     yield from (name for node in graph.node for name in node.output if name)
 
 
+def stored(graph: GraphProto) -> set[str]:
+    """Names of the constants that a file has, as weights or Constant nodes."""
+    constants = {name for node in graph.node if node.op_type == "Constant" for name in node.output}
+    return constants.union(tensor.name for tensor in graph.initializer)
+
+
 def reads(node: NodeProto) -> set[str]:
     """Tensors that a node reads, in the graphs within it too."""
     names = {name for name in node.input if name}
@@ -204,7 +210,7 @@ def _is_small(node: NodeProto, given: Mapping[str, Any]) -> bool:
         )
     if node.op_type == "OneHot":
         depth = float(given[node.input[1]].ravel()[0])
-        return given[node.input[0]].size * abs(depth) <= MOST_FOLDED_VALUES
+        return bool(given[node.input[0]].size * abs(depth) <= MOST_FOLDED_VALUES)
     if node.op_type == "Range":
         start, limit, delta = (float(given[name].ravel()[0]) for name in node.input)
         return delta != 0 and abs((limit - start) / delta) <= MOST_FOLDED_VALUES

@@ -15,7 +15,7 @@ from onnx.shape_inference import InferenceError
 
 from sitecnn.errors import NetworkError
 from sitecnn.network.graph import Shape
-from sitecnn.network.onnx.folding import attributes_of, fold, graphs_of, is_large, reads, shapes_of
+from sitecnn.network.onnx.folding import attributes_of, fold, graphs_of, is_large, reads, shapes_of, stored
 from sitecnn.network.onnx.guesses import guess
 from sitecnn.network.onnx.open_axes import Dims, dims_of, folded_open, names_of_sizes, with_open_axes
 
@@ -78,7 +78,8 @@ class Graph:
 
     `guessed` are tensors of which ONNX's rules do not tell the shape. `stored` has numpy's name of the type in which
     the file keeps a weight, where it is not the type that operators read it in. `opset` is ONNX's operator set.
-    `opened` has the operators that are left where the file's open axes stay open, with the sizes that are told then.
+    `worked_out` are constants that the file computes. `opened` has the operators that are left where the file's open
+    axes stay open, with the sizes that are told then.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Graph:
     guessed: tuple[str, ...] = ()
     stored: Mapping[str, str] = field(default_factory=dict)
     opset: int = 0
+    worked_out: frozenset[str] = frozenset()
     opened: "tuple[Graph, Mapping[str, Dims]] | None" = None
 
 
@@ -103,6 +105,7 @@ def read_graph(data: bytes, origin: str, batch: int | None, inputs: Mapping[str,
         raise NetworkError(f"{origin}: not an ONNX file: its protobuf encoding is broken") from None
     _check_external_data(model.graph, origin)
     weights = _drop_weights(model.graph)
+    in_file = stored(model.graph)
     model.ir_version = max(model.ir_version, CONSTANTS_APART)
     data_inputs = [given for given in model.graph.input if given.name not in weights]
     inner = {name for node in model.graph.node for name in node.output}
@@ -117,21 +120,23 @@ def read_graph(data: bytes, origin: str, batch: int | None, inputs: Mapping[str,
         model, guessed, sure = guess(fold(onnx.inliner.inline_local_functions(model), weights), inputs)
     except (ValidationError, InferenceError, DecodeError, RuntimeError, ValueError, TypeError) as error:
         raise NetworkError(f"{origin}: not a valid ONNX network: {_first_line(error)}") from None
-    graph = _graph(model, weights)
+    graph = _graph(model, weights, in_file)
     read = {name for node in model.graph.node for name in reads(node)} | set(graph.outputs)
     doubtful = tuple(name for name in guessed if name in read and name not in inputs and name not in sure)
     graph = replace(graph, shapes={**guessed, **graph.shapes}, guessed=doubtful)
-    return replace(graph, opened=_opened(graph, as_given, weights) if as_given else None), notes
+    return replace(graph, opened=_opened(graph, as_given, weights, in_file) if as_given else None), notes
 
 
-def _opened(graph: Graph, as_given: ModelProto, weights: set[str]) -> tuple[Graph, Mapping[str, Dims]] | None:
+def _opened(
+    graph: Graph, as_given: ModelProto, weights: set[str], in_file: set[str]
+) -> tuple[Graph, Mapping[str, Dims]] | None:
     """None where an If cannot be decided, whose branches the fixed graph has: nobody can tell what is run."""
     _import_domains(as_given)
     weights, names = set(weights), names_of_sizes(as_given)
     model = folded_open(as_given, weights)
     if model is None or any(node.op_type == "If" for node in model.graph.node):
         return None
-    return replace(_graph(model, weights), shapes=graph.shapes), dims_of(model, names)
+    return replace(_graph(model, weights, in_file), shapes=graph.shapes), dims_of(model, names)
 
 
 INFERENCE_ERROR = re.compile(r"\(op_type:(\w+), node name: (.*?)\): \[\w+\] (.*?)(?= \(op_type:|$)")
@@ -352,20 +357,20 @@ def _version(node: NodeProto, opsets: Mapping[str, int]) -> int:
         return opset
 
 
-def _graph(model: ModelProto, weights: set[str]) -> Graph:
-    """What works on data; a tensor that comes of weights alone is a weight."""
+def _graph(model: ModelProto, weights: set[str], in_file: set[str]) -> Graph:
+    """What works on data; a tensor that comes of weights alone is a weight. `in_file` are constants not computed."""
     graph = model.graph
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     constants = weights | values.keys()
     shapes, types = shapes_of(graph), _types(graph)
-    stored: dict[str, str] = {}
+    kept_as: dict[str, str] = {}
     opsets = {"" if given.domain == "ai.onnx" else given.domain: given.version for given in model.opset_import}
     operators = []
     for index, node in enumerate(graph.node):
         if reads(node) <= constants:
             constants.update(node.output)
-            if node.input and (source := _stored_as(node, stored, types)):
-                stored[node.output[0]] = source
+            if node.input and (source := _stored_as(node, kept_as, types)):
+                kept_as[node.output[0]] = source
             continue
         name = node.name or node.output[0] or f"{node.op_type}_{index}"
         domain = "" if node.domain == "ai.onnx" else node.domain
@@ -374,19 +379,9 @@ def _graph(model: ModelProto, weights: set[str]) -> Graph:
         operators.append(Operator(name, node.op_type, *tensors, attributes_of(node), domain, version))
     inputs = tuple(given.name for given in graph.input if given.name not in weights)
     outputs = tuple(given.name for given in graph.output)
-    fixed = frozenset(constants)
-    return Graph(
-        graph.name,
-        inputs,
-        outputs,
-        tuple(operators),
-        shapes,
-        types,
-        fixed,
-        values,
-        stored=stored,
-        opset=opsets.get("", 0),
-    )
+    whole = Graph(graph.name, inputs, outputs, tuple(operators), shapes, types, frozenset(constants), values)
+    computed = frozenset(values.keys() - in_file)
+    return replace(whole, stored=kept_as, opset=opsets.get("", 0), worked_out=computed)
 
 
 def _stored_as(node: NodeProto, stored: Mapping[str, str], types: Mapping[str, str]) -> str:

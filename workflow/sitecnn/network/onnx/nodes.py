@@ -59,7 +59,8 @@ def settings_of(operator: Operator, graph: Graph) -> OnnxOperator:
 
 def _constant(name: str, graph: Graph) -> Constant:
     shape, dtype = graph.shapes.get(name, ()), graph.types.get(name, "float32")
-    return Constant(shape, dtype, _few(graph.values[name]) if name in graph.values else None)
+    values = _few(graph.values[name]) if name in graph.values else None
+    return Constant(shape, dtype, values, worked_out=name in graph.worked_out)
 
 
 def _few(values: Any) -> tuple[float, ...] | None:

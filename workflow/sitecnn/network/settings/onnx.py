@@ -1,6 +1,6 @@
 """An operator of ONNX as its file has it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sitecnn.network.settings.base import Settings
@@ -11,11 +11,15 @@ FEW_VALUES = 64
 
 @dataclass(frozen=True)
 class Constant:
-    """A constant tensor: shape, numpy's name of its type, values in row-major order (None: too many to be kept)."""
+    """A constant tensor: shape, numpy's name of its type, values in row-major order (None: too many to be kept).
+
+    `worked_out`: the file does not have the values, but operators that compute them.
+    """
 
     shape: tuple[int, ...]
     dtype: str = "float32"
     values: tuple[float, ...] | None = None
+    worked_out: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ FUNCTION_ATTRIBUTES = {"HardSigmoid": {"alpha": 1 / 6, "beta": 0.5}}
 
 def optimise(graph: Graph, rules: Rules) -> None:
     """Apply all rules until none changes anything."""
-    while sum(apply(graph, rules) for apply in STEPS):
-        pass
+    while sum(apply(graph, rules) for apply in STEPS) or not graph.is_folded:
+        graph.is_folded = True
 
 
 def _everywhere(rule: Rule, *ops: str) -> Callable[[Graph, Rules], bool]:
@@ -116,6 +116,8 @@ def _pad(graph: Graph, node: Node, rules: Rules) -> bool:
     follower = graph.follower(node)
     if follower is None or follower.op not in rules.padding or follower.inputs[0] != node.output:
         return False
+    if not graph.is_folded and any(graph.weights[name].worked_out for name in node.inputs if graph.is_weight(name)):
+        return False  # until then equal ones have become one, which stays
     pads = node.attributes.get("pads") or graph.values(node, 1)
     value = node.attributes.get("value", 0.0) if len(node.inputs) < 3 else (graph.values(node, 2) or (1.0,))[0]
     if pads is None or node.attributes.get("mode", "constant") != "constant" or value != 0 or min(pads) < 0:

@@ -41,11 +41,12 @@ class Graph:
     """Nodes in an order in which they can run, with who makes and who uses each tensor; `opset` is the file's.
 
     `told` has the sizes of each tensor as a file with open axes tells them, see `OpenForm`; empty of any other file.
-    `is_placed`: each node is known to run on the CPU provider, as it is after level BASIC.
+    `is_folded`: constants that the file computes are worked out. `is_placed`: each node is known to run on the CPU
+    provider, as it is after level BASIC.
     """
 
     def __init__(self, outputs: Iterable[str] = (), opset: int = 7) -> None:
-        self.opset, self.is_placed = opset, False
+        self.opset, self.is_folded, self.is_placed = opset, False, False
         self.nodes: list[Node] = []
         self.added = 0
         self.shapes: dict[str, Shape] = {}

@@ -6,7 +6,6 @@ from sitecnn.errors import NetworkError
 from sitecnn.network.graph import Network, OnnxNode
 from sitecnn.network.onnx import INPUT, nodes, operator_sets
 from sitecnn.network.onnx.nodes import source
-from sitecnn.network.settings import Constant
 from sitecnn.workload.lowering.onnxruntime.graph import Graph, Node
 
 
@@ -49,7 +48,7 @@ def _require_floats(network: Network, index: int, node: OnnxNode) -> None:
 def _node(graph: Graph, index: int, node: OnnxNode) -> Node:
     operator = node.operator
     for position, constant in operator.constants:
-        graph.weights[node.inputs[position]] = Constant(constant.shape, constant.dtype, constant.values)
+        graph.weights[node.inputs[position]] = constant
     name = f"{operator.domain}.{operator.type}" if operator.domain not in ("", "ai.onnx") else operator.type
     inputs = list(node.inputs)
     # What is left out at the end makes a difference to Pad alone: it is not a constant.
