@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -133,6 +134,17 @@ def heads_of_one_product(b: Builder, x: str) -> str:
     return b.op("Add", b.op("MatMul", x, b.weight(32, 48)), b.weight(48))
 
 
+def sized_by_shape(start: int, end: int) -> Part:
+    """PyTorch's newer exporter asks for some sizes by the Shape itself."""
+
+    def part(b: Builder, x: str) -> str:
+        turned = b.op("Transpose", b.op("Tanh", x), perm=[0, 2, 3, 1])
+        sizes = b.op("Concat", b.op("Shape", turned, start=start, end=end), b.sizes(-1), axis=0)
+        return b.op("Add", b.op("ReduceMean", b.op("Transpose", turned, perm=[0, 3, 1, 2])), b.op("Reshape", x, sizes))
+
+    return part
+
+
 def joined_last(b: Builder, x: str) -> str:
     """Beside what may have as many axes as it will, a Transpose stays."""
     parts = b.op("Transpose", x, perm=[0, 2, 3, 1]), rankless(b, b.op("Tanh", x))
@@ -177,6 +189,10 @@ WORKED_OUT: dict[str, Part] = {
     "heads of one product": heads_of_one_product,
     "repeated": repeated,
     "joined last": joined_last,
+    **{
+        f"sizes {start} to {end}": sized_by_shape(start, end)
+        for start, end in ((0, 4), (0, 1), (1, 3), (-2, 9), (0, -1))
+    },
     "a product of no known rank": multiplied_rankless,
     "a Gather of sizes": lambda b, x: b.op("Reshape", x, b.op("Gather", b.op("Shape", x), b.sizes(0, 2, 3, 1), axis=0)),
     "enlarged to another's size": lambda b, x: b.op(
@@ -228,6 +244,30 @@ def test_sums_of_blocks_of_unknown_size_are_fused_where_windows_keep_it(
         pads = {} if "auto_pad" in more else {"pads": [size // 2] * 4}
         pair.append(builder.op("Conv", x, builder.weight(32, 32, size, size), **pads, **more))
     check(builder.model(builder.op("Relu", builder.op("Add", *pair))), tmp_path, block)
+
+
+@pytest.mark.parametrize("hidden", [rankless, sizeless], ids=["rankless", "sizeless"])
+@pytest.mark.parametrize("name", ["a sum of convolutions", "a perceptron", "a Mul of blocks", "attention"])
+def test_what_a_file_states_of_sizes_is_known(name: str, hidden: Part, block: int, tmp_path: Path) -> None:
+    """As PyTorch's newer exporter and simplifiers write it."""
+    builder = Builder(("N", 3, 32, 32))
+    given = hidden(builder, builder.conv("x", 3, 32, 3))
+    model = onnx.load_from_string(builder.model(PARTS[name](builder, given)))
+    stated = onnx.helper.make_tensor_value_info(given, onnx.TensorProto.FLOAT, ("N", 32, 32, 32))
+    model.graph.value_info.append(stated)
+    check(model.SerializeToString(), tmp_path, block)
+
+
+def test_what_works_sizes_out_serves_the_layer_that_needs_them() -> None:
+    builder = Builder(("N", 3, 32, 32))
+    first = viewed(builder, builder.op("Relu", builder.conv("x", 3, 32, 3)), 32, length(builder, "x", 0), -1)
+    swap = builder.op("Transpose", builder.op("Tanh", first), perm=[1, 0, 2])
+    last = viewed(builder, swap, 16, length(builder, "x", 0), -1)
+    network = parse_onnx(builder.model(builder.op("Sigmoid", last)), "open.onnx")
+    served: dict[str, set[str]] = {}
+    for one in lower(network, Engine("onnxruntime")):
+        served.setdefault(one.op, set()).add(network.layers[one.layers[0]].type)
+    assert served["Shape"] == served["Gather"] == {"Reshape"} and served["Tanh"] == {"TanH"}
 
 
 def test_a_network_is_measured_with_its_axes_fixed() -> None:

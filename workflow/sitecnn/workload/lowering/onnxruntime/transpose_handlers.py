@@ -292,13 +292,13 @@ def _groups(whole: Shape, split: Shape) -> list[list[int]] | None:
 
 
 def _shape(graph: Graph, node: Node, positions: list[int], order: Order) -> bool:
-    """The sizes before the Transpose, put into its order."""
-    if node.attributes:
-        return False
+    """The sizes before the Transpose, and of them those that it puts where the Shape takes them."""
     sizes, places = f"{node.output}/unturned", f"{node.output}/order"
-    for name in (sizes, node.output):
-        graph.tell(name, (len(order),), (len(order),))
-    graph.weights[places] = Constant((len(order),), "int64", order)
+    taken = order[node.attributes.get("start", 0) : node.attributes.get("end", len(order))]
+    node.attributes = {}
+    for name, count in ((sizes, len(order)), (node.output, len(taken))):
+        graph.tell(name, (count,), (count,))
+    graph.weights[places] = Constant((len(taken),), "int64", taken)
     layers, output = node.layers[:1], node.output
     move_behind(graph, node, positions, order, tuple(range(len(order))))
     place = graph.nodes.index(node) + 1
