@@ -1,4 +1,4 @@
-"""A network's kernels: the pieces of device work its layers come down to, after Caffe's own forward code."""
+"""A network's kernels: the device work of its layers, after Caffe's own forward code."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -139,7 +139,7 @@ def macs(layer: Layer) -> int:
 
 
 def unique_kernels(layers: Iterable[Layer]) -> dict[Kernel, Layer]:
-    """Every kernel of the layers once, pieces and whole layers, each with the first layer that runs it."""
+    """Every kernel of the layers once, sub-kernels and whole layers, each with the first layer that runs it."""
     first_layers: dict[Kernel, Layer] = {}
     for layer in layers:
         if layer.modelled and not is_free(layer):
