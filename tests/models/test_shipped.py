@@ -21,6 +21,15 @@ def test_each_says_its_source_and_estimates_with_an_interval(path, tmp_path):
         assert 0 < forward.low < forward.estimate < forward.high
 
 
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("t[kx]1-*.json")), ids=lambda path: path.stem)
+def test_only_the_posters_stacks_are_scaled_and_so_none_is_advised(path, tmp_path):
+    board, _, processor = path.stem.rpartition("-")
+    stacks = load_board(board, processor, root=tmp_path).stacks
+    assert {stack.stack for stack in stacks if stack.like} == {
+        stack.stack for stack in stacks if "poster" in stack.stack
+    }
+
+
 # The poster measured VGGNet on another stack of TX1 (2017, an older Caffe and CUDA): 2809.1 and 175.3 ms. Public
 # stacks of one board differ by a factor of two, so nothing closer can be asked.
 @pytest.mark.parametrize(("processor", "poster_ms"), [("cpu", 2809.1), ("gpu", 175.3)])

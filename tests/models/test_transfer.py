@@ -26,6 +26,7 @@ def test_a_board_twice_as_fast_is_found_from_a_handful():
     layers = rows[rows["subject"] == "layer"]
     kinds, sizes = layers["kind"].to_numpy(dtype=str), sizes_of(layers)
     moved = transfer(model, handful, "faster")
+    assert (moved.like, model.like) == (model.stack, "")
     assert estimate_kernels(moved, kinds, sizes).ns.sum() == pytest.approx(layers["median_ns"].sum() / 2, rel=0.1)
     assert (moved.stack, moved.networks) == ("faster", ("net0",))
 
