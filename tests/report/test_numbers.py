@@ -217,3 +217,14 @@ def test_the_data_behind_figures_is_the_evaluations(root):
         where measured_ms > 0 and estimate_ms > 0"""
     for network, layer, *values in select(root, query):
         assert shown[network, layer] == pytest.approx(values, abs=1e-6)
+    query = "select network, estimate_ms / measured_ms from '{results}/evaluation/bench-cpu/networks.parquet'"
+    ratios = [row for rows in specs["estimates"]["datasets"].values() for row in rows if "label" in row]
+    assert {row["network"]: row["ratio"] for row in ratios} == pytest.approx(dict(select(root, query)))
+    query = """select network, (total_bytes - base_bytes) / 1048576
+        from '{results}/dataset/measurements/**/*.parquet' where subject = 'memory'"""
+    ticks = [row for rows in specs["memory"]["datasets"].values() for row in rows if "processor" in row]
+    assert {row["network"]: row["mib"] for row in ticks} == pytest.approx(dict(select(root, query)))
+    parts = [row for rows in specs["memory"]["datasets"].values() for row in rows if "part" in row]
+    query = "select network, sum(touched_bytes) / 1048576 from '{results}/networks/*/layers.parquet' group by network"
+    for network, touched in select(root, query):
+        assert sum(row["mib"] for row in parts if row["network"] == network) == pytest.approx(touched)

@@ -32,6 +32,15 @@ def test_layers_of_a_round_are_added_up_and_rounds_are_samples():
     assert row["relu_ms"] == pytest.approx(1.5)
     assert row["layerwise_ms"] == pytest.approx(14)
     assert row["conv_share"] == pytest.approx(12.5 / 14)
+    # Half of what lies between the quartiles of 10, 11, … 15.
+    assert row["conv_spread_ms"] == pytest.approx((13.75 - 11.25) / 2)
+
+
+def test_layers_of_no_group_are_a_part_of_the_whole():
+    measured = pd.DataFrame(rows("net", [([6], [3])]))
+    measured.loc[measured["layer_type"] == "ReLU", "layer_type"] = "Softmax"
+    (row,) = times(measured).to_dict("records")
+    assert (row["conv_share"], row["other_share"]) == pytest.approx((2 / 3, 1 / 3))
 
 
 def test_probes_have_no_row():

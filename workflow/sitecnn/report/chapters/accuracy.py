@@ -112,9 +112,9 @@ def estimates_table(networks: pd.DataFrame, level: float) -> Table:
         flag("in the interval", "covered"),
     )
     note = (
-        "Each network was estimated by a model fitted without any of its own timings. Measured: the fastest round of a "
+        "Each network was estimated by a model fitted without any of its own timings. Measured: over the least third "
+        "of a campaign's rounds, which is what models estimate; the first table has the median of all passes."
     )
-    note += "campaign, which is what models estimate; the first table has the median of all passes."
     return Table("networks", "Forward passes, measured and estimated", networks, columns, note)
 
 
