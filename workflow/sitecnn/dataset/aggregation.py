@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from sitecnn.dataset import statements, store
 from sitecnn.dataset.definitions import DEFINITIONS, UNREAD, read_definitions
-from sitecnn.dataset.files import ORDER, Connection, Files, board_of, quoted, settle, write_rows
+from sitecnn.dataset.files import ORDER, Connection, Files, quoted, settle, write_rows
 from sitecnn.dataset.reading import read_table_of
 from sitecnn.dataset.record_files import (
     LINES,
@@ -63,8 +63,7 @@ def summary(root: Path) -> dict[str, Any]:
     manifest = store.read_manifest(store.existing(root))
     boards: dict[str, int] = defaultdict(int)
     for name in manifest.measurements():
-        board, processor = store.partition_of(Path(name))
-        boards[f"{board}/{processor}"] += manifest.files[name]["rows"]
+        boards["/".join(store.partition_of(name))] += manifest.files[name]["rows"]
     counts = {"refused": manifest.refused, "superseded": manifest.superseded}
     return {"schema": manifest.schema, "measurements": dict(sorted(boards.items())), **counts}
 
@@ -74,10 +73,8 @@ def _disk_errors(root: Path) -> Iterator[None]:
     """What a disk refuses, as a DatasetError."""
     try:
         yield
-    except OSError as error:
-        raise DatasetError(f"{store.folder(root)}: {error.strerror}; the dataset is as it was before") from None
-    except (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.FatalException) as error:
-        said = str(error).splitlines()[0]
+    except (OSError, duckdb.IOException, duckdb.OutOfMemoryException, duckdb.FatalException) as error:
+        said = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise DatasetError(f"{store.folder(root)}: {said}; the dataset is as it was before") from None
 
 
@@ -92,7 +89,8 @@ def _write(root: Path, before: Path | None, manifest: Manifest, sources: list[So
                 store.take_over(before or generation, generation, name)
             files, refused = _take_records(connection, generation, sources)
             manifest.files |= files
-            manifest.superseded += settle(connection, generation, manifest.files, {board_of(name) for name in files})
+            boards = {store.partition_of(name)[0] for name in files}
+            manifest.superseded += settle(connection, generation, manifest.files, boards)
             for name, key in KEYS.items():
                 file = f"{name}/{name}.parquet"
                 manifest.files[file] = write_rows(connection, generation, file, f"FROM {name} ORDER BY {key}")
@@ -218,6 +216,7 @@ def _write_partitions(connection: Connection, generation: Path, stretch: Stretch
 
 def _refused(connection: Connection) -> list[Refusal]:
     """The lines of a stretch that are no rows, in order, as the refused file has them."""
-    columns = f"origin, shown_line, reason, left(text, {LONGEST_QUOTE})"
-    rows = connection.execute(f"SELECT {columns} FROM refused_lines ORDER BY file, line, shown_line").fetchall()
-    return [dict(zip(("origin", "line", "reason", "text"), row, strict=True)) for row in rows]
+    columns = f"origin, shown_line AS line, reason, left(text, {LONGEST_QUOTE}) AS text"
+    rows = connection.sql(f"SELECT {columns} FROM refused_lines ORDER BY file, refused_lines.line, shown_line")
+    refused: list[Refusal] = rows.to_arrow_table().to_pylist()
+    return refused

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +13,11 @@ from sitecnn.dataset.schema import SORT
 SMALL_ROWS, MOST_SMALL_FILES = 20_000, 8
 """A partition's files smaller than this are joined when there are more than so many."""
 
-ROWS_COMPARED = 1_000_000
-"""Of the boards whose keys are compared in one statement."""
-
 ORDER = ", ".join(SORT)
 """Of the rows of a file; then comes that of the records."""
 
 Files = dict[str, dict[str, Any]]
 Connection = duckdb.DuckDBPyConnection
-
-
-def board_of(name: str) -> str:
-    """The board of a file of measurements, by its name in a generation."""
-    return store.partition_of(Path(name))[0]
 
 
 def write_rows(connection: Connection, generation: Path, name: str, rows: str) -> dict[str, Any]:
@@ -41,7 +32,8 @@ def write_rows(connection: Connection, generation: Path, name: str, rows: str) -
 def settle(connection: Connection, generation: Path, files: Files, boards: set[str]) -> int:
     """Keep one record per key in the files of each board and join small ones; returns how many records went."""
     gone = 0
-    for names in _groups(files, boards):
+    for board in sorted(boards):
+        names = sorted(name for name in files if name.startswith(f"measurements/board={board}/"))
         connection.execute("SET VARIABLE paths = ?", [[str(generation / name) for name in names]])
         statements.run(connection, "keys")
         places = connection.execute("SELECT filename, count(*) FROM superseded GROUP BY ALL ORDER BY ALL").fetchall()
@@ -51,21 +43,6 @@ def settle(connection: Connection, generation: Path, files: Files, boards: set[s
             gone += count
         _join_small(connection, generation, files, names)
     return gone
-
-
-def _groups(files: Files, boards: set[str]) -> Iterator[list[str]]:
-    """Names of these boards' files, as many boards at a time as are compared at once."""
-    group: list[str] = []
-    rows = 0
-    for board in sorted(boards):
-        mine = sorted(name for name in files if name.startswith(f"measurements/board={board}/"))
-        count = sum(files[name]["rows"] for name in mine)
-        if group and rows + count > ROWS_COMPARED:
-            yield group
-            group, rows = [], 0
-        group, rows = group + mine, rows + count
-    if group:
-        yield group
 
 
 def _join_small(connection: Connection, generation: Path, files: Files, names: list[str]) -> None:

@@ -172,6 +172,7 @@ def existing(root: Path) -> Path:
     return generation
 
 
-def partition_of(path: Path) -> tuple[str, str]:
+def partition_of(name: str | Path) -> tuple[str, str]:
     """(board, processor) of a file of measurements, by its folders."""
-    return path.parent.parent.name.removeprefix("board="), path.parent.name.removeprefix("processor=")
+    board, processor = Path(name).parts[-3:-1]
+    return board.removeprefix("board="), processor.removeprefix("processor=")

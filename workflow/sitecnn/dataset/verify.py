@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sitecnn.dataset import reading, statements, store
@@ -45,15 +44,8 @@ def _file_problem(path: Path, entry: dict[str, object]) -> str | None:
     with pq.ParquetFile(path) as file:
         schema = file.schema_arrow
     written = int((schema.metadata or {}).get(b"sitecnn_schema", b"0"))
-    if written == SCHEMA_VERSION and _columns(schema) != _columns(_schema_of(path)):
+    wanted = TABLES.get(path.parent.name, TABLES["measurements"])
+    # Whether a file's column may have nulls does not matter.
+    if written == SCHEMA_VERSION and (schema.names, schema.types) != (wanted.names, wanted.types):
         return "its columns are not the schema's"
     return None
-
-
-def _columns(schema: pa.Schema) -> list[tuple[str, pa.DataType]]:
-    """Names and types; whether a file's column has nulls does not matter."""
-    return [(column.name, column.type) for column in schema]
-
-
-def _schema_of(path: Path) -> pa.Schema:
-    return TABLES.get(path.stem if path.parent.name == path.stem else "measurements", TABLES["measurements"])

@@ -10,4 +10,4 @@ CREATE MACRO spread_of(s) AS (s[3 * len(s) // 4 + 1] - s[len(s) // 4 + 1]) / 2;
 
 -- Whether a value is missing, no number, or beyond its bounds by more than rounding.
 CREATE MACRO outside(value, least, most) AS
-    NOT coalesce(value >= least * (1 - 1e-9) AND value <= most * (1 + 1e-9), false);
+    NOT coalesce(value BETWEEN least * (1 - 1e-9) AND most * (1 + 1e-9), false);
