@@ -457,3 +457,17 @@ def test_work_behind_a_map_that_is_no_gate_is_of_that_map():
     rows = [listed(8), listed(8, kind="tflite_mean", out_height=1), listed(8, channels=6), listed(8)]
     made = with_unlisted(rows, ["conv_0", "mean_1", "conv_2", "conv_4"])
     assert [(row["kind"], row["channels"]) for row in made][3:] == [("tflite_elementwise", 6), ("conv", 4)]
+
+
+def test_what_is_free_is_not_said_to_be_fused(tmp_path):
+    network = parse_prototxt(BRANCHES, "b")
+    (tmp_path / "trt.json").write_text(json.dumps([{"name": "{ForeignNode[b...drop]}", "averageMs": 0.01}]))
+    (passes,) = tensorrt.read_profiles([tmp_path / "trt.json"], GPU, network, "b").passes
+    assert passes.fused == {network.positions["b"][0]: ["relu", "sum"]}
+
+
+def test_a_log_that_ends_within_a_benchmark_is_not_whole(tmp_path, toy):
+    (file,) = caffe_log(tmp_path, [("conv", 0.001)])
+    file.write_text(file.read_text() + "] conv\tforward: 0.001 ms.\n")
+    with pytest.raises(DatasetError, match="not a whole log"):
+        caffe_time.read_logs([file], CPU, toy, "toy")
