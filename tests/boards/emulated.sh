@@ -1,6 +1,7 @@
 #!/bin/sh
-# An ARM board by emulation: a Debian root of ARCH (armhf or arm64) in DIR with Python, OpenBLAS and an sshd of its own,
-# run by qemu-user. As root; takes about four minutes. Its times are an emulator's: 200 to 300 times slower.
+# An ARM board by emulation: a Debian root of ARCH (armhf or arm64) in DIR with Python, OpenBLAS, on arm64 ONNX Runtime,
+# and an sshd of its own, run by qemu-user. As root; takes about four minutes. Its times are an emulator's: 200 to 300
+# times slower.
 #   tests/boards/emulated.sh armhf DIR
 set -eu
 arch=${1:?usage: emulated.sh armhf|arm64 DIR}
@@ -16,6 +17,13 @@ if [ ! -e "$dir/.whole" ]; then
         --include=python3,libopenblas0-pthread,openssh-server bookworm "$dir"
     chroot "$dir" /debootstrap/debootstrap --second-stage
     touch "$dir/.whole"
+fi
+# There are no wheels of ONNX Runtime for 32 bits. Bookworm has Python 3.11.
+packages=$dir/usr/lib/python3/dist-packages
+if [ "$arch" = arm64 ] && [ ! -e "$packages/onnxruntime" ]; then
+    python3 -m pip download --quiet --only-binary=:all: --python-version 3.11 --platform manylinux_2_28_aarch64 \
+        --platform manylinux_2_27_aarch64 --platform manylinux2014_aarch64 --dest "$dir/wheels" onnxruntime==1.32.0
+    for wheel in "$dir"/wheels/*.whl; do python3 -m zipfile -e "$wheel" "$packages"; done
 fi
 mountpoint -q "$dir/proc" || mount -t proc proc "$dir/proc"
 chroot "$dir" python3 -c 'import platform; print(platform.machine())'

@@ -109,3 +109,29 @@ def test_from_nothing_to_a_report_by_two_commands(arch, tmp_path, monkeypatch):
     # Multiplications alone were timed, so that every layer is a guess, and those that multiply are known of.
     assert {layer.name for layer in estimated.layers if not layer.unknown} >= {"conv1", "conv2", "ip"}
     assert "pool1" in estimated.unmodelled and estimated.is_whole
+
+
+@pytest.mark.emulated
+def test_onnxruntime_is_measured_on_an_emulated_board(tmp_path, monkeypatch, capsys):
+    """The wheel for ARM64, whose convolutions stay in plain layout: probes join what our lowering says."""
+    if not (system("arm64") / "usr/lib/python3/dist-packages/onnxruntime").exists():
+        pytest.skip("no ONNX Runtime there: tests/boards/emulated.sh arm64 DIR/arm64, then SITECNN_EMULATED=DIR")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "config/boards").mkdir(parents=True)
+    (tmp_path / "small.prototxt").write_text(SMALL)
+    there = ["--root", str(tmp_path)]
+    with board_on_the_net("arm64") as ssh_config:
+        assert main([*there, "board", "add", "arm", "--ssh", "board", "--ssh-config", str(ssh_config)]) == 0
+        assert json.loads(capsys.readouterr().out)["onnxruntime"]["nchwc_block"] == 0
+        amount = ["--sweep", "--probes", "4", "--rounds", "1", "-o", str(tmp_path / "plan.jsonl")]
+        assert main([*there, "plan", str(tmp_path / "small.prototxt"), "--board", "arm", *amount]) == 0
+        config = tmp_path / "config/boards/arm.yaml"
+        config.write_text(config.read_text().replace("budget_minutes: 15", "budget_minutes: 60"))
+        assert main([*there, "profile", "--board", "arm", "--plan", str(tmp_path / "plan.jsonl")]) == 0
+    assert main([*there, "aggregate"]) == 0
+    rows = read_measurements(tmp_path, "arm", "cpu")
+    rows = rows[rows["stack"].str.startswith("onnxruntime")]
+    assert not rows["stack"].str.contains("nchwc").any() and set(rows["status"]) == {"ok"}
+    kernels = rows[rows["subject"] == "kernel"]
+    assert kernels["network"].nunique() == 5 and not kernels["kind"].str.contains("nchwc").any()
+    assert "ort_conv_window" in set(kernels["kind"]) and (kernels["median_ns"] > 0).all()

@@ -3,6 +3,7 @@
 import json
 import random
 from datetime import datetime
+from math import prod
 
 import pandas as pd
 import pytest
@@ -98,6 +99,13 @@ def drawn_lines(draw, file):
         yield kind(draw, draw.randrange(25), common) if kind is drawn_kernel else kind(draw, common)
 
 
+PASS_BYTES = 4 * int(
+    sum(parameter.count for layer in LAYERS for parameter in layer.parameters)
+    + sum(prod(shape) for layer in LAYERS for shape in layer.outputs) // 2
+)
+"""All weights and half of what is written."""
+
+
 def statistics_of(values):
     """Median, half interquartile range and 95 % interval of the median, by ranks."""
     ordered, count = sorted(values), len(values)
@@ -131,7 +139,7 @@ def rows_of(record):
         layer = LAYERS[told["index"]]
         kernel = layer_kernel(layer)
         named = {"layer": layer.name, "layer_type": layer.type, "layer_index": told["index"], "fused": told["fused"]}
-        sizes = {"kind": kernel.kind, "variant": kernel.variant, **dict(kernel.sizes)}
+        sizes = {"kind": kernel.kind, "variant": kernel.variant, **dict(kernel.sizes), "pass_bytes": PASS_BYTES}
         yield {**common, "subject": "layer", **named, **sizes, **statistics_of(told["samples_ns"])}
     for kernel in record.get("kernels") or []:
         yield {**common, "subject": "kernel", **kernel, **statistics_of(kernel["samples_ns"])}

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from sitecnn.models.board_model import UNSEEN, BoardModel, KindModel, StackModel, estimate_pass, model_file, save
+from sitecnn.models.caffe_features import FAR_WEIGHTS
 from sitecnn.models.features import features_of
 from sitecnn.network import parse_prototxt
 from sitecnn.workload.columns import layer_columns
@@ -17,7 +18,7 @@ COSTS = {
     "cpu": {"macs": 0.05, "calls": 1000.0, "gemm_calls": 2000.0, "weights_elements": 0.8, "elements": 0.8},
     "gpu": {"macs": 0.003, "calls": 20_000.0, "gemm_calls": 30_000.0, "weights_elements": 0.4, "elements": 0.1},
 }
-REFINEMENTS = ("many_images_macs", "page_aliased_weights", "way_aliased_weights")
+REFINEMENTS = ("many_images_macs", "page_aliased_weights", "way_aliased_weights", *(one.name for one in FAR_WEIGHTS))
 KINDS = (
     *("convolution", "deconvolution", "inner_product", "pooling", "lrn", "relu", "softmax", "concat", "input"),
     *("split", "dropout", "batch_norm", "scale", "eltwise", "flatten", UNSEEN),

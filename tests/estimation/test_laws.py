@@ -101,7 +101,8 @@ def test_adding_a_layer_never_lowers_memory_nor_time(seed, processor):
         for part in ("weights", "data", "workspace", "total", "zero_copy_saving"):
             assert getattr(fewer, part) <= getattr(more, part)
     times = [forward_ms(one, stack).estimate for one in prefixes]
-    assert times == sorted(times)
+    # Sums of as many numbers in another order differ in their last digits.
+    assert all(fewer <= more * (1 + 1e-12) for fewer, more in itertools.pairwise(times))
 
 
 @a_few

@@ -28,7 +28,7 @@ CONVOLUTION = {
     "images": 2, "channels": 6, "height": 9, "width": 11, "out_channels": 10, "out_height": 5, "out_width": 11,
     "kernel_h": 3, "kernel_w": 5, "stride_h": 2, "stride_w": 1, "pad_h": 1, "pad_w": 2, "dilation_h": 1,
     "dilation_w": 1, "group": 2, "bias": 1, "inputs": 1, "in_elements": 2 * 6 * 99, "out_elements": 2 * 10 * 55,
-    "parameters": 10 * 45 + 10, "activation": 0, "pass_bytes": 0,
+    "parameters": 10 * 45 + 10, "activation": 0, "pass_bytes": 10 << 20,
 }  # fmt: skip
 ON_CPU = {
     "macs [multiply-accumulate]": 4 * 5 * 55 * 45,
@@ -39,6 +39,10 @@ ON_CPU = {
     "row_elements [element of gemm's B for a single row of A]": 0,
     "far_columns_elements [element of im2col's matrix beyond near caches]": 0,
     "weights_elements [element of gemm's A]": 4 * 5 * 45,
+    # A pass of 10 MiB is half of the way from 4 to 16.
+    "weights_elements_beyond_4_mb [element of gemm's A in a pass of 4 to 16 MiB]": 4 * 5 * 45 / 2,
+    "weights_elements_beyond_16_mb [element of gemm's A in a pass of 16 to 32 MiB]": 0,
+    "weights_elements_beyond_32_mb [element of gemm's A in a pass of 32 to 64 MiB]": 0,
     "out_elements [element written]": 1100,
     "gemm_calls [gemm call]": 4,
     # Each of 12,375 multiply-accumulates: too few to be shared.
@@ -130,6 +134,7 @@ def test_threads_share_a_gemm_of_more_than_two_to_the_eighteenth_multiplications
 
 
 PRODUCT = {"images": 6, "in_elements": 6 * 3000, "out_elements": 6 * 2100, "bias": 1, "parameters": 3000 * 2100}
+PRODUCT |= {"pass_bytes": 40 << 20}
 
 
 def test_an_inner_product() -> None:
@@ -137,6 +142,10 @@ def test_an_inner_product() -> None:
     assert counted("inner_product", PRODUCT) == {
         "macs [multiply-accumulate]": 6 * weights,
         "weights_elements [weight read]": weights,
+        # A pass of 40 MiB is a quarter of the way from 32 to 64.
+        "weights_elements_beyond_4_mb [weight read in a pass of 4 to 16 MiB]": weights,
+        "weights_elements_beyond_16_mb [weight read in a pass of 16 to 32 MiB]": weights,
+        "weights_elements_beyond_32_mb [weight read in a pass of 32 to 64 MiB]": weights / 4,
         "many_images_macs [multiply-accumulate beyond 4 images]": 2 * weights,
         "page_aliased_weights [weight of rows of multiples of 1024]": 0,
         "way_aliased_weights [weight of rows of multiples of 4096]": 0,
@@ -250,3 +259,9 @@ def test_features_are_found_by_their_names_on_either_processor() -> None:
         features_named("convolution", ("slice_macs",))
     with pytest.raises(KeyError, match="depth"):
         features_named("pooling", ("depth",))
+
+
+def test_a_kernel_that_was_timed_alone_finds_its_weights_in_a_cache() -> None:
+    alone = counted("convolution", CONVOLUTION | {"pass_bytes": float("nan")})
+    assert alone["weights_elements [element of gemm's A]"] == 4 * 5 * 45
+    assert not any(count for name, count in alone.items() if "weights_elements_beyond" in name)

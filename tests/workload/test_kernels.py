@@ -2,7 +2,9 @@
 
 import pytest
 
+from sitecnn.dataset.definitions import read_definitions
 from sitecnn.network import parse_prototxt
+from sitecnn.workload.columns import layer_columns
 from sitecnn.workload.flops import poster_flops
 from sitecnn.workload.kernels import gemms, is_free, kernel, kernels, layer_kernel, macs, unique_kernels
 from sitecnn.workload.memory import workspace_bytes, workspace_poster_bytes
@@ -82,3 +84,21 @@ def test_a_kernel_tells_whether_its_layer_writes_into_what_it_reads(kind):
     in_place, own = (dict(layer_kernel(layer(f'type: "{kind}" top: "{top}"')).sizes) for top in ("x", "y"))
     assert in_place["in_place"] == 1
     assert "in_place" not in own
+
+
+def test_all_layers_of_a_pass_know_what_goes_through_the_caches() -> None:
+    """Of all weights and half of what is written, 4 bytes each; the dataset's layers say the same."""
+    prototxt = """
+        layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } } }
+        layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+          convolution_param { num_output: 5 kernel_size: 3 } }
+        layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+        layer { name: "fc" type: "InnerProduct" bottom: "conv" top: "fc" inner_product_param { num_output: 7 } }
+    """
+    conv, fc = 2 * 5 * 6 * 6, 2 * 7
+    weights = 5 * 3 * 9 + 5 + 7 * 5 * 36 + 7
+    expected = 4 * (weights + (2 * 3 * 64 + conv + conv + fc) // 2)
+    _, sizes = layer_columns(parse_prototxt(prototxt, "net"))
+    assert sizes["pass_bytes"].tolist() == [expected] * 4
+    table, _ = read_definitions([prototxt])
+    assert [one["pass_bytes"] for one in table["sizes"].to_pylist()] == [expected] * 4

@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from sitecnn.dataset.schema import NETWORKS
 from sitecnn.errors import NetworkError
-from sitecnn.network import Layer, parse_prototxt
-from sitecnn.workload.kernels import SIZE_NAMES, kind_on, layer_kernel, macs
+from sitecnn.network import Layer, Network, parse_prototxt
+from sitecnn.workload.kernels import SIZE_NAMES, kind_on, layer_kernel, macs, pass_bytes
 from sitecnn.workload.memory import data_bytes, touched_bytes, weights_bytes, workspace_bytes
 
 MANY_SAMPLES = 1000
@@ -38,8 +38,15 @@ def read_definitions(prototxts: Iterable[str]) -> tuple[pa.Table, pa.Table]:
             continue
         digest = hashlib.sha256(prototxt.encode()).hexdigest()
         named = {"prototxt": prototxt, "batch": network.batch, "definition_sha256": digest}
-        layers += [{**named, "layer_index": index, **_layer_row(layer)} for index, layer in enumerate(network.layers)]
+        layers += _layer_rows(network, named)
     return pa.Table.from_pylist(layers, DEFINITIONS), pa.Table.from_pylist(unread, UNREAD)
+
+
+def _layer_rows(network: Network, named: dict[str, Any]) -> list[dict[str, Any]]:
+    rows = [{**named, "layer_index": index, **_layer_row(layer)} for index, layer in enumerate(network.layers)]
+    sums = (sum(row["sizes"][name] for row in rows) for name in ("parameters", "out_elements"))
+    passing = {"pass_bytes": pass_bytes(*sums)}
+    return [row | {"sizes": row["sizes"] | passing} for row in rows]
 
 
 def _layer_row(layer: Layer) -> dict[str, Any]:

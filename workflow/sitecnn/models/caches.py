@@ -36,8 +36,8 @@ def moved(name: str, unit: str, count: Callable[[Sizes], Array]) -> tuple[Featur
 
 
 def in_passes_beyond(level: tuple[int, int], count: Callable[[Sizes], Array]) -> Callable[[Sizes], Array]:
-    """What of `count` comes from beyond a last cache, as the whole pass is large."""
-    return lambda sizes: share_beyond(level, sizes["pass_bytes"]) * count(sizes)
+    """What of `count` comes from beyond a last cache, as the whole pass is large; nothing of a kernel timed alone."""
+    return lambda sizes: share_beyond(level, np.nan_to_num(sizes["pass_bytes"])) * count(sizes)
 
 
 def beyond_caches(name: str, unit: str, count: Callable[[Sizes], Array]) -> tuple[Feature, ...]:

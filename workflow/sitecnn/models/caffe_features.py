@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from sitecnn.models.caches import share_beyond
+from sitecnn.models.caches import beyond_caches, share_beyond
 from sitecnn.models.feature import CALL, Array, Feature, Sizes
 from sitecnn.workload.kernels import KINDS_ON_ZEROS
 
@@ -177,7 +177,7 @@ GEMM_CALLS = Feature("gemm_calls", "gemm call", lambda sizes: sizes["images"] * 
 
 PRODUCT_MACS = Feature("macs", "multiply-accumulate", product_macs)
 
-WEIGHTS = Feature("weights_elements", "weight read", product_weights)
+WEIGHTS, *FAR_WEIGHTS = beyond_caches("weights_elements", "weight read", product_weights)
 
 MANY_IMAGES = Feature("many_images_macs", f"multiply-accumulate beyond {FEW_IMAGES} images", _many_images_macs)
 
@@ -188,7 +188,7 @@ CONVOLUTION = (
     Feature("far_packed_elements", "element of a gemm's B beyond the caches", _far_packed_elements),
     Feature("row_elements", "element of gemm's B for a single row of A", _row_elements),
     Feature("far_columns_elements", "element of im2col's matrix beyond near caches", _far_columns_elements),
-    Feature("weights_elements", "element of gemm's A", _weights_read),
+    *beyond_caches("weights_elements", "element of gemm's A", _weights_read),
     OUT,
     GEMM_CALLS,
     Feature("shared_gemm_calls", "gemm call that threads share", _shared_calls),
@@ -198,6 +198,7 @@ CONVOLUTION = (
 INNER_PRODUCT = (
     PRODUCT_MACS,
     WEIGHTS,
+    *FAR_WEIGHTS,
     MANY_IMAGES,
     *(
         Feature(f"{name}_aliased_weights", f"weight of rows of multiples of {size}", _aliased_weights(size))

@@ -130,4 +130,6 @@ def sizes_of(rows: pd.DataFrame) -> Sizes:
 
 
 def _kernel_identity(rows: pd.DataFrame) -> "pd.Series[Any]":
-    return pd.util.hash_pandas_object(rows[["kind", "variant", *SIZE_NAMES]].astype("string"), index=False)
+    """What a kernel is, whichever pass it is of."""
+    names = ["kind", "variant", *(name for name in SIZE_NAMES if name != "pass_bytes")]
+    return pd.util.hash_pandas_object(rows[names].astype("string"), index=False)

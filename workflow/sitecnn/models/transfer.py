@@ -16,7 +16,7 @@ from sitecnn.models.pass_ratio import forward_pass
 from sitecnn.models.priors import SHIPPED_PRIORS
 from sitecnn.models.regression import scaled
 from sitecnn.network import Network
-from sitecnn.workload.kernels import SIZE_NAMES, layer_kernel
+from sitecnn.workload.columns import layer_columns
 
 LONE_KIND_SD = 0.5
 """How far kinds lie from each other where one alone was measured: the standard deviation of the logarithm."""
@@ -106,6 +106,6 @@ def _log_ratios(
 
 def _layers_of(network: Network, layer_type: str) -> tuple[np.ndarray[Any, Any], Sizes]:
     """(kinds, sizes) of a network's layers of a type."""
-    timed_parts = [layer_kernel(layer).as_dict() for layer in network.layers if layer.type == layer_type]
-    table = pd.DataFrame(timed_parts, columns=["kind", *SIZE_NAMES])
-    return table["kind"].to_numpy(dtype=str), sizes_of(table)
+    kinds, sizes = layer_columns(network)
+    of_type = np.array([layer.type == layer_type for layer in network.layers], dtype=np.bool_)
+    return kinds[of_type], {name: column[of_type] for name, column in sizes.items()}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sitecnn.network.graph import Layer, Network
-from sitecnn.workload.kernels import KINDS_ON_ZEROS, MOST_LAYERS, SIZE_NAMES, Kernel, layer_kernel
+from sitecnn.workload.kernels import KINDS_ON_ZEROS, MOST_LAYERS, SIZE_NAMES, Kernel, layer_kernel, pass_bytes
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Kinds = np.ndarray[tuple[int], np.dtype[np.str_]]
@@ -20,6 +20,7 @@ def layer_columns(network: Network) -> tuple[Kinds, Sizes]:
     """(kinds, sizes) of the network's layers as columns, for the models."""
     rows = [_layer_row(layer) for layer in network.layers]
     sizes = np.array([row for _, row in rows]).reshape(len(rows), len(SIZE_NAMES)).T
+    sizes[ROWS["pass_bytes"]] = pass_bytes(*(float(sizes[ROWS[name]].sum()) for name in ("parameters", "out_elements")))
     kinds = np.array([kind for kind, _ in rows], dtype=np.str_)
     return with_zeros(kinds, network.layers), dict(zip(SIZE_NAMES, sizes, strict=True))
 

@@ -41,7 +41,7 @@ SIZE_NAMES = (
 
 `activation` is the class of the one that a kernel takes in: 0 none or free, 1 a minimum and a
 maximum, 2 a product more, 3 an exponential.
-`pass_bytes` is what passes through the caches until the kernel's weights are read again: see `lowering.lowered`.
+`pass_bytes` is what passes through the caches until the kernel's weights are read again, missing of those timed alone.
 `in_place` is 1 where a layer of Caffe writes into the blob that it reads, and missing elsewhere.
 """
 
@@ -78,6 +78,15 @@ class KernelCount:
 def kernel(kind: str, sizes: Mapping[str, int], variant: str = "") -> Kernel:
     """A kernel from its sizes in any order."""
     return Kernel(kind, tuple((name, int(sizes[name])) for name in SIZE_NAMES if name in sizes), variant)
+
+
+def pass_bytes(parameters: float, written: float) -> int:
+    """Bytes that go through the caches in a pass, of the numbers of all weights and of all elements that are written.
+
+    These are all weights, and half of what is written: the rest is written in place, or where something lay shortly
+    before. Below what the last cache holds, weights come from there in the next pass, otherwise from memory.
+    """
+    return FLOAT_BYTES * int(parameters + written // 2)
 
 
 def gemm(m: int, n: int, k: int, *, trans_a: bool = False, trans_b: bool = False, accumulate: bool = False) -> Kernel:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from sitecnn.network.graph import Shape
-from sitecnn.workload.kernels import FLOAT_BYTES, Kernel, kernel
+from sitecnn.workload.kernels import Kernel, kernel, pass_bytes
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,11 @@ class EngineMemory:
 
 
 def with_pass_bytes(kernels: tuple[LoweredKernel, ...]) -> tuple[LoweredKernel, ...]:
-    """The kernels of one pass, each with the bytes that go through the caches until it runs again.
-
-    These are all weights, and half of what is written: an engine that shares its buffers writes the rest where
-    something lay shortly before. Below what the last cache holds, weights come from there, otherwise from memory.
-    """
+    """The kernels of one pass, each with the bytes that go through the caches until it runs again."""
     sizes = [dict(one.kernel.sizes) for one in kernels]
     weights, written = (sum(size.get(name, 0) for size in sizes) for name in ("parameters", "out_elements"))
-    pass_bytes = FLOAT_BYTES * (weights + written // 2)
+    passing = {"pass_bytes": pass_bytes(weights, written)}
     return tuple(
-        replace(one, kernel=kernel(one.kernel.kind, {**size, "pass_bytes": pass_bytes}, one.kernel.variant))
+        replace(one, kernel=kernel(one.kernel.kind, size | passing, one.kernel.variant))
         for one, size in zip(kernels, sizes, strict=True)
     )
