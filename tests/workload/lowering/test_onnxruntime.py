@@ -78,6 +78,17 @@ def test_enlargements_of_newer_operator_sets_stay_on_blocks_since_1_25(opset: in
     assert ("Upsample" in [one.op for one in lowered(model, 16, version="1.24.1")]) == (opset == 13)
 
 
+@pytest.mark.parametrize(("readers", "is_read"), [(1, False), (2, False), (1, True)])
+def test_what_is_not_swaps_the_branches_of_a_where(readers: int, is_read: bool, block: int, tmp_path: Path) -> None:
+    """Swin's masks."""
+    builder = Builder()
+    x = builder.conv("x", 3, 32, 3)
+    mask = builder.op("Not", builder.op("Equal", builder.op("Relu", x), builder.constant(0.0)))
+    parts = [builder.op("Where", mask, x, builder.constant(-1.0 - place)) for place in range(readers)]
+    parts += [builder.op("Cast", mask, to=1)] if is_read else []
+    check(builder.model(builder.op("Sum", *parts, builder.op("Tanh", x))), tmp_path, block)
+
+
 def test_gathers_of_older_operator_sets_are_no_split(block: int, tmp_path: Path) -> None:
     builder = Builder(opset=12)
     check(builder.model(PARTS["every index"](builder, builder.conv("x", 3, 32, 3))), tmp_path, block)

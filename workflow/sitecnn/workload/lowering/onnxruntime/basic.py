@@ -69,6 +69,19 @@ def _expand(graph: Graph, node: Node, rules: Rules) -> bool:
     return same and graph.drop(node, node.inputs[0])
 
 
+def _not(graph: Graph, node: Node, rules: Rules) -> bool:
+    """A Where by what is not has its branches swapped, not_where_fusion.cc."""
+    readers = list(graph.users[node.output])
+    if not readers or any(one.op != "Where" or one.inputs.index(node.output) for one in readers):
+        return False
+    if not graph.drop(node, node.inputs[0]):
+        return False
+    readers[0].layers = (*readers[0].layers, *node.layers)
+    for one in readers:
+        one.inputs[1:] = one.inputs[:0:-1]
+    return True
+
+
 def _clip(graph: Graph, node: Node, rules: Rules) -> bool:
     """Relu before a Clip that cuts off what is below 0 itself, relu_clip_fusion.cc."""
     follower = graph.follower(node)
@@ -292,6 +305,7 @@ STEPS: tuple[Callable[[Graph, Rules], bool], ...] = (
     _everywhere(_drop, "Dropout", "Identity"),
     _everywhere(_neutral, *NEUTRAL),
     _everywhere(_expand, "Expand"),
+    _everywhere(_not, "Not"),
     _everywhere(_clip, "Relu"),
     _everywhere(_sum, "Gemm"),
     _everywhere(_transposed_product, "Gemm"),
