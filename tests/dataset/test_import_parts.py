@@ -334,6 +334,10 @@ def test_a_fused_convolution_makes_the_activations_blob():
     assert onnxruntime.layer_of(network, "sum", "Add") == network.positions["sum"][0]
 
 
+def test_an_activation_in_place_does_not_come_from_itself(toy):
+    assert onnxruntime.layer_of(toy, "relu", "FusedConv") is None
+
+
 def test_entries_of_one_layer_are_one_time_and_copies_belong_to_the_pass(tmp_path, toy):
     entries = [("conv", 0.001), ("conv + relu", 0.002), ("Reformatting CopyNode for conv", 0.004)]
     (tmp_path / "trt.json").write_text(json.dumps([{"name": name, "averageMs": ms} for name, ms in entries]))
