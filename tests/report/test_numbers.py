@@ -157,6 +157,8 @@ def test_memory_is_that_of_the_layers_and_of_the_records(root, tables):
     for name, base, computed, total in zip(table.words("network"), *map(table.column, titles), strict=True):
         assert [base, total] == pytest.approx([float(value) for value in measured[name]])
         assert computed == pytest.approx(base + float(wanted[name][4]))
+    errors = [computed / total - 1 for computed, total in zip(*map(table.column, titles[1:]), strict=True)]
+    assert table.column("error") == pytest.approx(errors, rel=1e-8)
 
 
 def test_multiplications_are_those_of_the_dataset(root, tables):
