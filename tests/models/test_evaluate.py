@@ -6,10 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sitecnn.models.baselines import BASELINES
 from sitecnn.models.evaluate import OURS, STRICT, _pass_ratio, evaluate, folds, summarise
 from sitecnn.models.fit import Choices
 from sitecnn.models.network_families import family
 from sitecnn.models.priors import SHIPPED_PRIORS, Priors
+from sitecnn.models.tflite_features import PAD
+from sitecnn.workload.kernels import SIZE_NAMES
 from tests.models.fixtures import board
 
 SIZES = ["kind", "in_elements", "out_elements", "channels", "height", "out_channels"]
@@ -218,3 +221,26 @@ def test_a_board_that_shipped_priors_know_is_judged_without_its_own_too(without_
     pd.testing.assert_frame_equal(after.loc[[STRICT]], before.loc[[STRICT]])
     assert not after.loc[[OURS]].equals(before.loc[[OURS]])
     assert STRICT not in set(evaluate(rows.assign(board="mine"), 0.9).summary["method"])
+
+
+def test_kernels_of_which_a_table_tells_only_that_they_ran_are_no_example_and_no_error():
+    """As phones' tables have them: no method may learn a time of 0, or be held against it."""
+    random, rows = np.random.default_rng(5), []
+    empty = dict.fromkeys((*SIZE_NAMES, "layer", "layer_type", "layer_index", "mode", "base_bytes", "total_bytes"))
+    empty |= dict.fromkeys(("touched_bytes", "weights_bytes", "gpu_total_bytes", "gpu_base_bytes"), np.nan)
+    common = empty | {"stack": "caffe+1-threads", "processor": "cpu", "threads": 1, "batch": 1, "variant": ""}
+    for network in ("alexnet", "googlenet", "vgg16"):
+        counts = random.integers(10_000, 1_000_000, 12).tolist()
+        for index, count in enumerate(counts):
+            ran_only = index % 4 == 3
+            sizes = {"in_elements": count, "out_elements": count, "parameters": 0, "layer_index": index}
+            named = {"network": network, "layer": f"l{index}", "layer_type": "ReLU", "subject": "layer"}
+            kind = {"kind": PAD if ran_only else "relu", "median_ns": 0.0 if ran_only else 0.25 * count + 500}
+            rows.append(common | sizes | named | kind)
+        rows.append(common | {"network": network, "subject": "forward", "median_ns": 0.25 * sum(counts)})
+    evaluation = evaluate(pd.DataFrame(rows), 0.9)
+    assert set(evaluation.baselines["method"]) >= {"sitecnn", *BASELINES}
+    assert np.isfinite(evaluation.baselines["error"]).all()
+    untimed = evaluation.layers[evaluation.layers["kind"] == PAD]
+    assert len(untimed) == 9 and untimed["error"].isna().all()
+    assert evaluation.layers.loc[evaluation.layers["kind"] == "relu", "error"].abs().max() < 0.2

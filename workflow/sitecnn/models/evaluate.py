@@ -181,6 +181,8 @@ def _cases(
         others = without_networks(others, fold.networks)
     others_steady = with_steady_times(others)
     timed = others_steady[others["subject"].isin(["layer", "kernel"]) & ~others["mode"].isin(["warm", "overhead"])]
+    # Kernels of which a table tells only that they ran have no time to learn from.
+    timed = timed[timed["median_ns"] > 0]
     if timed.empty:
         return
     models = {
@@ -271,7 +273,8 @@ def _layer_table(method: str, layers: pd.DataFrame, ns: Array) -> pd.DataFrame:
         measured_ms=measured / 1e6,
         share=measured / measured.sum(),
         estimate_ms=ns / 1e6,
-        error=ns / measured - 1,
+        # Unknown of kernels of which a table tells only that they ran.
+        error=np.divide(ns, measured, out=np.full(len(ns), np.nan), where=measured > 0) - 1,
     )
 
 
