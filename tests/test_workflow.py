@@ -149,9 +149,9 @@ def test_bad_configuration_is_told(tmp_path, capsys, changes, named):
 def test_bad_configuration_is_told_before_any_job(tmp_path):
     """The workflow checks it by what `sitecnn config` calls, and what --config sets over the file, too."""
     root = make_root(tmp_path)
-    done = snakemake(root, "report", "--config", "boards=[there]")
+    done = snakemake(root, "report", "--config", "boards=[nowhere]")
     assert done.returncode != 0
-    assert "no file config/boards/there.yaml; there are: here" in done.stderr
+    assert "no file config/boards/nowhere.yaml" in done.stderr
     assert not (root / "results").exists()
 
 
